@@ -32,11 +32,11 @@ from lenet_cpp.inference.profile import Profile
 if TYPE_CHECKING:
     from lenet_cpp.bulk.batch_predictor import BatchPredictor
     from lenet_cpp.data import images
-    from lenet_cpp.inference.autolog import AutoLog
-    from lenet_cpp.inference.classification import InferenceEngine
     from lenet_cpp.inference.classifier import Classification, Classifier, classify
     from lenet_cpp.inference.isolated import IsolatedPredictor
     from lenet_cpp.inference.results import Result
+    from lenet_cpp.paddle_engines.autolog import AutoLog
+    from lenet_cpp.paddle_engines.classification import InferenceEngine
 
 __all__ = [
     "AutoLog",
@@ -77,11 +77,11 @@ __version__ = _version()
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
-        "AutoLog": "lenet_cpp.inference.autolog",
+        "AutoLog": "lenet_cpp.paddle_engines.autolog",
         "BatchPredictor": "lenet_cpp.bulk.batch_predictor",
         "Classification": "lenet_cpp.inference.classifier",
         "Classifier": "lenet_cpp.inference.classifier",
-        "InferenceEngine": "lenet_cpp.inference.classification",
+        "InferenceEngine": "lenet_cpp.paddle_engines.classification",
         "IsolatedPredictor": "lenet_cpp.inference.isolated",
         "Result": "lenet_cpp.inference.results",
         "classify": "lenet_cpp.inference.classifier",

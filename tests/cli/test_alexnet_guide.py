@@ -9,7 +9,7 @@ import pytest
 from classifiers import MAINS, run
 
 from lenet_cpp.cli import load
-from lenet_cpp.verify.reprod import read_record
+from lenet_cpp.paddle_engines.records import read_record
 
 
 @pytest.mark.nightly

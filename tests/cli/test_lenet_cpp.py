@@ -17,7 +17,7 @@ from PIL import Image
 import lenet_cpp
 from lenet_cpp.cli import COMMANDS, main, serve
 from lenet_cpp.inference.bundled import bundled_model_dir
-from lenet_cpp.verify.reprod import read_record
+from lenet_cpp.paddle_engines.records import read_record
 from snippets import printed_by, run_command
 
 PROGRAM = Path(sys.executable).with_name("lenet-cpp")

@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 
 from lenet_cpp import models
-from lenet_cpp.inference.engine import load
+from lenet_cpp.paddle_engines.loading import load
 from shared_models import infer
 
 FORMATS = ("pdparams", "persistables", "pdmodel", "model-params", "separate", "json")

@@ -14,9 +14,9 @@ from PIL import Image
 import lenet_cpp
 from lenet_cpp import InferenceEngine, models
 from lenet_cpp.data.mnist import read_idx
-from lenet_cpp.inference import autolog
-from lenet_cpp.inference.autolog import AutoLog
-from lenet_cpp.inference.engine import RunSettings
+from lenet_cpp.paddle_engines import autolog
+from lenet_cpp.paddle_engines.autolog import AutoLog
+from lenet_cpp.paddle_engines.engine import RunSettings
 from scripts.predict import infer, predict, py_infer
 
 MAINS = {"predict": predict, "infer": infer, "py_infer": py_infer}

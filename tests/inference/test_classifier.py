@@ -35,7 +35,7 @@ from lenet_cpp import (
     images,
 )
 from lenet_cpp.cli import main
-from lenet_cpp.inference import classification
+from lenet_cpp.paddle_engines import classification
 from predictor_cases import close, in_child
 
 

@@ -17,7 +17,7 @@ from lenet_cpp.agreement import TOLERANCES, compare
 from lenet_cpp.cli.convert_model import main as convert
 from lenet_cpp.cli.verify import main as verify
 from lenet_cpp.data.mnist import write_idx
-from lenet_cpp.inference.classification import InferenceEngine
+from lenet_cpp.paddle_engines.classification import InferenceEngine
 from processor import needs_bf16, needs_vnni
 from quantized_models import quantized_by_paddle
 from scripts.predict import predict

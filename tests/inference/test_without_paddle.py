@@ -128,7 +128,7 @@ print(*sorted(foreign - {"__main__", "sitecustomize", "usercustomize"}))
 def test_what_is_imported_later_is_there(bare_run):
     code = """
 import sys, lenet_cpp
-slow = {"lenet_cpp.inference.isolated", "lenet_cpp.inference.classification"}
+slow = {"lenet_cpp.inference.isolated", "lenet_cpp.paddle_engines.classification"}
 assert not slow & sys.modules.keys()
 assert {"InferenceEngine", "IsolatedPredictor"} <= set(dir(lenet_cpp))
 from lenet_cpp import InferenceEngine, IsolatedPredictor

@@ -31,7 +31,7 @@ from lenet_cpp.formats.manifest import read_manifest, sha256_file, verify_checks
 from lenet_cpp.formats.training_record import read_torch_record, record_path
 from lenet_cpp.interchange.torch import state as interchange
 from lenet_cpp.interchange.torch.models import as_arrays, create_network, load_state, save_state
-from lenet_cpp.models.registry import build_layer
+from lenet_cpp.models.building import build_layer
 from numpy_reference import lenet
 from snippets import read_snippets, run_snippet
 

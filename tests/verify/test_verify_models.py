@@ -17,6 +17,7 @@ from lenet_cpp import errors, export, models, verify
 from lenet_cpp.cli.verify import main
 from lenet_cpp.data.mnist import sample_dir
 from lenet_cpp.data.synthetic import made_images
+from lenet_cpp.paddle_engines import records
 from lenet_cpp.verify import reprod
 from lenet_cpp.verify.text import report_text
 from snippets import printed_by
@@ -356,7 +357,7 @@ def test_record_that_would_run_code_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.save(tmp_path / "a.npy", {"class_id": Malicious()})
     with pytest.raises(errors.BadInput, match=r"a\.npy is damaged or is not a record.*system"):
-        reprod.read_record(tmp_path / "a.npy")
+        records.read_record(tmp_path / "a.npy")
     assert not (tmp_path / "executed").exists()
 
 
@@ -367,14 +368,14 @@ def test_record_that_would_run_code_is_refused(tmp_path, monkeypatch):
 def test_other_files_are_refused(value, tmp_path):
     path = tmp_path / "a.npy"
     with pytest.raises(errors.FileNotFound, match="cannot read"):
-        reprod.read_record(path)
+        records.read_record(path)
     if isinstance(value, bytes):
         np.save(path, {"a": np.zeros(3)})
         path.write_bytes(path.read_bytes()[:-20])
     else:
         np.save(path, value)
     with pytest.raises(errors.BadInput, match="is not a record of reprod_log"):
-        reprod.read_record(path)
+        records.read_record(path)
 
 
 def test_records_are_replaced_whole(lenet_records, tmp_path, monkeypatch):

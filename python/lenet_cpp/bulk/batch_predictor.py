@@ -24,7 +24,7 @@ from lenet_cpp.bulk.columns import KINDS, OUTPUTS, OutputColumns, Rows, read_col
 from lenet_cpp.data.arrays import fits
 from lenet_cpp.data.images import Pipeline
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, Error, FileNotFound, Unsupported
-from lenet_cpp.inference.model import Model, Opened, as_labels
+from lenet_cpp.inference.model import Model, Opened, Overrides, as_labels
 from lenet_cpp.inference.options import (
     BUNDLED,
     Options,
@@ -346,9 +346,13 @@ class BatchPredictor(Closing):
         own = self._shared.model
         checksum = own.checksum  # of the files as they are now, when they have just been read
         if self._known is None or self._known[0] is not own:
-            said = {"preprocess": self._preprocess, "given_labels": self._labels}
-            check = self._options.get("check_hashes", True)
-            self._known = own, own.knows(**said, model_name=self._model_name, check_hashes=check)
+            overrides = Overrides(
+                preprocess=self._preprocess,
+                labels=self._labels,
+                network=self._model_name,
+                check_hashes=self._options.get("check_hashes", True),
+            )
+            self._known = own, own.overridden(overrides)
         if self._checksum not in {None, checksum}:
             raise BadModel(
                 f"{own.program} is another model here: its checksum is {checksum}, expected"

@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -389,7 +389,8 @@ class OutputColumns(NamedTuple):
         findings: list[Finding] = [NOTHING] * rows
         if good:
             sound = tuple(np.ascontiguousarray(output[good]) for output in outputs)
-            model = self.model.knows(given_labels=self.labels or None)
+            overrides = replace(self.model.overrides, labels=self.labels or None)
+            model = self.model.overridden(overrides)
             for row, finding in zip(
                 good, model.interpret(sound, None, self.threshold), strict=True
             ):

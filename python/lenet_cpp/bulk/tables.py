@@ -1,13 +1,12 @@
 """The inputs of bulk prediction, cut into parts, and the files of its results."""
 
 import csv
-import glob
 import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from lenet_cpp._base.files import atomic_path, reading
 from lenet_cpp._base.optional import require
+from lenet_cpp.bulk.table_names import tables_of
 from lenet_cpp.data.images import find_images
 from lenet_cpp.data.mnist import read_idx
 from lenet_cpp.errors import BadInput, FileNotFound
@@ -31,7 +31,6 @@ SUFFIXES = (".parquet", ".csv", ".jsonl")
 _FILES_OF_A_PART = 1024
 _ROWS_OF_A_PART = 16_384
 _MAX_ROWS_OF_A_PART = 65_536  # of a larger row group each part decodes what comes before it
-_IDX = re.compile(r"(-ubyte|\.idx\d*)(\.gz)?$")
 # Result columns and their types in Arrow, in the order of the file.
 _TYPES = {
     "class_id": "int32",
@@ -70,11 +69,6 @@ class Part:
         return self.files[row] if self.files else f"{self.table}[{self.begin + row}]"
 
 
-def is_table(name: Path) -> bool:
-    """Return whether a name is that of a file of many images, or of a folder or glob of those."""
-    return bool(_tables_of(name))
-
-
 def find_parts(names: Sequence[Path], *, part_rows: int | None, missing: bool) -> list[Part]:
     """Find the input, and cut it into parts: the same ones each time.
 
@@ -98,7 +92,7 @@ def find_parts(names: Sequence[Path], *, part_rows: int | None, missing: bool) -
         files.clear()
 
     for name in names:
-        if found := _tables_of(name):
+        if found := tables_of(name):
             add_files()
             for path in found:
                 parts += _cut(path, part_rows or _ROWS_OF_A_PART)
@@ -173,20 +167,6 @@ def _quoted(name: str) -> str:
 
 def _text(path: Path) -> IO[str]:
     return path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
-
-
-def _tables_of(name: Path) -> list[Path]:
-    """Return the tables that a name stands for."""
-    found: Iterable[Path] = (name,)
-    if name.is_dir():
-        found = name.iterdir()
-    elif not name.exists() and glob.has_magic(str(name)):
-        found = map(Path, glob.glob(str(name), recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
-    return sorted(path for path in found if _is_table_file(path))
-
-
-def _is_table_file(path: Path) -> bool:
-    return path.suffix in {".npy", ".parquet"} or bool(_IDX.search(path.name))
 
 
 def _cut(path: Path, rows: int) -> Iterator[dict[str, Any]]:

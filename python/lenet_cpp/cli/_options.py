@@ -23,7 +23,6 @@ from click.shell_completion import CompletionItem
 
 from lenet_cpp.cli._command import SETTINGS, run
 from lenet_cpp.inference.predictor import Predictor
-from lenet_cpp.inference.program import find_built
 from lenet_cpp.models import MODELS
 
 _Function = TypeVar("_Function", bound="Callable[..., Any]")
@@ -373,4 +372,6 @@ def of_script(name: str, default: Any) -> Any:
 
 def find_program(program: Path | None) -> Path | None:
     """Return lenet_infer_test, which a wheel does not contain."""
+    from lenet_cpp.inference.program import find_built
+
     return program or find_built("lenet_infer_test", of_script("root", Path()))

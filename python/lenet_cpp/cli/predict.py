@@ -5,38 +5,39 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial, wraps
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import click
 import numpy as np
 from click import option
 from numpy.typing import NDArray
-from tabulate import tabulate
 from tqdm import tqdm
 
 from lenet_cpp import _core
 from lenet_cpp._base.child import printable
 from lenet_cpp._base.files import hint_of_missing
 from lenet_cpp._base.lazy import Unpack
-from lenet_cpp.bulk.tables import is_table
+from lenet_cpp.bulk.table_names import is_table
 from lenet_cpp.cli import _options as cli
 from lenet_cpp.data.images import IMAGE_SUFFIXES, find_images
 from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
-from lenet_cpp.inference.autolog import AutoLog
 from lenet_cpp.inference.bundled import bundled_model_dir
-from lenet_cpp.inference.classification import InferenceEngine
 from lenet_cpp.inference.options import Accelerator, AnyEngine, Precision
 from lenet_cpp.inference.results import (
     NOTHING,
     SUFFIXES,
-    Finding,
     ImageResult,
     document,
     open_results,
 )
-from lenet_cpp.verify.reprod import RECORD_NAMES, TRAINING_NAME, entries, write_record
+from lenet_cpp.paddle_engines.classification import InferenceEngine
+
+if TYPE_CHECKING:
+    from lenet_cpp.paddle_engines.autolog import AutoLog
 
 Files = dict[str, Path | None]
+Outputs = tuple[NDArray[Any], ...]
+"""The outputs of a batch that tell the classes, [N, ...] each."""
 
 
 class Computed(TypedDict):
@@ -272,65 +273,143 @@ def main(
 
     For many images in parts, tables and clusters there is lenet-cpp predict-many.
     """
-    if engine == "dygraph":
-        files = _parameters(files, network)
+    named = network
+    if engine == "dygraph":  # where the network takes the place of the program
+        files, named = _parameters(files, network), None
     if as_json:
         cli.refuse("benchmark", "output", why="does not go with --json")
-    if any(map(is_table, images)):
-        raise click.UsageError("tables of images are read by lenet-cpp predict-many")
+    _refuse_tables(images)
     check_output(output, SUFFIXES)
     found = find_images(images)
     make = partial(
         InferenceEngine,
         engine,
         preprocess=preprocess,
-        model_name=None if engine == "dygraph" else network,
-        labels=None if labels is None else _core.read_class_names(labels),
+        model_name=named,
+        labels=read_labels(labels),
         num_classes=num_classes,
         image_size=image_size,
         check_program=check_program,
     )
     results: list[ImageResult] = []
-    outputs: list[tuple[NDArray[Any], ...]] = []  # of each batch
+    outputs: list[Outputs] | None = None if reprod_dir is None else []  # of each batch
+    settings = None
     with ExitStack() as stack:
-        write: Callable[[ImageResult], None] = results.append
         loaded = stack.enter_context(_load(make, files, {**computed}, fallbacks))
-        _ = loaded.pipeline  # what says how to read images is missing now, or never
+        loaded.model.load_pipeline()  # what says how to read images is missing now, or never
         several = _check_outputs(loaded, output, labels)
         value = loaded.model.value_name
-        if output is not None:
-            write = stack.enter_context(open_results(output, value, heads=several))
+        write = stack.enter_context(_open(output, results, value=value, heads=several))
         change(loaded)
         alone = len(found) == 1 and not skip_errors
         run = partial(_run, loaded, topk=topk, threshold=threshold, stops=alone)
-        log, errors = AutoLog(loaded.name), []
-        log.warmup = warmup if benchmark else 0
-        for _ in range(log.warmup):  # in a log of their own: a bad image must not move them on
-            run(found[:batch_size], AutoLog(log.model_name), [])
-        bar = stack.enter_context(
-            tqdm(total=len(found), desc="predict", unit="image", disable=None)
-        )
-        for begin in range(0, len(found), batch_size):
-            batch = found[begin : begin + batch_size]
-            for result in run(batch, log, outputs if reprod_dir is not None else []):
+        log = None
+        if benchmark:
+            log = _log_after_warmup(run, found[:batch_size], name=loaded.name, warmup=warmup)
+        timed = partial(run, log=log or _NoLog())
+        errors = _classify(timed, found, batch_size, write=write, outputs=outputs)
+        if log is not None and log.batch_size:
+            settings = loaded.settings(log.batch_size)
+        if reprod_dir is not None and outputs:
+            _record(reprod_dir, engine, outputs, loaded.output_role)
+    if output is not None:
+        print(f"wrote the predictions for {len(found) - len(errors)} images to {printable(output)}")
+    else:
+        print(_json(results) if as_json else _table(results, value))
+    if log is not None and settings is not None:
+        log.report(settings)
+    return status_of(len(errors), len(found), errors, skip_errors=skip_errors)
+
+
+@contextmanager
+def _open(
+    output: Path | None, results: list[ImageResult], *, value: str, heads: bool
+) -> Iterator[Callable[[ImageResult], None]]:
+    """Give the block what writes a result: to a file, as ``open_results`` does, or to the list."""
+    if output is None:
+        yield results.append
+        return
+    with open_results(output, value, heads=heads) as write:
+        yield write
+
+
+class _NoLog:
+    """Takes the calls of an AutoLog where no report is asked for."""
+
+    def start(self) -> None:
+        """Begin a batch."""
+
+    def stamp(self) -> None:
+        """End a stage."""
+
+    def end(self, shape: tuple[int, ...]) -> None:
+        """End a batch of this shape."""
+
+
+def _log_after_warmup(
+    run: Callable[..., object], images: Sequence[Path], *, name: str, warmup: int
+) -> "AutoLog":
+    """Run these images so many times, and return a log in which no batch is yet.
+
+    The runs have a log of their own, which a bad image may leave in the middle of a batch.
+    """
+    from lenet_cpp.paddle_engines.autolog import AutoLog
+
+    log = AutoLog(name)
+    log.warmup = warmup
+    for _ in range(warmup):
+        run(images, log=AutoLog(name))
+    return log
+
+
+def _classify(
+    run: Callable[[Sequence[Path]], tuple[list[ImageResult], Outputs | None]],
+    images: Sequence[Path],
+    batch_size: int,
+    *,
+    write: Callable[[ImageResult], None],
+    outputs: list[Outputs] | None,
+) -> list[str]:
+    """Run all batches, and show a progress bar on a terminal.
+
+    Args:
+        run: Classifies one batch, as :func:`_run` does.
+        images: The image files.
+        batch_size: Images per run.
+        write: Is called with each result, in order.
+        outputs: Gets the outputs of each batch, unless it is None.
+
+    Returns:
+        What was wrong with the images that have no class.
+    """
+    errors: list[str] = []
+    with tqdm(total=len(images), desc="predict", unit="image", disable=None) as bar:
+        for begin in range(0, len(images), batch_size):
+            batch = images[begin : begin + batch_size]
+            results, given = run(batch)
+            if outputs is not None and given is not None:
+                outputs.append(given)
+            for result in results:
                 write(result)
                 if result.error is not None:
                     errors.append(result.error)
             bar.update(len(batch))
-        config = loaded.settings(log.batch_size) if log.batch_size else None
-        if reprod_dir is not None and outputs:
-            training = engine in {"executor", "dygraph"}
-            record = TRAINING_NAME if training else RECORD_NAMES["paddle.inference"]
-            values = np.concatenate([first for first, *_ in outputs])
-            found_outputs = entries(values, loaded.output_role)
-            write_record(reprod_dir / record, found_outputs)
-    if output is not None:
-        print(f"wrote the predictions for {len(found) - len(errors)} images to {printable(output)}")
-    else:
-        print(json.dumps([*map(document, results)]) if as_json else _table(results, value))
-    if benchmark and config is not None:
-        log.report(config)
-    return status_of(len(errors), len(found), errors, skip_errors=skip_errors)
+    return errors
+
+
+def _record(folder: Path, engine: AnyEngine, outputs: Sequence[Outputs], role: str) -> None:
+    """Write the first output of all batches, whose role is given, as ``reprod_log`` does."""
+    from lenet_cpp.paddle_engines import records
+
+    training = engine in {"executor", "dygraph"}
+    name = records.TRAINING_NAME if training else records.RECORD_NAMES["paddle.inference"]
+    values = np.concatenate([first for first, *_ in outputs])
+    records.write_record(folder / name, records.entries(values, role))
+
+
+def _refuse_tables(images: Sequence[Path]) -> None:
+    if any(is_table(image) for image in images):
+        raise click.UsageError("tables of images are read by lenet-cpp predict-many")
 
 
 def _parameters(files: Files, network: str | None) -> Files:
@@ -421,15 +500,20 @@ def _check_outputs(engine: InferenceEngine, output: Path | None, labels: Path | 
         BadInput, BadModel: There are not as many labels as classes.
     """
     model = engine.model
-    if not model.gives_classes and model.given_labels is not None:
+    if not model.gives_classes and model.overrides.labels is not None:
         raise BadInput(f"labels name classes; {model.program} gives features, which have none")
     if not model.gives_classes and output is not None and output.suffix == ".csv":
         raise Unsupported(f"{model.program} gives features, no classes: write a .json")
     if model.plan.note:
         cli.note(model.plan.note)
     with labels_from(labels):
-        _ = model.labels
+        model.find_labels()
     return model.plan.gives_several
+
+
+def read_labels(file: Path | None) -> list[str] | None:
+    """Return the names of classes in the user's file; None without one."""
+    return None if file is None else _core.read_class_names(file)
 
 
 @contextmanager
@@ -444,39 +528,39 @@ def labels_from(file: Path | None) -> Iterator[None]:
 def _run(
     engine: InferenceEngine,
     images: Sequence[Path],
-    log: AutoLog,
-    outputs: list[tuple[NDArray[Any], ...]],
     *,
+    log: "AutoLog | _NoLog",
     topk: int | None,
     threshold: float | None,
     stops: bool,
-) -> list[ImageResult]:
-    """Classify one batch, and add its outputs to those of the others.
+) -> tuple[list[ImageResult], Outputs | None]:
+    """Classify one batch; return the results and the outputs, None where no image can be read.
 
     A bad image costs itself alone; with ``stops`` what is wrong with it is raised.
     """
     log.start()
     batch, errors = _read(engine, images, stops=stops)
     log.stamp()
-    found: Iterator[Finding] = iter(())
-    if batch is not None:
-        given = engine.run(batch)
-        outputs.append(given if isinstance(given, tuple) else (given,))
-        log.stamp()
-        read = [image for image in images if image not in errors]
-        problems = engine.problems(outputs[-1], batch, [*map(str, read)])
-        for number, problem in problems.items():
-            if stops:
-                raise BadInput(problem)
-            errors[read[number]] = problem
-        sound = tuple(np.delete(output, [*problems], axis=0) for output in outputs[-1])
-        found = iter(engine.interpret(sound, topk, threshold) if len(sound[0]) else ())
-        log.stamp()
-        log.end(batch.shape)
-    return [
-        ImageResult(str(image), NOTHING if image in errors else next(found), errors.get(image))
+    if batch is None:
+        return [ImageResult(str(image), NOTHING, errors[image]) for image in images], None
+    given = engine.run(batch)
+    outputs = given if isinstance(given, tuple) else (given,)
+    log.stamp()
+    read = [image for image in images if image not in errors]
+    problems = engine.problems(outputs, batch, [str(image) for image in read])
+    for number, problem in problems.items():
+        if stops:
+            raise BadInput(problem)
+        errors[read[number]] = problem
+    sound = tuple(np.delete(output, [*problems], axis=0) for output in outputs)
+    findings = iter(engine.interpret(sound, topk, threshold) if len(sound[0]) else ())
+    log.stamp()
+    log.end(batch.shape)
+    results = [
+        ImageResult(str(image), NOTHING if image in errors else next(findings), errors.get(image))
         for image in images
     ]
+    return results, outputs
 
 
 def _read(
@@ -501,24 +585,42 @@ def _read(
     return (np.concatenate(tensors) if tensors else None), errors
 
 
+def _json(results: list[ImageResult]) -> str:
+    return json.dumps([document(result) for result in results])
+
+
 def _table(results: list[ImageResult], value: str) -> str:
-    rows: list[list[object]] = []
-    for result in (each for each in results if each.error is None):
-        found = [
-            [one.class_id, one.label or "-", "-" if one.score is None else f"{one.value:.6f}"]
-            for one in result.found.predictions
-        ] + [["", attribute, ""] for attribute in result.found.attributes]
-        if result.found.features:
-            found = [["", f"{len(result.found.features)} features; --json prints them", ""]]
-        found = found or [["", "no class reaches the threshold", ""]]
-        heads = [one.head or "" for one in result.found.predictions] or [""] * len(found)
-        for place, (head, (number, label, shown)) in enumerate(zip(heads, found, strict=False)):
-            file = "" if place else printable(result.file)
-            rows.append([file, printable(head), number, printable(label), shown])
+    """Return the table of all results, and below it a line for each image with an error."""
+    from tabulate import tabulate
+
     columns = ["file", "head", "class_id", "label", value]
-    if not any(row[1] for row in rows):
-        rows = [[file, *rest] for file, _, *rest in rows]
+    rows: list[list[object]] = []
+    for result in results:
+        if result.error is None:
+            for place, cells in enumerate(_cells_of(result)):
+                rows.append([printable(result.file) if place == 0 else "", *cells])
+    if not any(head for _, head, *_ in rows):
+        rows = [[file, *others] for file, _, *others in rows]
         columns.remove("head")
     table = tabulate(rows, columns, disable_numparse=True)
     errors = [printable(result.error) for result in results if result.error is not None]
     return "\n".join([table, *errors])
+
+
+def _cells_of(result: ImageResult) -> list[tuple[object, ...]]:
+    """Return the head, class_id, label and value of each line about an image; at least one line."""
+    found = result.found
+    if found.features:
+        return [("", "", f"{len(found.features)} features; --json prints them", "")]
+    if found.predictions:
+        return [
+            (
+                printable(one.head or ""),
+                one.class_id,
+                printable(one.label or "-"),
+                "-" if one.score is None else f"{one.value:.6f}",
+            )
+            for one in found.predictions
+        ]
+    texts = found.attributes or ("no class reaches the threshold",)
+    return [("", "", printable(text), "") for text in texts]

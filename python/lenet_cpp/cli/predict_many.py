@@ -10,7 +10,6 @@ import click
 from click import option
 from tqdm import tqdm
 
-from lenet_cpp import _core
 from lenet_cpp._base.child import printable
 from lenet_cpp._base.lazy import Unpack
 from lenet_cpp.bulk import tables
@@ -28,6 +27,7 @@ from lenet_cpp.cli.predict import (
     model_and_images,
     of_images,
     of_results,
+    read_labels,
     status_of,
 )
 
@@ -130,7 +130,7 @@ def main(
         "preprocess": preprocess,
         "model_name": network,
         "threshold": threshold,
-        "labels": None if labels is None else _core.read_class_names(labels),
+        "labels": read_labels(labels),
     }
     predictor = BatchPredictor(**{k: value for k, value in settings.items() if value is not None})
     _ = predictor.output_role  # loads the model

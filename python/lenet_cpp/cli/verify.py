@@ -22,9 +22,9 @@ from lenet_cpp.data.synthetic import made_images
 from lenet_cpp.errors import BadInput
 from lenet_cpp.export.inference_model import export_model
 from lenet_cpp.formats.manifest import find_manifest
-from lenet_cpp.inference.classification import InferenceEngine
 from lenet_cpp.inference.options import Precision
 from lenet_cpp.models import ModelSpec, resolve
+from lenet_cpp.paddle_engines.classification import InferenceEngine
 from lenet_cpp.verify import BATCH_SIZES, PRECISIONS, verify
 from lenet_cpp.verify.across import across as compare_across
 from lenet_cpp.verify.files import PROGRAM_FORMATS, find_models, random_seed

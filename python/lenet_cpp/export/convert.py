@@ -37,7 +37,7 @@ from lenet_cpp.formats.manifest import (
 )
 from lenet_cpp.formats.source import FORMATS, LEGACY_PROGRAM, Source, find_source, link_as_legacy
 from lenet_cpp.inference.model import Model, check_model
-from lenet_cpp.models.registry import build_layer
+from lenet_cpp.models.building import build_layer
 from lenet_cpp.models.state import load_state
 
 _LAYOUTS: dict[str, tuple[str, str | None]] = {

@@ -94,7 +94,7 @@ def export_model(
         num_classes: Number of classes; that of the specification when None.
         image_size: Height and width of the images; those of the specification when None.
         seed: The seed of random parameters, instead of trained ones
-            (:func:`lenet_cpp.models.weights.seed_parameters`).
+            (:func:`lenet_cpp.models.random_parameters.seed_parameters`).
         sha256: The expected SHA-256 of the parameter file.
         facts: Fields of the manifest, in place of what is known here.
 

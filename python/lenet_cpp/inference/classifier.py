@@ -21,7 +21,7 @@ from lenet_cpp.data.images import Digit, Pipeline, find_images, is_image_source
 from lenet_cpp.data.images.reading import ImageSource, describe_source, is_array
 from lenet_cpp.errors import BadInput, Error
 from lenet_cpp.inference.bundled import predict
-from lenet_cpp.inference.model import Model, Opened, as_labels, count
+from lenet_cpp.inference.model import Model, Opened, Overrides, as_labels, count
 from lenet_cpp.inference.options import (
     BUNDLED,
     Bundled,
@@ -113,12 +113,12 @@ class Classifier(Closing):
             options["model_file"] = _path(model)
         self._predictors = Opened(contents, **options)
         own = self._predictors.model
-        self._model = own.knows(preprocess=preprocess, given_labels=as_labels(labels))
+        self._model = own.overridden(Overrides(preprocess, as_labels(labels)))
         if preprocess is not None:
             self._model.require_layout()  # also damaged or missing: an error of loading
         if self._model.plan.note:
             warnings.warn(f"{self._model.program}: {self._model.plan.note}", stacklevel=2)
-        _ = self._model.labels  # as many as the classes, or an error of loading
+        self._model.find_labels()  # as many as the classes, or an error of loading
 
     @overload
     def __call__(self, images: bytes | bytearray | Image) -> Result: ...

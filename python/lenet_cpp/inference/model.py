@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import astuple, dataclass
 from functools import partial
-from importlib import import_module
 from itertools import starmap
 from operator import index
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,6 +35,9 @@ from lenet_cpp.inference.options import BUNDLED, Precision, Source, chosen_outpu
 from lenet_cpp.inference.outputs import normalized, require_rows
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.inference.results import Finding, Prediction
+
+if TYPE_CHECKING:
+    from lenet_cpp.models.specs import ModelSpec
 
 Outputs = ArrayLike | tuple[NDArray[Any], ...]
 """What a run returns: an array, or the outputs that tell the classes together."""
@@ -67,6 +69,25 @@ def as_labels(labels: Sequence[str] | None) -> tuple[str, ...] | None:
     return tuple(map(str, found))
 
 
+@dataclass(frozen=True)
+class Overrides:
+    """What the user says in place of a model's files.
+
+    Attributes:
+        preprocess: The preprocessing of images, or a file that describes it.
+        labels: The label of each class.
+        network: The name of a registered network, ``FILE.py:NAME``, or only a name for the model.
+        apply_softmax: Whether the outputs are logits, which become probabilities.
+        check_hashes: Whether a description beside the model is compared with ``SHA256SUMS``.
+    """
+
+    preprocess: Pipeline | str | os.PathLike[str] | None = None
+    labels: tuple[str, ...] | None = None
+    network: str | None = None
+    apply_softmax: bool | None = None
+    check_hashes: bool = True
+
+
 @dataclass(eq=False)
 class Model:
     """What is known of a model that was opened; each of its files is read at most once.
@@ -85,12 +106,7 @@ class Model:
     output_name: str = ""  # a value that the user makes the output
     in_memory: bool = False  # the model is from bytes
     class_names: tuple[str, ...] = ()  # as the predictor's
-    # What the user says in place of the files.
-    preprocess: Pipeline | str | os.PathLike[str] | None = None
-    given_labels: tuple[str, ...] | None = None  # the label of each class
-    model_name: str | None = None  # a registered network, FILE.py:NAME, or only a name for it
-    apply_softmax: bool | None = None  # whether the outputs are logits, which become probabilities
-    check_hashes: bool = True  # compare a description beside the model with SHA256SUMS
+    overrides: Overrides = Overrides()
     _plan: tuple[object, _core.OutputPlan] | None = None  # with what it depends on
 
     @classmethod
@@ -106,18 +122,18 @@ class Model:
             bool(contents),
             predictor.class_names,
         )
-        if not contents:
-            return made
-        checksum = hashlib.sha256(b"".join(contents)).hexdigest()
-        metadata = read_onnx_metadata(contents[0])
-        return made.knows(metadata=metadata, checksum=checksum, manifest=None)
+        if contents:  # there are no files to read these from
+            made.checksum = hashlib.sha256(b"".join(contents)).hexdigest()
+            made.metadata = read_onnx_metadata(contents[0])
+            made.manifest = None
+        return made
 
-    def knows(self, **facts: Any) -> Self:
-        """Return the same model with these attributes, for which no file is read then."""
+    def overridden(self, overrides: Overrides) -> Self:
+        """Return the same model with other overrides; files that were read are not read again."""
         made = copy.copy(self)
-        for found in ("described", "description", "pipeline"):  # which the facts may change
-            vars(made).pop(found, None)
-        vars(made).update(facts)
+        made.overrides = overrides
+        for attribute in ("described", "description", "pipeline"):  # these depend on the overrides
+            vars(made).pop(attribute, None)
         return made
 
     def __getstate__(self) -> dict[str, Any]:
@@ -154,6 +170,10 @@ class Model:
         found = find_manifest(self.program.parent)
         return found if found is not None and self.program.name in found.models else None
 
+    def load_manifest(self) -> Manifest | None:
+        """Return :attr:`manifest`, whose errors are then raised early."""
+        return self.manifest
+
     @cached
     def metadata(self) -> dict[str, Any]:
         """What an .onnx says of itself, as :func:`read_onnx_metadata` returns it."""
@@ -168,14 +188,14 @@ class Model:
         return digest.hexdigest()
 
     @cached
-    def network(self) -> Any:
+    def network(self) -> ModelSpec | None:
         """The registered network that the manifest names."""
         return find_network(self.manifest.topology if self.manifest else None)
 
     @property
     def name(self) -> str:
         """The model's name: as the user says, or else from the manifest or the files."""
-        return self.model_name or self.own_name
+        return self.overrides.network or self.own_name
 
     @cached
     def own_name(self) -> str:
@@ -195,7 +215,9 @@ class Model:
     @cached
     def _labels_beside(self) -> tuple[list[str], str]:
         """What a labels.txt beside the model names, and its path."""
-        return ([], "") if self.in_memory else _core.find_labels(self.program, self.check_hashes)
+        if self.in_memory:
+            return [], ""
+        return _core.find_labels(self.program, self.overrides.check_hashes)
 
     @property
     def summary(self) -> str:
@@ -220,7 +242,7 @@ class Model:
         """
         named = len(self.names or ())
         manifest = None if self.output_name or not self.manifest else self.manifest.softmax
-        key = named, self.apply_softmax, manifest
+        key = named, self.overrides.apply_softmax, manifest
         if self._plan is None or self._plan[0] != key:
             known = [_core.KnownOutput(*astuple(output)) for output in self.outputs]
             self._plan = key, _core.plan_outputs(str(self.program), known, *key)
@@ -271,27 +293,32 @@ class Model:
         warnings.warn(note, stacklevel=2)
         return Pipeline.from_dict(json.loads(text))
 
+    def load_pipeline(self) -> Pipeline:
+        """Return :attr:`pipeline`, whose errors and warning then come early."""
+        return self.pipeline
+
     @cached
     def described(self) -> Pipeline | None:
         """The preprocessing, where something describes it; errors as :attr:`pipeline`."""
-        if isinstance(self.preprocess, Pipeline):
-            return self.preprocess
-        if self.preprocess is not None:
-            return Pipeline.load(self.preprocess)
+        if isinstance(self.overrides.preprocess, Pipeline):
+            return self.overrides.preprocess
+        if self.overrides.preprocess is not None:
+            return Pipeline.load(self.overrides.preprocess)
         if self._description_file is not None:
-            return Pipeline.load(self._description_file, check_hashes=self.check_hashes)
+            return Pipeline.load(self._description_file, check_hashes=self.overrides.check_hashes)
         found = Pipeline.of_metadata(self.metadata.get("preprocess"), self.program)
         if found is not None:
             return found
-        network, name = self.network, self.model_name
+        network, name = self.network, self.overrides.network
         # A name that is not in the registry is only a label for the model.
         if name and (network is None or ".py:" in name or find_network(name)):
-            network = _networks().resolve(name)
+            from lenet_cpp.models.specs import resolve
+
+            network = resolve(name)
         if network is None:
             return None
         height = self.input_shape[-2]
-        pipeline: Pipeline = network.pipeline(None if height < 0 else height)
-        return pipeline
+        return network.pipeline(None if height < 0 else height)
 
     @cached
     def description(self) -> Pipeline | None:
@@ -305,14 +332,14 @@ class Model:
         except (FileNotFound, Unsupported):
             return None
         except BadModel:
-            if self.preprocess is not None or self._description_file is not None:
+            if self.overrides.preprocess is not None or self._description_file is not None:
                 raise
             return None
 
     @property
     def rule(self) -> dict[str, Any]:
         """The post-processing of the outputs, in the form of ``docs/preprocessing.md``."""
-        described, labels = self.description, self.given_labels
+        described, labels = self.description, self.overrides.labels
         rule = (described and described.postprocess) or {"type": "Topk"}
         if rule["type"] == "ThreshOutput" and labels is not None and len(labels) == 2:
             return {**rule, "label_0": labels[0], "label_1": labels[1]}
@@ -321,18 +348,18 @@ class Model:
     @property
     def names(self) -> tuple[str, ...]:
         """The labels that the user or the model's files give, however many classes there are."""
-        if self.given_labels is not None:
-            return self.given_labels
+        if self.overrides.labels is not None:
+            return self.overrides.labels
         described = self.description
         return (described.labels if described else ()) or self.own_labels
 
     @property
     def names_source(self) -> str:
         """The file of :attr:`names`, for messages."""
-        if self.given_labels is not None:
+        if self.overrides.labels is not None:
             return "the labels"
         if self.description and self.description.labels:
-            preprocess = self.preprocess
+            preprocess = self.overrides.preprocess
             named = None if isinstance(preprocess, Pipeline) else preprocess
             return str(named or self._description_file or self.program)
         if self.manifest is not None and self.manifest.classes:
@@ -343,7 +370,11 @@ class Model:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The label of each class; empty if not known.
+        """As :meth:`find_labels`."""
+        return self.find_labels()
+
+    def find_labels(self) -> tuple[str, ...]:
+        """Return the label of each class; empty if not known.
 
         A registered network's are only taken where they are as many as the classes.
 
@@ -353,14 +384,14 @@ class Model:
         """
         names, classes = self.names, self.num_classes
         if not names:
-            registered = find_network(self.model_name)
+            registered = find_network(self.overrides.network)
             names = registered.labels if registered else ()
             return names if len(names) == (classes or len(names)) else ()
         if classes is None or len(names) == classes:
             return names
-        if self.output_name and self.given_labels is None:
+        if self.output_name and self.overrides.labels is None:
             return ()
-        if self.given_labels is not None:
+        if self.overrides.labels is not None:
             raise BadInput(
                 f"{len(names)} labels for {classes} classes of {self.program}: give one for each"
                 " class"
@@ -382,7 +413,7 @@ class Model:
         Raises:
             BadInput: The message has both orders and the remedy.
         """
-        preprocess = self.preprocess
+        preprocess = self.overrides.preprocess
         named = "" if isinstance(preprocess, Pipeline) else preprocess or self._description_file
         self.pipeline.compiled.require_layout(self.input_shape, str(named or ""))
 
@@ -518,7 +549,7 @@ class Model:
             raise BadInput(f"the top {topk} of {most} classes were asked for")
         for problem in self.problems(arrays, names, origin).values():
             raise BadInput(problem)
-        given = self.given_labels is not None
+        given = self.overrides.labels is not None
         found = _core.interpret(
             plan,
             [*arrays],
@@ -607,14 +638,13 @@ class Opened(Clones):
         return Model.of(self.get(), *self._contents)
 
 
-def _networks() -> Any:
-    """Return the registry, which is built on this room: imported by name, when it is needed."""
-    return import_module("lenet_cpp.models.registry")
+def find_network(name: str | None) -> ModelSpec | None:
+    """Return the registered network of a name; None when there is none."""
+    if name is None:  # as of most models: the registry is not imported for them
+        return None
+    from lenet_cpp.models.specs import find
 
-
-def find_network(name: str | None) -> Any:
-    """Return the registered network of a name, a ``ModelSpec``; None when there is none."""
-    return None if name is None else _networks().find(name)
+    return find(name)
 
 
 def check_model(

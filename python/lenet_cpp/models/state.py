@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
@@ -13,13 +14,24 @@ from lenet_cpp.formats import checkpoint
 from lenet_cpp.formats.manifest import CHECKSUMS_NAME, MANIFEST_NAME, verify_checksums
 from lenet_cpp.formats.source import OLD_PROGRAMS, Source
 from lenet_cpp.formats.tensors import read_combined, read_variable
-from lenet_cpp.inference.model import Model
 from lenet_cpp.models.parameter_names import as_state_dict
 
 _NO_VARIABLES = {CHECKSUMS_NAME, MANIFEST_NAME, PREPROCESS_NAME, *OLD_PROGRAMS}
 
 
-def read_arrays(source: Source, model: Model | None) -> dict[str, Any]:
+class ProgramFiles(Protocol):
+    """The files of a program, such as a :class:`lenet_cpp.inference.model.Model` has them."""
+
+    @property
+    def program(self) -> Path:
+        """The program, which has the names of the variables."""
+
+    @property
+    def params(self) -> Path | None:
+        """The combined parameters; None when each variable has a file."""
+
+
+def read_arrays(source: Source, model: ProgramFiles | None) -> dict[str, Any]:
     """Read the parameters of a source under its own names; see :func:`load_state`.
 
     Checksums beside the variables of a source without a program are verified first.
@@ -42,12 +54,12 @@ def read_arrays(source: Source, model: Model | None) -> dict[str, Any]:
 
 
 def load_state(
-    source: Source, model: Model | None, layer: paddle.nn.Layer
+    source: Source, model: ProgramFiles | None, layer: paddle.nn.Layer
 ) -> dict[str, NDArray[Any]]:
     """Load a source's parameters into a network, and return them as a state dict.
 
     ``model`` is the source's program after the C++ checks, if it has one; the layer is of
-    :func:`lenet_cpp.models.registry.build_layer`.
+    :func:`lenet_cpp.models.building.build_layer`.
 
     Raises:
         FileNotFound: A file cannot be read.

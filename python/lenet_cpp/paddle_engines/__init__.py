@@ -1,1 +1,1 @@
-"""The engines that run a model by the Python package of Paddle."""
+"""The guides' ``InferenceEngine`` and AutoLog, and the engines of Paddle's Python package."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,13 @@ from lenet_cpp._base.frameworks import paddle
 from lenet_cpp.errors import BadInput, Unsupported
 from lenet_cpp.formats.source import find_parameters
 from lenet_cpp.formats.tensor_spec import OutputSpec, TensorSpec
-from lenet_cpp.inference.autolog import settings_of
-from lenet_cpp.inference.engine import Engine, RunSettings, require_finite
 from lenet_cpp.inference.model import Model, check_model
 from lenet_cpp.inference.options import BUNDLED, Accelerator, File, Precision, Source
 from lenet_cpp.inference.paddle_package import library_facts
-from lenet_cpp.models.registry import build_layer, resolve
+from lenet_cpp.models.building import build_layer
+from lenet_cpp.models.specs import resolve
 from lenet_cpp.models.weights import load_parameters
+from lenet_cpp.paddle_engines.engine import Engine, RunSettings, require_finite, settings_of
 from lenet_cpp.paddle_engines.running import (
     ConfiguredPredictor,
     as_given,
@@ -292,15 +293,18 @@ def _load_layer(
     load_parameters(layer, params)
     output = OutputSpec("", (-1, num_classes or spec.classes), "float32", role="logits")
     model = Model(params, None, TensorSpec("", shape, "float32"), (output,))
-    labels = spec.class_names(num_classes)
-    model = model.knows(manifest=None, network=spec, own_name=spec.name, own_labels=labels)
+    # There are no files of a model to read these from.
+    model.manifest = None
+    model.network = spec
+    model.own_name = spec.name
+    model.own_labels = spec.class_names(num_classes)
     return DygraphEngine(layer, device), model
 
 
 _OTHERS = {"accelerator", "threads", "ir_optim", "memory_optim", "precision", "device", "gpu_mem"}
-ENGINES = {
+ENGINES: dict[str, tuple[Callable[..., tuple[Engine, Model]], AbstractSet[str]]] = {
     "python": (_load_python, _CHECKS | _OTHERS),
     "executor": (_load_executor, _CHECKS | {"device"}),
     "dygraph": (_load_layer, {"num_classes", "image_size", "device"}),
 }
-"""What :func:`lenet_cpp.inference.engine.load` knows besides the engines in C++, with options."""
+"""Name to the function that opens the engine, and the names of the options that it supports."""

@@ -23,10 +23,10 @@ from lenet_cpp import errors
 from lenet_cpp._base.worker import PROGRAM_DESC, Report, call
 from lenet_cpp.agreement import TOLERANCES, compare
 from lenet_cpp.errors import BadModel, Error, Unsupported
-from lenet_cpp.inference.classification import InferenceEngine
 from lenet_cpp.inference.options import Accelerator, EngineName, Precision
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.inference.program import call_program
+from lenet_cpp.paddle_engines.classification import InferenceEngine
 from lenet_cpp.quantize.int8_weights import QUANTIZED_OPS
 
 T = TypeVar("T")

@@ -13,6 +13,7 @@ from lenet_cpp.data.images import find_images
 from lenet_cpp.data.mnist import load_mnist, read_idx, stratified_indices
 from lenet_cpp.data.synthetic import made_images
 from lenet_cpp.errors import BadInput
+from lenet_cpp.inference.model import Overrides
 from lenet_cpp.quantize.source import FloatModel
 
 _MOST = 512
@@ -97,7 +98,7 @@ def own_images(
         raise BadInput(f"{path}: cannot draw {calibration} of {len(found)} images")
     order = np.random.default_rng(seed).permutation(len(found))
     chosen, others = order[:calibration], order[calibration:][: test or _MOST]
-    model = source.model.knows(preprocess=preprocess, model_name=source.network)
+    model = source.model.overridden(Overrides(preprocess=preprocess, network=source.network))
 
     def prepare(indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         if isinstance(found, np.ndarray) and found.dtype != np.uint8:

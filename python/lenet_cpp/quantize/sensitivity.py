@@ -13,7 +13,7 @@ from lenet_cpp._base.files import atomic_path
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp._base.worker import PROGRAM_DESC, Report, call
 from lenet_cpp.errors import Unsupported
-from lenet_cpp.models.registry import build_layer
+from lenet_cpp.models.building import build_layer
 from lenet_cpp.quantize.deployed import PADDLE, Deployed, Quality, measure_quality, run_all
 from lenet_cpp.quantize.images import Images
 from lenet_cpp.quantize.int8_weights import quantizable_weights

@@ -17,10 +17,10 @@ from lenet_cpp.export.inference_model import export_model
 from lenet_cpp.formats.manifest import CHECKSUMS_NAME, verify_checksums
 from lenet_cpp.formats.source import Source, find_source
 from lenet_cpp.inference.bundled import bundled_model_dir
-from lenet_cpp.inference.model import Model
+from lenet_cpp.inference.model import Model, Overrides
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.models import ModelSpec, find, resolve
-from lenet_cpp.models.registry import build_layer
+from lenet_cpp.models.building import build_layer
 from lenet_cpp.models.state import load_state
 from lenet_cpp.quantize.deployed import Deployed, run_all
 
@@ -177,7 +177,7 @@ def _opened(source: Source, network: str | None, spec: ModelSpec | None) -> Floa
             f"{program} takes {list(taken)} and gives {list(given)}: classifiers of images are"
             " quantized, from [N, channels, height, width] to [N, classes]"
         )
-    found = FloatModel(model.knows(model_name=network), network, spec)
+    found = FloatModel(model.overridden(Overrides(network=network)), network, spec)
     if spec is not None:
         _, height, width = found.input_shape
         if height != width:

@@ -28,7 +28,7 @@ from lenet_cpp._base.frameworks import paddle
 from lenet_cpp.data.mnist import Mnist, to_model_input
 from lenet_cpp.errors import BadInput
 from lenet_cpp.formats.checkpoint import array_specs, check_arrays, load_checkpoint, save_checkpoint
-from lenet_cpp.models.registry import construction
+from lenet_cpp.models.building import construction
 from lenet_cpp.training.augment import warp
 from lenet_cpp.training.evaluation import Evaluation, evaluate
 from lenet_cpp.training.recipes import TrainingConfig, check_resumable, learning_rate

@@ -33,7 +33,7 @@ from lenet_cpp.interchange.onnx.files import OnnxSession
 from lenet_cpp.interchange.torch import models as torch_models
 from lenet_cpp.interchange.torch.state import torch_state
 from lenet_cpp.models import ModelSpec
-from lenet_cpp.models.registry import build_layer
+from lenet_cpp.models.building import build_layer
 from lenet_cpp.models.state import load_state
 from lenet_cpp.verify.files import find_models
 from lenet_cpp.verify.report import Compared, comparison_entry

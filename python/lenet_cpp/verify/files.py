@@ -12,7 +12,7 @@ from lenet_cpp.errors import BadInput, BadModel, FileNotFound
 from lenet_cpp.formats.manifest import Manifest, sha256_file
 from lenet_cpp.formats.source import Source, find_sources
 from lenet_cpp.inference.model import Model
-from lenet_cpp.models.registry import build_layer
+from lenet_cpp.models.building import build_layer
 from lenet_cpp.models.weights import load_parameters
 
 _DESCRIPTIONS = {

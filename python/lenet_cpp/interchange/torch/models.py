@@ -31,7 +31,7 @@ from lenet_cpp._base.files import atomic_path, other_content, reading
 from lenet_cpp._base.frameworks import torch
 from lenet_cpp._base.optional import require
 from lenet_cpp.errors import BadInput, BadModel, Unsupported
-from lenet_cpp.models.registry import is_file_reference, load_from_file
+from lenet_cpp.models.specs import is_file_reference, load_from_file
 
 # Where training programs put the parameters beside what else they save.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")

@@ -30,7 +30,7 @@ from lenet_cpp.formats.training_record import measured_accuracy, read_torch_reco
 from lenet_cpp.interchange.checks import compare_routes
 from lenet_cpp.interchange.torch import models as torch_models
 from lenet_cpp.models import ModelSpec
-from lenet_cpp.models.registry import build_layer
+from lenet_cpp.models.building import build_layer
 from lenet_cpp.paddle_engines.running import random_batches
 
 _Place = tuple[str, tuple[int, ...], bool]  # other name, shape, whether it is transposed there

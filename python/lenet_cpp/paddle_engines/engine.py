@@ -5,13 +5,12 @@ and ``python``, which is ``paddle.inference``. Training engines can also compute
 the model as it was trained or exported: ``dygraph`` a registered model's layer with trained
 parameters, ``executor`` an exported model in ``paddle.static.Executor``.
 
-This module does not import Paddle; an engine that needs Paddle imports it when it is opened.
+:mod:`lenet_cpp.paddle_engines.loading` opens an engine by its name. This module imports no Paddle.
 """
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,9 +18,7 @@ from numpy.typing import NDArray
 
 from lenet_cpp import _core
 from lenet_cpp.errors import BadInput
-from lenet_cpp.inference.model import Model
-from lenet_cpp.inference.options import BUNDLED, File, Options, Source
-from lenet_cpp.inference.paddle_package import library_facts
+from lenet_cpp.inference.paddle_package import installed_paddle, library_facts
 from lenet_cpp.inference.predictor import Predictor
 
 
@@ -55,7 +52,7 @@ class Engine(Protocol):
     def run(self, batch: NDArray[np.float32], wanted: Sequence[int]) -> list[NDArray[Any]]:
         """Compute outputs of a C-contiguous batch of the input's shape.
 
-        ``wanted`` are the numbers of the outputs in :attr:`Model.outputs`.
+        ``wanted`` are the numbers of the outputs in ``Model.outputs``.
         """
         ...
 
@@ -112,44 +109,19 @@ class CppEngine:
         )
 
 
-_CPP = ("auto", "native", "paddle", "onnxruntime")
-_PYTHON = ("python", "executor", "dygraph")
-"""Those of :mod:`lenet_cpp.paddle_engines.engines`, which is built on this module."""
-
-
-def load(
-    engine: str,
-    model_file: Source = BUNDLED,
-    params_file: File = None,
-    *,
-    model_dir: File = None,
-    **options: Any,
-) -> tuple[Engine, Model]:
-    """Load a model into the engine of a name, as ``InferenceEngine.load_predictor`` says.
-
-    ``options`` are some of :class:`lenet_cpp.Options`; for the ``dygraph`` engine ``num_classes``,
-    the number of classes, and ``image_size``, height and width of the images in pixels.
-
-    Raises:
-        lenet_cpp.Error: An argument is wrong, or the model cannot be loaded.
-    """
-    make: Callable[..., tuple[Engine, Model]]
-    if engine in _CPP:
-        make, supported = partial(_load_cpp, engine=engine), Options.__annotations__.keys()
-    elif engine in _PYTHON:
-        make, supported = import_module("lenet_cpp.paddle_engines.engines").ENGINES[engine]
-    else:
-        raise BadInput(f"unknown engine {engine!r}; choose among {', '.join((*_CPP, *_PYTHON))}")
-    if wrong := sorted(options.keys() - supported):
-        if wrong[0] in {"num_classes", "image_size"}:
-            raise BadInput("an exported model has its own number of classes and size of images")
-        known = ", ".join(sorted({*supported} - {"engine"}))
-        raise BadInput(
-            f"the {engine} engine does not support the option {wrong[0]}: it supports {known}"
-        )
-    return make(model_file, params_file, model_dir=model_dir, **options)
-
-
-def _load_cpp(model_file: Source, params_file: File, **options: Any) -> tuple[Engine, Model]:
-    predictor = Predictor(model_file, params_file, **options)
-    return CppEngine(predictor), Model.of(predictor)
+def settings_of(config: Any, **known: Any) -> RunSettings:
+    """Read a ``paddle.inference.Config``; ``known`` are fields that are known better."""
+    enabled = getattr(config, "onednn_enabled", None) or config.mkldnn_enabled  # Paddle 3.1
+    row = re.search(r"\bmemory_optim +\| (true|false)\b", config.summary())
+    found = {
+        "engine": "paddle.inference",
+        **library_facts(installed_paddle().get("full_version", "none")),
+        "accelerator": "onednn" if enabled() else "plain",
+        "ir_optim": bool(config.ir_optim()),
+        # Only its table says so.
+        "memory_optim": row and row[1] == "true",
+        "threads": int(config.cpu_math_library_num_threads()),
+        "tensorrt": bool(config.tensorrt_engine_enabled()),
+        "runtime_device": "gpu" if config.use_gpu() else "cpu",
+    }
+    return RunSettings(**{**found, **known})

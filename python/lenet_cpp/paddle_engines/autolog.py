@@ -11,7 +11,6 @@ Scripts keep their calls with ``from lenet_cpp import AutoLog as AutoLogger``.
 import logging
 import os
 import platform
-import re
 import sys
 import time
 from collections.abc import Sequence
@@ -24,8 +23,7 @@ from lenet_cpp._base.files import write_text
 from lenet_cpp._base.lazy import Self
 from lenet_cpp._base.worker import run_program
 from lenet_cpp.errors import BadInput
-from lenet_cpp.inference.engine import RunSettings
-from lenet_cpp.inference.paddle_package import installed_paddle, library_facts
+from lenet_cpp.paddle_engines.engine import RunSettings, settings_of
 
 STAGES = ("preprocess", "inference", "postprocess")
 
@@ -82,7 +80,8 @@ class AutoLog:
                 when None.
             save_path: A file that each report also replaces; folders are created.
             inference_config: The settings to report when :meth:`report` is given none:
-                :class:`lenet_cpp.inference.engine.RunSettings`, or a ``paddle.inference.Config``.
+                :class:`lenet_cpp.paddle_engines.engine.RunSettings`, or a
+                ``paddle.inference.Config``.
             pids: The processes whose memory is reported, together; this one when None.
             process_name: Ignored, as AutoLog does.
             gpu_ids: Ignored: the settings say what computes, and its memory is not watched.
@@ -244,24 +243,6 @@ class AutoLog:
             ),
             f" images: {self._images}, images/s: {self._images / total:.2f}",
         ]
-
-
-def settings_of(config: Any, **known: Any) -> RunSettings:
-    """Read a ``paddle.inference.Config``; ``known`` are fields that are known better."""
-    enabled = getattr(config, "onednn_enabled", None) or config.mkldnn_enabled  # Paddle 3.1
-    row = re.search(r"\bmemory_optim +\| (true|false)\b", config.summary())
-    found = {
-        "engine": "paddle.inference",
-        **library_facts(installed_paddle().get("full_version", "none")),
-        "accelerator": "onednn" if enabled() else "plain",
-        "ir_optim": bool(config.ir_optim()),
-        # Only its table says so.
-        "memory_optim": row and row[1] == "true",
-        "threads": int(config.cpu_math_library_num_threads()),
-        "tensorrt": bool(config.tensorrt_engine_enabled()),
-        "runtime_device": "gpu" if config.use_gpu() else "cpu",
-    }
-    return RunSettings(**{**found, **known})
 
 
 def _os_version() -> str:

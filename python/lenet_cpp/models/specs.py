@@ -1,11 +1,10 @@
-"""The registry of networks: name to specification."""
+"""The registry of networks: name to specification.
 
-from __future__ import annotations
+This module imports no Paddle and nothing that does: :mod:`lenet_cpp.inference` reads it.
+"""
 
-import difflib
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
@@ -15,11 +14,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from lenet_cpp._base.frameworks import paddle
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.data.images import Pipeline, digit, imagenet
 from lenet_cpp.errors import BadInput, FileNotFound
-from lenet_cpp.models.weights import seed_parameters
 
 _Kind = TypeVar("_Kind")
 
@@ -49,7 +46,7 @@ class ModelSpec:
     """
 
     name: str
-    builder: str | Callable[..., paddle.nn.Layer]
+    builder: str | Callable[..., Any]
     input_shape: tuple[int, ...] = (3, 224, 224)
     classes: int = 1000
     description: str = ""
@@ -92,14 +89,15 @@ class ModelSpec:
         *,
         seed: int | None = None,
         **options: Any,
-    ) -> paddle.nn.Layer:
-        """Build the layer.
+    ) -> Any:
+        """Build the network, a ``paddle.nn.Layer``.
 
         Args:
             num_classes: Number of classes; ``classes`` when None.
             image_size: Height and width of the images, which are only checked.
             seed: The seed of random parameters that are the same on every machine and keep the
-                outputs in proportion (:func:`lenet_cpp.models.weights.seed_parameters`); when None,
+                outputs in proportion, as
+                :func:`lenet_cpp.models.random_parameters.seed_parameters` draws them; when None,
                 Paddle's own initialisation from its global state.
             **options: Additional arguments of the builder.
 
@@ -117,8 +115,10 @@ class ModelSpec:
         if isinstance(builder, str):
             module, _, attribute = builder.partition(":")
             builder = getattr(import_module(module), attribute)
-        layer: paddle.nn.Layer = builder(**options)
+        layer = builder(**options)
         if seed is not None:
+            from lenet_cpp.models.random_parameters import seed_parameters
+
             seed_parameters(layer, seed)
         return layer
 
@@ -212,6 +212,8 @@ def get(name: str) -> ModelSpec:
     """
     if found := find(name):
         return found
+    import difflib  # for the message only: it takes longer to import than this module
+
     by_lower = {key.lower(): key for key in MODELS}
     hint = f"known: {', '.join(MODELS)}; or FILE.py:NAME, a ModelSpec of your own"
     if near := difflib.get_close_matches(name.lower(), by_lower):
@@ -267,47 +269,3 @@ def load_from_file(reference: str, kind: type[_Kind]) -> _Kind:
     if not isinstance(found, kind):
         raise BadInput(f"{path} has no {kind.__name__} called {attribute!r}")
     return found
-
-
-def build(
-    name: str,
-    num_classes: int | None = None,
-    image_size: int | None = None,
-    *,
-    seed: int | None = None,
-    **options: Any,
-) -> paddle.nn.Layer:
-    """Build a network by name; see :meth:`ModelSpec.build`.
-
-    Raises:
-        BadInput: There is no such network, or it does not support the sizes.
-    """
-    return get(name).build(num_classes, image_size, seed=seed, **options)
-
-
-@contextmanager
-def construction(seed: int | None = None) -> Iterator[None]:
-    """Number generated names from zero in the block, as files and checkpoints need them.
-
-    Without the seed of Paddle's initial parameters, its random state stays as it was.
-    """
-    require_paddle()
-    state = paddle.get_rng_state()
-    if seed is not None:
-        paddle.seed(seed)
-    try:
-        with paddle.utils.unique_name.guard():
-            yield
-    finally:
-        if seed is None:
-            paddle.set_rng_state(state)
-
-
-def build_layer(
-    spec: ModelSpec, num_classes: int | None, image_size: int | None
-) -> paddle.nn.Layer:
-    """Build a network for inference, whose parameters will be replaced."""
-    with construction():
-        layer = spec.build(num_classes, image_size)
-    layer.eval()
-    return layer

@@ -18,11 +18,12 @@ from lenet_cpp.data.arrays import as_own
 from lenet_cpp.data.images import Pipeline
 from lenet_cpp.data.images.reading import ImageSource
 from lenet_cpp.errors import BadInput
-from lenet_cpp.inference.engine import CppEngine, Engine, RunSettings, load
-from lenet_cpp.inference.model import Model, Outputs, as_labels
+from lenet_cpp.inference.model import Model, Outputs, Overrides, as_labels
 from lenet_cpp.inference.options import BUNDLED, AnyEngine, Source, check_names
 from lenet_cpp.inference.outputs import of_each, require_rows
 from lenet_cpp.inference.results import Finding, Prediction
+from lenet_cpp.paddle_engines.engine import CppEngine, Engine, RunSettings
+from lenet_cpp.paddle_engines.loading import load
 
 
 class InferenceEngine(Closing):
@@ -75,13 +76,13 @@ class InferenceEngine(Closing):
         """
         check_names(options)
         self._engine_name = engine
-        self._said = {
-            "preprocess": preprocess,
-            "given_labels": as_labels(labels),
-            "model_name": model_name,
-            "apply_softmax": apply_softmax,
-            "check_hashes": options.get("check_hashes") in {None, True},
-        }
+        self._overrides = Overrides(
+            preprocess=preprocess,
+            labels=as_labels(labels),
+            network=model_name,
+            apply_softmax=apply_softmax,
+            check_hashes=options.get("check_hashes") in {None, True},
+        )
         options |= {"num_classes": num_classes, "image_size": image_size}
         self._options = {name: value for name, value in options.items() if value is not None}
         self._loaded: tuple[Engine, Model] | None = None
@@ -115,11 +116,11 @@ class InferenceEngine(Closing):
             self._engine_name, model_file, params_file, model_dir=model_dir, **self._options
         )
         try:
-            _ = model.own_name  # a damaged manifest is an error of loading
+            model.load_manifest()  # a damaged one is an error of loading
         except BaseException:
             engine.close()
             raise
-        self._loaded = engine, model.knows(**self._said)
+        self._loaded = engine, model.overridden(self._overrides)
         return self
 
     def preprocess(self, images: ImageSource | Sequence[ImageSource]) -> NDArray[np.float32]:
@@ -156,12 +157,12 @@ class InferenceEngine(Closing):
             lenet_cpp.Error: As :meth:`lenet_cpp.Predictor.run`, and ``Unsupported`` when the model
                 is no classifier.
         """
-        engine, model = self._opened
+        engine, model = self._require_loaded()
         batch = as_own(x, model.input_shape, model.input_spec.dtype)
         if len(batch) == 0:
             raise BadInput("expected at least one image, got none")
         with self._running:
-            _ = self._opened  # it may have been closed meanwhile
+            self._require_loaded()  # it may have been closed meanwhile
             outputs = engine.run(batch, model.plan.wanted)
         require_rows(outputs, len(batch), model.program)
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
@@ -216,7 +217,7 @@ class InferenceEngine(Closing):
             images: What was run.
             names: What to call each image.
         """
-        engine, model = self._opened
+        engine, model = self._require_loaded()
         find: Callable[[Any], str] = lambda _: ""  # noqa: E731 - else mypy sees two signatures
         if isinstance(engine, CppEngine):
             find = engine.nan_origin
@@ -266,7 +267,7 @@ class InferenceEngine(Closing):
 
     def settings(self, batch_size: int) -> RunSettings:
         """Return how batches of this size are computed."""
-        return self._opened[0].settings(batch_size)
+        return self._require_loaded()[0].settings(batch_size)
 
     @property
     def config(self) -> RunSettings:
@@ -288,10 +289,10 @@ class InferenceEngine(Closing):
     @property
     def model(self) -> Model:
         """What is known of the loaded model."""
-        return self._opened[1]
+        return self._require_loaded()[1]
 
-    @property
-    def _opened(self) -> tuple[Engine, Model]:
+    def _require_loaded(self) -> tuple[Engine, Model]:
+        """Return what is loaded; BadInput when nothing is."""
         if self._loaded is None:
             raise BadInput("no model is loaded: call load_predictor first")
         return self._loaded
