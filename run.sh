@@ -41,6 +41,12 @@ Environment:
 END
 }
 
+# stop STATUS MESSAGE
+stop() {
+    echo "run.sh: $2" >&2
+    exit "$1"
+}
+
 data_dir=
 build_only=0
 paddle=ON
@@ -50,23 +56,22 @@ while [ $# -gt 0 ]; do
         --build-only) build_only=1 ;;
         --without-paddle) paddle=OFF ;;
         --data-dir)
-            [ $# -ge 2 ] || { echo "run.sh: --data-dir needs a folder (see --help)" >&2; exit 2; }
+            [ $# -ge 2 ] || stop 2 "--data-dir needs a folder (see --help)"
             data_dir=$(cd "$2" 2>/dev/null && pwd) ||
-                { echo "run.sh: --data-dir: '$2' is not a folder" >&2; exit 3; }
+                stop 3 "--data-dir: '$2' is not a folder"
             shift ;;
-        *) echo "run.sh: unknown argument '$1' (see --help)" >&2; exit 2 ;;
+        *) stop 2 "unknown argument '$1' (see --help)" ;;
     esac
     shift
 done
 if [ $paddle = OFF ] && [ -n "$data_dir" ]; then
-    echo "run.sh: --without-paddle trains nothing: leave --data-dir out" >&2
-    exit 2
+    stop 2 "--without-paddle trains nothing: leave --data-dir out"
 fi
 preset=run # of CMakePresets.json, and the group of pyproject.toml
 [ $paddle = ON ] || preset=run-without-paddle LIB_DIR=
 if [ -n "${LIB_DIR:-}" ]; then
     LIB_DIR=$(cd "$LIB_DIR" 2>/dev/null && pwd) ||
-        { echo "run.sh: LIB_DIR is not a folder; unset it, or name a paddle_inference folder" >&2; exit 3; }
+        stop 3 "LIB_DIR is not a folder; unset it, or name a paddle_inference folder"
 fi
 
 # CMake refuses a folder that it knows by another path, such as one with a symbolic link in it.
@@ -79,14 +84,12 @@ checkpoint=checkpoints/lenet
 logs=build/logs
 . scripts/steps.sh
 if ! { mkdir -p "$logs" && touch build/run.lock; } 2>/dev/null; then
-    echo "run.sh: cannot write to $PWD/build: clone or copy the repository to a folder that you may write to" >&2
-    exit 1
+    stop 1 "cannot write to $PWD/build: clone or copy the repository to a folder that you may write to"
 fi
 # Held until this process and those that it started have ended.
 exec 9>>build/run.lock
 if command -v flock >/dev/null && ! flock -n 9; then
-    echo "run.sh: another ./run.sh (process $(cat build/run.lock)) is at work in this folder: wait until it ends, or stop it" >&2
-    exit 1
+    stop 1 "another ./run.sh (process $(cat build/run.lock)) is at work in this folder: wait until it ends, or stop it"
 fi
 echo $$ >build/run.lock
 unset PYTHONPATH PYTHONHOME VIRTUAL_ENV || true
@@ -185,11 +188,9 @@ if ! "$python" -m pip --version >/dev/null 2>&1 || ! usable "$python"; then
     if [ "$interpreter" != "${PYTHON:-python3}" ]; then
         [ "$version" = 0 ] || echo "$interpreter in place of python3, which is Python 3.$version"
     elif [ "$version" -gt $newest_python ]; then
-        echo "run.sh: Python 3.$version has no PaddlePaddle yet: install python3.$newest_python (uv python install 3.$newest_python) and run ./run.sh again, or ./run.sh --without-paddle, which builds the native engine and the package, and runs the bundled model" >&2
-        exit 1
+        stop 1 "Python 3.$version has no PaddlePaddle yet: install python3.$newest_python (uv python install 3.$newest_python) and run ./run.sh again, or ./run.sh --without-paddle, which builds the native engine and the package, and runs the bundled model"
     elif [ "$version" != 0 ] && [ "$version" -lt 10 ]; then
-        echo "run.sh: $interpreter is Python 3.$version, which is too old: install Python 3.10 or later, or name one: PYTHON=python3.11 ./run.sh" >&2
-        exit 1
+        stop 1 "$interpreter is Python 3.$version, which is too old: install Python 3.10 or later, or name one: PYTHON=python3.11 ./run.sh"
     fi
 fi
 # Before anything is downloaded.
@@ -209,10 +210,7 @@ else
     [ $new_venv = 0 ] || "$interpreter" -c 'import ensurepip, venv' 2>/dev/null ||
         lacks "Python's module venv" "$name-venv"
 fi
-if [ -n "$missing" ]; then
-    echo "run.sh: missing: $missing (Debian: apt-get install$packages)" >&2
-    exit 1
-fi
+[ -z "$missing" ] || stop 1 "missing: $missing (Debian: apt-get install$packages)"
 if [ $new_venv = 1 ]; then
     step 1 environment "making $venv"
     quietly environment "see the log" "$interpreter" -m venv --clear "$venv"
@@ -309,9 +307,9 @@ if [ $paddle = OFF ]; then
         --labels=$digits/t10k-labels-idx1-ubyte --batch_size=1 --repeats=2000
     echo "./build/lenet_infer_native $*"
     ./build/lenet_infer_native "$@" --output=build/logits.npy ||
-        { echo "run.sh: step 'predict' failed; remove build and run again" >&2; exit 1; }
+        stop 1 "step 'predict' failed; remove build and run again"
     step 8 compare "C++ and Python on every test digit"
-    "$python" - <<'END' || { echo "run.sh: step 'compare' failed: C++ and Python differ" >&2; exit 1; }
+    "$python" - <<'END' || stop 1 "step 'compare' failed: C++ and Python differ"
 import sys
 from pathlib import Path
 
@@ -353,7 +351,7 @@ else
     mkdir -p "$checkpoint"
     echo "$data_dir" >"$checkpoint/trained-on"
     "$python" scripts/train.py --output-dir "$checkpoint" ${data_dir:+--data-dir "$data_dir"} $resume ||
-        { echo "run.sh: step 'train' stopped; run again to continue, or remove $checkpoint to begin anew" >&2; exit 1; }
+        stop 1 "step 'train' stopped; run again to continue, or remove $checkpoint to begin anew"
 fi
 
 # 6 export
@@ -363,7 +361,7 @@ if [ -f "$model/SHA256SUMS" ] && [ -f "$model/preprocess.json" ] &&
 else
     step 6 export "$model"
     shown "$python" scripts/export_model.py --params "$checkpoint/lenet.pdparams" --output-dir "$model" ||
-        { echo "run.sh: step 'export' failed; remove $model and run again" >&2; exit 1; }
+        stop 1 "step 'export' failed; remove $model and run again"
 fi
 
 # 7 predict
@@ -373,7 +371,7 @@ set -- --model_file="$model/lenet.pdmodel" --params_file="$model/lenet.pdiparams
     --batch_size=1 --repeats=2000
 echo "./build/lenet_infer_test $*"
 ./build/lenet_infer_test "$@" ||
-    { echo "run.sh: step 'predict' failed; remove build and run again" >&2; exit 1; }
+    stop 1 "step 'predict' failed; remove build and run again"
 ./build/lenet_infer_test "$@" --format=json >build/predict.json
 
 # 8 compare
@@ -385,9 +383,7 @@ else
     step 8 compare "C++ and Python on every test digit"
     shown "$python" scripts/verify.py --model-dir "$model" --params "$checkpoint/lenet.pdparams" \
         ${data_dir:+--data-dir "$data_dir"} --report build/verify.json ||
-        { rm -f build/verify.json
-          echo "run.sh: step 'compare' failed: C++ and Python differ; scripts/verify.py --layers says where" >&2
-          exit 1; }
+        { rm -f build/verify.json; stop 1 "step 'compare' failed: C++ and Python differ; scripts/verify.py --layers says where"; }
 fi
 
 print_times
