@@ -233,7 +233,7 @@ def copy_package():
 
 @pytest.fixture(scope="session")
 def built():
-    """Find a program or a library of the build; skip the test where it is missing."""
+    """Find a program or another file of the build; skip the test where it is missing."""
 
     def find(name):
         path = BUILD / name

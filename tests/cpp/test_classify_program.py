@@ -37,7 +37,7 @@ USAGE, FILE_NOT_FOUND, BAD_MODEL, BAD_INPUT, UNSUPPORTED = 2, 3, 4, 5, 6
 @pytest.fixture(scope="session")
 def classifier(built):
     path = built("lenet_classify")
-    cache = (path.parent / "CMakeCache.txt").read_text()
+    cache = built("CMakeCache.txt").read_text()
     left_out = re.search(r"^LENET_LEFT_OUT:INTERNAL=(.*)", cache, flags=re.MULTILINE)[1]
     assert not left_out, f"the program was built without {left_out}: install and build again"
     return path
