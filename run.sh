@@ -9,9 +9,9 @@ usage() {
 Usage: ./run.sh [--data-dir DIR] [--build-only] [--without-paddle] [--help]
 
 Trains LeNet on MNIST, exports it, builds the C++ program against the Paddle Inference library,
-runs it on real digits and compares C++ with Python. Takes a few minutes and 1 GB. Steps that are
-done already are skipped; remove a step's result to do it again. After the folder was moved, what
-names the old place is mended.
+runs it on real digits and compares C++ with Python. Takes a few minutes, and the disk space that
+README.md names. Steps that are done already are skipped; remove a step's result to do it again.
+After the folder was moved, .venv is made anew.
 
   1 environment  .venv with PaddlePaddle, CMake and Ninja, from the Python package index: 250 MB
                  to download, 970 MB on disk
@@ -41,6 +41,12 @@ Environment:
 END
 }
 
+# stop STATUS MESSAGE
+stop() {
+    echo "run.sh: $2" >&2
+    exit "$1"
+}
+
 data_dir=
 build_only=0
 paddle=ON
@@ -50,22 +56,22 @@ while [ $# -gt 0 ]; do
         --build-only) build_only=1 ;;
         --without-paddle) paddle=OFF ;;
         --data-dir)
-            [ $# -ge 2 ] || { echo "run.sh: --data-dir needs a folder (see --help)" >&2; exit 2; }
+            [ $# -ge 2 ] || stop 2 "--data-dir needs a folder (see --help)"
             data_dir=$(cd "$2" 2>/dev/null && pwd) ||
-                { echo "run.sh: --data-dir: '$2' is not a folder" >&2; exit 3; }
+                stop 3 "--data-dir: '$2' is not a folder"
             shift ;;
-        *) echo "run.sh: unknown argument '$1' (see --help)" >&2; exit 2 ;;
+        *) stop 2 "unknown argument '$1' (see --help)" ;;
     esac
     shift
 done
 if [ $paddle = OFF ] && [ -n "$data_dir" ]; then
-    echo "run.sh: --without-paddle trains nothing: leave --data-dir out" >&2
-    exit 2
+    stop 2 "--without-paddle trains nothing: leave --data-dir out"
 fi
-[ $paddle = ON ] || LIB_DIR=
+preset=run # of CMakePresets.json, and the group of pyproject.toml
+[ $paddle = ON ] || preset=run-without-paddle LIB_DIR=
 if [ -n "${LIB_DIR:-}" ]; then
     LIB_DIR=$(cd "$LIB_DIR" 2>/dev/null && pwd) ||
-        { echo "run.sh: LIB_DIR is not a folder; unset it, or name a paddle_inference folder" >&2; exit 3; }
+        stop 3 "LIB_DIR is not a folder; unset it, or name a paddle_inference folder"
 fi
 
 # CMake refuses a folder that it knows by another path, such as one with a symbolic link in it.
@@ -78,14 +84,12 @@ checkpoint=checkpoints/lenet
 logs=build/logs
 . scripts/steps.sh
 if ! { mkdir -p "$logs" && touch build/run.lock; } 2>/dev/null; then
-    echo "run.sh: cannot write to $PWD/build: clone or copy the repository to a folder that you may write to" >&2
-    exit 1
+    stop 1 "cannot write to $PWD/build: clone or copy the repository to a folder that you may write to"
 fi
 # Held until this process and those that it started have ended.
 exec 9>>build/run.lock
 if command -v flock >/dev/null && ! flock -n 9; then
-    echo "run.sh: another ./run.sh (process $(cat build/run.lock)) is at work in this folder: wait until it ends, or stop it" >&2
-    exit 1
+    stop 1 "another ./run.sh (process $(cat build/run.lock)) is at work in this folder: wait until it ends, or stop it"
 fi
 echo $$ >build/run.lock
 unset PYTHONPATH PYTHONHOME VIRTUAL_ENV || true
@@ -121,19 +125,19 @@ skip() {
     printf '[%s/8] %s: %s\n' "$1" "$2" "${3:-done already}"
 }
 
-# print_times: and which libraries the programs do without.
+# left_out VARIABLE WHAT: what the programs do without, by CMake's cache, and how to add it.
+left_out() {
+    packages=$(sed -n "s/^$1:INTERNAL=//p" build/CMakeCache.txt)
+    [ -z "$packages" ] ||
+        printf '\nLeft out: %s. To add it:\n  apt-get install %s && ./run.sh\n' "$2" "$packages"
+}
+
 print_times() {
     finish
     printf '\nSteps\n%s  %-14s %5d s\n' "$times" total $(($(date +%s) - start))
-    missing=$(sed -n 's/^LENET_LEFT_OUT:INTERNAL=//p' build/CMakeCache.txt)
-    [ -z "$missing" ] || printf '\nLeft out: %s; lenet_classify reads no %s. To add it:\n  apt-get install %s && ./run.sh\n' \
-        "$missing" "$(echo "$missing" | sed 's/lib//g; s/-dev//g; s/ / and no /')" "$missing"
-    missing=$(sed -n 's/^LENET_SERVE_LEFT_OUT:INTERNAL=//p' build/CMakeCache.txt)
-    [ -z "$missing" ] || printf '\nLeft out: lenet_serve, the server. To add it:\n  apt-get install %s && ./run.sh\n' \
-        "$missing"
-    missing=$(sed -n 's/^LENET_GRPC_LEFT_OUT:INTERNAL=//p' build/CMakeCache.txt)
-    [ -z "$missing" ] || printf '\nLeft out: lenet_serve_grpc, gRPC for the server. To add it:\n  apt-get install %s && ./run.sh\n' \
-        "$missing"
+    left_out LENET_LEFT_OUT "formats of images, which lenet_classify does not read"
+    left_out LENET_SERVE_LEFT_OUT "lenet_serve, the server"
+    left_out LENET_GRPC_LEFT_OUT "lenet_serve_grpc, gRPC for the server"
 }
 
 # shown COMMAND...: it shows its progress itself, but only on a terminal.
@@ -149,29 +153,13 @@ digest() {
 # 1 environment
 : >"$logs/environment.log"
 # The scripts in .venv/bin and CMake's caches have the folder's path in them.
-here=$(sed -n 's|^[^/]*\(/.*\)/\.venv/bin/python.*|\1|p' "$venv/bin/pip" 2>/dev/null | head -n 1)
-if [ -n "$here" ] && [ "$here" != "$PWD" ]; then
-    echo "this folder was $here before: $venv and build are mended where they name that"
-    rm -f "$venv/lenet-package"
-    "$python" - "$here" "$PWD" <<'END' >>"$logs/environment.log" 2>&1 || rm -rf "$venv"
-import sys
-from pathlib import Path
-
-old, new = (f"{folder}/.venv" for folder in sys.argv[1:])
-for file in [*Path(".venv/bin").iterdir(), Path(".venv/pyvenv.cfg")]:
-    if file.is_symlink() or file.is_dir() or b"\0" in (contents := file.read_bytes()):
-        continue
-    contents = contents.replace(old.encode(), new.encode())
-    first, newline, rest = contents.partition(b"\n")
-    if first.startswith(f"#!{new}/".encode()) and (len(first) > 127 or b" " in first):
-        # What the kernel cannot run the shell does; to Python it is a text.
-        first = b"#!/bin/sh\n'''exec' \"%s\" \"$0\" \"$@\"\n' '''" % first[2:]
-    file.write_bytes(first + newline + rest)
-END
+moved_from=$(sed -n 's|^[^/]*\(/.*\)/\.venv/bin/python.*|\1|p' "$venv/bin/pip" 2>/dev/null | head -n 1)
+if [ -n "$moved_from" ] && [ "$moved_from" != "$PWD" ]; then
+    echo "this folder was $moved_from before: $venv is made anew, and build is configured again"
+    rm -rf "$venv"
 fi
 for cache in build/CMakeCache.txt build/*/CMakeCache.txt build/*/*/CMakeCache.txt; do
-    [ -f "$cache" ] || continue
-    if ! grep -qxF "CMAKE_CACHEFILE_DIR:INTERNAL=$PWD/${cache%/*}" "$cache"; then
+    if [ -f "$cache" ] && ! grep -qxF "CMAKE_CACHEFILE_DIR:INTERNAL=$PWD/${cache%/*}" "$cache"; then
         # With the last, pip would empty the cache once more, and compile everything again.
         rm -rf "$cache" "${cache%/*}/CMakeFiles" "${cache%/*}/.skbuild-info.json"
     fi
@@ -180,11 +168,11 @@ done
 minor() {
     "$1" -c 'import sys; assert sys.version_info[0] == 3; print(sys.version_info[1])' 2>/dev/null || echo 0
 }
-# The first for which PaddlePaddle has no package.
-too_new=$(sed -n 's/^if.*python-version = ">=3\.\([0-9]*\)".*/\1/p' pyproject.toml)
+newest_python=13 # for which PaddlePaddle has a package, as pyproject.toml says
+[ $paddle = ON ] || newest_python=99
 usable() {
     found=$(minor "$1")
-    [ "$found" -ge 10 ] && { [ $paddle = OFF ] || [ "$found" -lt "$too_new" ]; }
+    [ "$found" -ge 10 ] && [ "$found" -le $newest_python ]
 }
 new_venv=0
 interpreter=$python
@@ -192,19 +180,17 @@ if ! "$python" -m pip --version >/dev/null 2>&1 || ! usable "$python"; then
     new_venv=1
     interpreter=${PYTHON:-python3}
     version=$(minor "$interpreter")
-    other=$((too_new - 1))
-    while [ -z "${PYTHON:-}" ] && ! usable "$interpreter" && [ $other -ge 10 ]; do
-        ! usable python3.$other || interpreter=python3.$other
-        other=$((other - 1))
-    done
+    if [ -z "${PYTHON:-}" ] && ! usable python3; then
+        for name in python3.13 python3.12 python3.11 python3.10; do
+            ! usable $name || { interpreter=$name; break; }
+        done
+    fi
     if [ "$interpreter" != "${PYTHON:-python3}" ]; then
         [ "$version" = 0 ] || echo "$interpreter in place of python3, which is Python 3.$version"
-    elif [ "$version" -ge "$too_new" ] && ! usable "$interpreter"; then
-        echo "run.sh: Python 3.$version has no PaddlePaddle yet: install python3.$((too_new - 1)) (uv python install 3.$((too_new - 1))) and run ./run.sh again, or ./run.sh --without-paddle, which builds the native engine and the package, and runs the bundled model" >&2
-        exit 1
-    elif [ "$version" != 0 ] && ! usable "$interpreter"; then
-        echo "run.sh: $interpreter is Python 3.$version, which is too old: install Python 3.10 or later, or name one: PYTHON=python3.11 ./run.sh" >&2
-        exit 1
+    elif [ "$version" -gt $newest_python ]; then
+        stop 1 "Python 3.$version has no PaddlePaddle yet: install python3.$newest_python (uv python install 3.$newest_python) and run ./run.sh again, or ./run.sh --without-paddle, which builds the native engine and the package, and runs the bundled model"
+    elif [ "$version" != 0 ] && [ "$version" -lt 10 ]; then
+        stop 1 "$interpreter is Python 3.$version, which is too old: install Python 3.10 or later, or name one: PYTHON=python3.11 ./run.sh"
     fi
 fi
 # Before anything is downloaded.
@@ -224,39 +210,22 @@ else
     [ $new_venv = 0 ] || "$interpreter" -c 'import ensurepip, venv' 2>/dev/null ||
         lacks "Python's module venv" "$name-venv"
 fi
-if [ -n "$missing" ]; then
-    echo "run.sh: missing: $missing (Debian: apt-get install$packages)" >&2
-    exit 1
-fi
+[ -z "$missing" ] || stop 1 "missing: $missing (Debian: apt-get install$packages)"
 if [ $new_venv = 1 ]; then
     step 1 environment "making $venv"
     quietly environment "see the log" "$interpreter" -m venv --clear "$venv"
 fi
-# The build's requirements are stated in pyproject.toml alone; the package is built without
-# isolation, so that PaddlePaddle is not installed a second time for the build.
-requirements=$("$python" - $paddle <<'END'
-import re
-import sys
-from pathlib import Path
-
-text = Path("pyproject.toml").read_text(encoding="utf-8")
-of_paddle = r"(?:build\.)?" if sys.argv[1] == "ON" else ""
-tables = re.findall(rf"^{of_paddle}requires = \[\n(.*?)^\]", text, re.DOTALL | re.MULTILINE)
-print("\n".join(re.findall(r'"([^"]+)"', "".join(tables))))
-END
-)
-wanted=$(printf '%s\n' "$requirements" | sha256sum)
+# The package is built without isolation, so that PaddlePaddle is not installed a second time for that.
+wanted="$preset $(sha256sum <pyproject.toml)"
 if [ "$(cat "$venv/lenet-environment" 2>/dev/null)" = "$wanted" ]; then
     skip 1 environment
 else
-    what="PaddlePaddle and the build tools (250 MB to download, 970 MB in $venv; some minutes)"
+    what="PaddlePaddle and the build tools (250 MB to download; some minutes the first time)"
     [ $paddle = ON ] || what="the build tools (60 MB)"
     step 1 environment "installing $what"
-    printf '%s\n' "$requirements" >"$venv/lenet-requirements.txt"
-    quietly environment network \
-        "$python" -m pip install --upgrade "pip>=25.1"
-    quietly environment network \
-        "$python" -m pip install --requirement "$venv/lenet-requirements.txt" "cmake>=3.22,<5" ninja
+    # The pip that comes with Python 3.10 to 3.13 knows no --group.
+    quietly environment network "$python" -m pip install "pip>=25.1"
+    quietly environment network "$python" -m pip install --group $preset
     echo "$wanted" >"$venv/lenet-environment"
 fi
 
@@ -277,9 +246,7 @@ compiling="compiling the C++ sources into build (30 MB; one or two minutes the f
 [ ! -f build/compiled ] || [ -n "$(find CMakeLists.txt cmake cpp -type f -newer build/compiled)" ] ||
     compiling="no C++ source has changed; looking for what else has"
 step 3 program "$compiling"
-quietly program "see the log" \
-    cmake -S . -B build -G Ninja -DLENET_PADDLE=$paddle -DPADDLE_INFERENCE_DIR="${LIB_DIR:-}" -DLENET_BUILD_PYTHON=ON \
-    -DPython_EXECUTABLE="$PWD/$python" -DPython3_EXECUTABLE="$PWD/$python"
+quietly program "see the log" cmake --preset $preset -DPADDLE_INFERENCE_DIR="${LIB_DIR:-}"
 quietly program "see the log" cmake --build build
 touch build/compiled # tests/project/conftest.py asks whether a source is newer
 
@@ -319,7 +286,7 @@ relative = [os.path.relpath(line, site) if os.path.isabs(line) else line for lin
 file.write_text("\n".join(relative) + "\n", encoding="utf-8")
 END
     # Where pip has CMake install to is not where a user would.
-    [ $# = 0 ] || quietly package "see the log" cmake -S . -B build -UCMAKE_INSTALL_PREFIX -UCMAKE_PREFIX_PATH
+    [ $# = 0 ] || quietly package "see the log" cmake build -UCMAKE_INSTALL_PREFIX -UCMAKE_PREFIX_PATH
     echo "$sources" >"$venv/lenet-package"
 fi
 if [ $build_only = 1 ]; then
@@ -340,9 +307,9 @@ if [ $paddle = OFF ]; then
         --labels=$digits/t10k-labels-idx1-ubyte --batch_size=1 --repeats=2000
     echo "./build/lenet_infer_native $*"
     ./build/lenet_infer_native "$@" --output=build/logits.npy ||
-        { echo "run.sh: step 'predict' failed; remove build and run again" >&2; exit 1; }
+        stop 1 "step 'predict' failed; remove build and run again"
     step 8 compare "C++ and Python on every test digit"
-    "$python" - <<'END' || { echo "run.sh: step 'compare' failed: C++ and Python differ" >&2; exit 1; }
+    "$python" - <<'END' || stop 1 "step 'compare' failed: C++ and Python differ"
 import sys
 from pathlib import Path
 
@@ -384,7 +351,7 @@ else
     mkdir -p "$checkpoint"
     echo "$data_dir" >"$checkpoint/trained-on"
     "$python" scripts/train.py --output-dir "$checkpoint" ${data_dir:+--data-dir "$data_dir"} $resume ||
-        { echo "run.sh: step 'train' stopped; run again to continue, or remove $checkpoint to begin anew" >&2; exit 1; }
+        stop 1 "step 'train' stopped; run again to continue, or remove $checkpoint to begin anew"
 fi
 
 # 6 export
@@ -394,7 +361,7 @@ if [ -f "$model/SHA256SUMS" ] && [ -f "$model/preprocess.json" ] &&
 else
     step 6 export "$model"
     shown "$python" scripts/export_model.py --params "$checkpoint/lenet.pdparams" --output-dir "$model" ||
-        { echo "run.sh: step 'export' failed; remove $model and run again" >&2; exit 1; }
+        stop 1 "step 'export' failed; remove $model and run again"
 fi
 
 # 7 predict
@@ -404,7 +371,7 @@ set -- --model_file="$model/lenet.pdmodel" --params_file="$model/lenet.pdiparams
     --batch_size=1 --repeats=2000
 echo "./build/lenet_infer_test $*"
 ./build/lenet_infer_test "$@" ||
-    { echo "run.sh: step 'predict' failed; remove build and run again" >&2; exit 1; }
+    stop 1 "step 'predict' failed; remove build and run again"
 ./build/lenet_infer_test "$@" --format=json >build/predict.json
 
 # 8 compare
@@ -416,9 +383,7 @@ else
     step 8 compare "C++ and Python on every test digit"
     shown "$python" scripts/verify.py --model-dir "$model" --params "$checkpoint/lenet.pdparams" \
         ${data_dir:+--data-dir "$data_dir"} --report build/verify.json ||
-        { rm -f build/verify.json
-          echo "run.sh: step 'compare' failed: C++ and Python differ; scripts/verify.py --layers says where" >&2
-          exit 1; }
+        { rm -f build/verify.json; stop 1 "step 'compare' failed: C++ and Python differ; scripts/verify.py --layers says where"; }
 fi
 
 print_times

@@ -80,13 +80,10 @@ part "environment"
 command -v "${CXX:-c++}" >/dev/null || stop "there is no C++ compiler: README.md has the line for apt-get"
 has_header() { echo "#include <$1>" | "${CXX:-c++}" -E -x c++ - >/dev/null 2>&1; }
 packages=
-has_header doctest/doctest.h || packages="$packages doctest-dev"
-has_header boost/beast/http.hpp || packages="$packages libboost-dev"
-has_header zlib.h || packages="$packages zlib1g-dev"
-has_header jpeglib.h || packages="$packages libjpeg-dev"
-has_header png.h || packages="$packages libpng-dev"
-has_header webp/demux.h || packages="$packages libwebp-dev"
-has_header yaml.h || packages="$packages libyaml-dev"
+for needed in doctest/doctest.h:doctest-dev boost/beast/http.hpp:libboost-dev zlib.h:zlib1g-dev jpeglib.h:libjpeg-dev \
+    png.h:libpng-dev webp/demux.h:libwebp-dev yaml.h:libyaml-dev; do
+    has_header "${needed%:*}" || packages="$packages ${needed#*:}"
+done
 for program in pkg-config cmake make; do
     command -v $program >/dev/null || packages="$packages $program"
 done
@@ -104,9 +101,10 @@ for needed in em++:emscripten node:nodejs chromium:chromium brotli:brotli doxyge
     grpc_cpp_plugin:protobuf-compiler-grpc; do
     command -v "${needed%:*}" >/dev/null || optional="$optional ${needed#*:}"
 done
+for needed in grpcpp/version_info.h:libgrpc++-dev google/protobuf/message.h:libprotobuf-dev; do
+    has_header "${needed%:*}" || optional="$optional ${needed#*:}"
+done
 [ -e /usr/share/i18n/locales/de_DE ] || optional="$optional locales"
-has_header grpcpp/version_info.h || optional="$optional libgrpc++-dev"
-has_header google/protobuf/message.h || optional="$optional libprotobuf-dev"
 if [ -n "$optional" ] && [ $install = 0 ]; then
     echo "some tests are skipped without other packages of Debian: apt-get install$optional (or, as root, ./test.sh --install)"
 elif [ -n "$optional" ]; then
@@ -131,7 +129,7 @@ test_tools() {
     # PaddlePaddle has no package for has one of each of these.
     extras="lenet-cpp[bench,onnx]"
     [ -z "$paddle" ] || extras=
-    quietly tools network python -m pip install --group docs --group lint --group test ${extras:+"$extras"}
+    quietly tools network python -m pip install --group dev --group docs ${extras:+"$extras"}
     log=$logs/torch.log
     : >"$log"
     if [ -z "$paddle" ] && ! watched "$log" logged python -m pip install --group torch-cpu; then
@@ -157,7 +155,7 @@ part "builds of the C++ tests"
 (test_tools) 3>&1 >/dev/null &
 background=$!
 trap 'kill $background 2>/dev/null || true' EXIT
-built tests cmake -S . -B build -DLENET_BUILD_TESTS=ON
+built tests cmake --preset tests
 built tests cmake --build build
 presets=
 [ $sanitizers = 0 ] || presets="asan-ubsan tsan"

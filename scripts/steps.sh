@@ -19,7 +19,7 @@ fail() {
     if grep -aqs 'No space left on device' "$1" ||
         { [ "$remedy" = network ] && [ "${free:-500000}" -lt 500000 ]; }; then
         why="no space left on device"
-        remedy="free some (all of it needs 1.5 GB here, and pip some 0.5 GB in ${TMPDIR:-/tmp}) and run again"
+        remedy="free some (README.md says how much; pip needs some 0.5 GB in ${TMPDIR:-/tmp} meanwhile) and run again"
     elif [ "$remedy" = network ]; then
         remedy="see the log"
         ! grep -aqiE 'No matching distribution|connection|timed out|name resolution|Max retries' "$1" ||

@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -31,6 +32,7 @@ os.environ["LENET_NATIVE_FORGET"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 ROOT = Path(__file__).parents[1]
+BUILD = ROOT / "build"
 STARTED = threading.Event()  # a test
 
 # The files that take longest, first: at the end no process then works alone on a long one.
@@ -50,6 +52,16 @@ PADDLE_ELSEWHERE = re.compile(
     r"|finds_paddle|a_missing_plug|a_program_that_embeds|predictors_alive|fork_while|paddle_of"
     r"|ctrl_c_in|the_bundled_model_is|json\[options1|interrupted$)"
 )
+
+# How to install what tests import, where ./test.sh, which installs all of it, did not.
+INSTALL = {
+    "--group dev": "cv2 google grpc grpc_health kubernetes_validate matplotlib nox pillow_heif"
+    " pyarrow tritonclient yaml",
+    "--group docs": "breathe myst_parser sphinx",
+    "--group torch-cpu": "safetensors torch",
+    "'lenet-cpp[bench,onnx]'": "ai_edge_litert fastapi flatbuffers onnx onnx_graphsurgeon"
+    " onnxruntime onnxscript openvino paddle2onnx uvicorn",
+}
 
 # What CMake calls as LAUNCHER COMPILER ... -MF DEPENDENCIES -o OBJECT -c SOURCE.
 LAUNCHER = """#!/bin/sh
@@ -134,7 +146,12 @@ def pytest_collection_modifyitems(config, items):
 
 
 def skip_without_library(report, node):
-    """Make of a failure for want of a library a skipped test that says so (--without-paddle)."""
+    """Make of a failure for want of a library a skipped test that says how to install it."""
+    if report.failed and (name := re.search(r"No module named '(\w+)'", str(report.longrepr))):
+        for what, names in INSTALL.items():
+            if name[1] in names.split() and find_spec(name[1]) is None:
+                why = f"Skipped: needs {name[1]}: python -m pip install {what}"
+                report.outcome, report.longrepr = "skipped", (str(node.path), 0, why)
     if report.failed and node.config.getoption("without_paddle"):
         absent = (
             r"No module named '(?!lenet_cpp)(\w+)|needs the Python package (\w\S*?):"
@@ -215,11 +232,27 @@ def copy_package():
 
 
 @pytest.fixture(scope="session")
-def program():
+def built():
+    """Find a program or another file of the build; skip the test where it is missing."""
+
+    def find(name):
+        path = BUILD / name
+        if not path.is_file():
+            cache = BUILD / "CMakeCache.txt"
+            part = {"lenet_serve": "SERVE", "lenet_serve_grpc": "GRPC"}.get(name)
+            pattern = rf"^LENET_{part}_LEFT_OUT:INTERNAL=(.+)"
+            left_out = cache.is_file() and re.search(pattern, cache.read_text(), re.MULTILINE)
+            first = f"apt-get install {left_out[1]} && " if left_out else ""
+            pytest.skip(f"build/{name} is missing: {first}./test.sh")
+        return path
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def program(built):
     """The C++ program."""
-    path = ROOT / "build" / "lenet_infer_test"
-    assert path.is_file(), f"{path} is missing: run ./run.sh, or ./test.sh, which builds it"
-    return path
+    return built("lenet_infer_test")
 
 
 @pytest.fixture(scope="session")
@@ -229,10 +262,12 @@ def soname():
 
 
 @pytest.fixture(scope="session")
-def run_program(program):
+def run_program(program, built):
     """Run the C++ program, or another, without Python's environment around it."""
 
     def run(*arguments, program=program, env=None, **more):
+        if Path(program).parent == BUILD:
+            built(Path(program).name)
         command = [str(program), *map(str, arguments)]
         more = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "timeout": 120} | more
         return subprocess.run(command, text=True, check=False, env=env or {}, **more)

@@ -123,14 +123,14 @@ class CppRoute:
         self.temporary = folder  # of its libraries
         self._process = None
 
-    def __call__(self, case, request, folder, build):
+    def __call__(self, case, request, folder, built):
         arguments = named(case, request, folder)
         if request.labels is not None:
             arguments = {"labels": request.labels}
         if request.pool is not None:
             arguments["pool"] = request.pool
         texts = [text_of(*item) for item in arguments.items()]
-        command = [str(build / "lenet_api_call"), *texts]
+        command = [str(built("lenet_api_call")), *texts]
         mib = 0
         if case.alone:
             # A library leaves the signals of its process alone. With the limit on a file's size
@@ -171,8 +171,8 @@ class CppRoute:
         self._process = None
 
 
-def program(case, request, folder, build):
-    command = [str(build / "lenet_infer_test")]
+def program(case, request, folder, built):
+    command = [str(built("lenet_infer_test"))]
     command += [b"--" + text_of(*item) for item in named(case, request, folder).items()]
     command += request.flags
     code, out, errors, mib = execute(case, folder, command)
@@ -216,7 +216,7 @@ class PythonRoute:
     def __init__(self):
         self._pool = None
 
-    def __call__(self, case, request, _folder, _build):
+    def __call__(self, case, request, _folder, _built):
         assert not case.alone, "limits would hold for all later calls"
         if self._pool is None:
             self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
@@ -284,7 +284,7 @@ def small_disk(folder):
     bad_input_cases.each(),
     ids=lambda value: value.name if isinstance(value, Case) else value,
 )
-def test_table(routes, root, folder, small_disk, case, route):
+def test_table(routes, built, folder, small_disk, case, route):
     original = folder / "model" / "lenet.pdiparams"
     weights = Path(shutil.copy(original, folder / "tmp"))
     if case.small_disk:
@@ -297,7 +297,7 @@ def test_table(routes, root, folder, small_disk, case, route):
     weights.unlink()
     before = contents(folder)
 
-    result = routes[route](case, request, folder, root / "build")
+    result = routes[route](case, request, folder, built)
 
     assert result.kind == case.gives, result.message
     if result.kind != "ok":
@@ -346,13 +346,13 @@ __attribute__((constructor)) static void wait() { write(2, "loading\\n", 8); sle
 
 
 @pytest.fixture
-def start(root, folder):
+def start(program, folder):
     """Start the program on pixels up to 255, of which it warns between loading and running."""
     processes = []
     np.save(folder / "array.npy", np.full((2000, 28, 28), 255, np.float32))
 
     def started(*flags, **environment):
-        command = [root / "build" / "lenet_infer_test", f"--model_dir={folder / 'model'}"]
+        command = [program, f"--model_dir={folder / 'model'}"]
         environment = {"TMPDIR": str(folder / "tmp"), **environment}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "bufsize": 0}
         command += [f"--input={folder / 'array.npy'}", *flags]
@@ -458,12 +458,12 @@ std::string GetVersion() { return "version: 2.6.2\\ncommit: 0\\nbranch: none"; }
 
 
 @pytest.mark.parametrize("complete", [False, True], ids=["without our symbols", "with all"])
-def test_paddle_of_another_version(root, model_dir, tmp_path, complete):
+def test_paddle_of_another_version(built, model_dir, tmp_path, complete):
     source, words = VERSION_ONLY, "undefined symbol"
     if complete:
         words = "Paddle 2.6.2 was found, this build supports >=3.1,<3.4"
         # The symbols that our plug-in expects of Paddle.
-        listing = ran(["nm", "-D", "--undefined-only", root / "build" / "liblenet_paddle.so"])
+        listing = ran(["nm", "-D", "--undefined-only", built("liblenet_paddle.so")])
         names = [line.split()[-1] for line in listing.stdout.splitlines() if "paddle" in line]
         missing = [n for n in names if not any(word in n for word in ("@", "lenet", "GetVersion"))]
         assert missing
@@ -479,8 +479,8 @@ except lenet_cpp.Error as error:
 """
     model = f"model_dir={model_dir}"
     for command, result in (
-        ([root / "build" / "lenet_api_call", model, "engine=paddle"], 0),
-        ([root / "build" / "lenet_infer_test", f"--{model}", "--engine=paddle"], 7),
+        ([built("lenet_api_call"), model, "engine=paddle"], 0),
+        ([built("lenet_infer_test"), f"--{model}", "--engine=paddle"], 7),
         (python("-c", code), 0),
     ):
         done = ran(command, env=environment)

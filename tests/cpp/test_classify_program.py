@@ -35,10 +35,9 @@ USAGE, FILE_NOT_FOUND, BAD_MODEL, BAD_INPUT, UNSUPPORTED = 2, 3, 4, 5, 6
 
 
 @pytest.fixture(scope="session")
-def classifier(root):
-    path = root / "build" / "lenet_classify"
-    assert path.is_file(), f"{path} is missing: run ./run.sh, or ./test.sh, which builds it"
-    cache = (path.parent / "CMakeCache.txt").read_text()
+def classifier(built):
+    path = built("lenet_classify")
+    cache = built("CMakeCache.txt").read_text()
     left_out = re.search(r"^LENET_LEFT_OUT:INTERNAL=(.*)", cache, flags=re.MULTILINE)[1]
     assert not left_out, f"the program was built without {left_out}: install and build again"
     return path

@@ -20,10 +20,9 @@ from pictures import png, refused
 
 
 @pytest.fixture
-def cpp_tensor(root, tmp_path, run_ok):
+def cpp_tensor(built, tmp_path, run_ok):
     """What C++ makes of an image with a pipeline; the line of its error when it refuses it."""
-    route = root / "build" / "lenet_api_call"
-    assert route.is_file(), f"{route} is missing: run ./test.sh, which builds it"
+    route = built("lenet_api_call")
 
     def cpp_tensor(pipeline, image, memory=None):
         preprocess, output = tmp_path / "route.json", tmp_path / "route.npy"

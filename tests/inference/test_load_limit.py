@@ -117,11 +117,11 @@ os.waitpid(child, 0)
 
 
 @pytest.fixture(params=["lenet_infer_test", "lenet_classify"])
-def program(request, root, tmp_path):
+def program(request, root, built, tmp_path):
     """A command that loads the first model."""
     never, _ = put_models(tmp_path)
     photos = [root / "examples" / "photos" / "2-pen.jpg"] * (request.param == "lenet_classify")
-    return [root / "build" / request.param, f"--model_file={never}", *photos]
+    return [built(request.param), f"--model_file={never}", *photos]
 
 
 def test_programs_give_up(program, slow):

@@ -27,5 +27,4 @@ def clone(root, tmp_path_factory):
         if os.access(program, os.X_OK) and not (venv / "bin" / program.name).exists():
             (venv / "bin" / program.name).symlink_to(program)
     (venv / "bin" / "pip").unlink()  # run.sh takes the folder in it for the one it was moved from
-    shutil.copy(Path(sys.prefix, "lenet-environment"), venv)
     return folder

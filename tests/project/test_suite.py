@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from snippets import run_command
+from snippets import printed_by, run_command
 
 LEAVES_A_PROCESS = """
 import pathlib, subprocess, pytest
@@ -35,6 +35,45 @@ def test_a_process_that_is_left_is_ended_and_an_error(root, tmp_path):
     assert not Path("/proc", (tmp_path / "pid").read_text()).exists()
 
 
+# What stands for an environment without pyarrow.
+WITHOUT_PYARROW = """
+import sys
+from importlib.machinery import PathFinder
+
+class Without(PathFinder):
+    @classmethod
+    def find_spec(cls, name, *more):
+        return None if name == "pyarrow" else super().find_spec(name, *more)
+
+sys.meta_path[sys.meta_path.index(PathFinder)] = Without
+"""
+NEEDS_A_PROGRAM = """
+from conftest import BUILD
+
+def test_program(built):
+    built("no_such_program")
+
+def test_run(run_program):
+    run_program(program=BUILD / "no_such_program")
+"""
+
+
+def test_what_a_test_needs_is_named_where_it_is_skipped(root, program, tmp_path):
+    """A module of the tests themselves that is missing is an error."""
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT_PYARROW)
+    (tmp_path / "test_package.py").write_text("import pyarrow")
+    (tmp_path / "test_module.py").write_text("import a_module_of_tests")
+    (tmp_path / "test_program.py").write_text(NEEDS_A_PROGRAM)
+    command = ("-m", "pytest", "-ra", "-p", "conftest", "-p", "no:cacheprovider")
+    variables = os.environ | {"PYTHONPATH": f"{tmp_path}:{root / 'tests'}"}
+    options = ("--continue-on-collection-errors",)
+    done = run_command(sys.executable, *command, *options, cwd=tmp_path, env=variables)
+    assert "needs pyarrow: python -m pip install --group dev" in done.stdout
+    assert re.search(r"\[2\].*: build/no_such_program is missing: \./test\.sh", done.stdout)
+    assert "No module named 'a_module_of_tests'" in done.stdout
+    assert "3 skipped, 1 error" in done.stdout
+
+
 def test_the_quick_tests_are_there(root):
     listed = re.search(r'^heart="(.*?)"$', (root / "test.sh").read_text(), re.DOTALL | re.MULTILINE)
     assert listed
@@ -47,6 +86,23 @@ def settings_of(root):
     return {path: yaml.safe_load(path.read_text()) for path in paths}
 
 
+def test_nox_without_arguments_runs_the_quick_tests(root):
+    listed = printed_by(sys.executable, "-m", "nox", "--list", cwd=root)
+    assert re.findall(r"^\* (\S+)", listed, re.MULTILINE) == ["quick"]
+
+
+def test_run_sh_installs_what_pip_would_build_with(root):
+    """The package is built without isolation: the groups repeat what a build with it installs."""
+    tomllib = pytest.importorskip("tomllib", reason="Python has it from 3.11 on")
+    project = tomllib.loads((root / "pyproject.toml").read_text())
+    groups, build = project["dependency-groups"], project["tool"]["scikit-build"]
+    assert groups["build"] == project["build-system"]["requires"]
+    assert groups["build-paddle"] == build["build"]["requires"]
+    (without_paddle,) = build["overrides"]
+    (newest,) = re.findall(r"^newest_python=(\d+)", (root / "run.sh").read_text(), re.M)
+    assert without_paddle["if"]["any"]["python-version"] == f">=3.{int(newest) + 1}"
+
+
 def test_workflows_run_what_there_is(root):
     """They hold no logic of their own: their commands are the project's, with its options."""
     settings = settings_of(root)
@@ -57,7 +113,7 @@ def test_workflows_run_what_there_is(root):
         for job in one["jobs"].values()
         for step in job["steps"]
     ]
-    sessions = set(re.findall(r"nox -s (\w+)", (root / "noxfile.py").read_text()))
+    sessions = set(re.findall(r"^def (\w+)\(session", (root / "noxfile.py").read_text(), re.M))
     for command in (step["run"] for step in steps if "run" in step):
         program, *rest = command.split()
         if program.startswith("./") or program == ".ci/run":
@@ -97,7 +153,7 @@ def test_a_release_is_refused(root, tmp_path, section, tag, file, said):
     for step in (["init", "-q"], ["add", "."], ["commit", "-qm", "A"], ["tag", tag]):
         subprocess.run([*git, *step], cwd=tmp_path, check=True)
     (tmp_path / file).touch()
-    command = (sys.executable, "-m", "nox", "-s", "release", "--", "--dry-run")
+    command = (sys.executable, "-m", "nox", "-s", "release", "--", "--tag")
     done = run_command(*command, cwd=tmp_path)
     assert done.returncode == 1
     assert said in done.stderr

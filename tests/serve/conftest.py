@@ -17,30 +17,16 @@ from raw_http import read_all
 import lenet_cpp
 
 
-def built(root, name, part):
-    """Return a program; skip where what it needs, which only a system installs, was not there."""
-    path = root / "build" / name
-    if not path.is_file():
-        cache = (root / "build" / "CMakeCache.txt").read_text()
-        left_out = re.search(rf"^LENET_{part}_LEFT_OUT:INTERNAL=(.*)", cache, flags=re.MULTILINE)
-        assert left_out is not None, f"{path} is missing: run ./run.sh, or ./test.sh"
-        pytest.skip(
-            f"a build without Debian's {left_out[1]} leaves {name} out: apt-get install"
-            f" {left_out[1]}, then ./run.sh, as ./test.sh does for root"
-        )
-    return path
-
-
 @pytest.fixture(scope="session")
-def serve_program(root):
+def serve_program(built):
     """The server."""
-    return built(root, "lenet_serve", "SERVE")
+    return built("lenet_serve")
 
 
 @pytest.fixture(scope="session")
-def grpc_program(root, serve_program):
+def grpc_program(built, serve_program):
     """The server with gRPC; without the other one there is none."""
-    return built(root, "lenet_serve_grpc", "GRPC")
+    return built("lenet_serve_grpc")
 
 
 class Server:

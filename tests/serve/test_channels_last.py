@@ -205,7 +205,7 @@ def test_a_description_for_the_other_order(
         assert str(tmp_path / "preprocess.json") in text
 
 
-def test_the_c_api(case, root):
+def test_the_c_api(case, built):
     _, folder, photo, expected = case
 
     class Error(ctypes.Structure):
@@ -220,7 +220,7 @@ def test_the_c_api(case, root):
     class Result(ctypes.Structure):
         _fields_ = (("predictions", ctypes.POINTER(Prediction)), ("count", ctypes.c_size_t))
 
-    library, error = ctypes.CDLL(str(root / "build" / "liblenet.so")), Error()
+    library, error = ctypes.CDLL(str(built("liblenet.so"))), Error()
     library.lenet_config_create.restype = ctypes.c_void_p
     config = ctypes.c_void_p(library.lenet_config_create())
     file, name = str(folder / "model.onnx").encode(), b"model_file"

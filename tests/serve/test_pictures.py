@@ -143,12 +143,12 @@ def read(text):
 
 
 @pytest.mark.parametrize("name", ["heads", "places", "label", "label_and_score", "marks", "top_k"])
-def test_other_outputs_are_told_as_the_program_tells_them(networks, root, name):
+def test_other_outputs_are_told_as_the_program_tells_them(networks, built, name):
     server, folder = networks
     pictures = sorted(folder.glob("*.png"))
     for query, flags in (("", ()), ("?classification=2", ("--topk=2",))):
         model = f"--model_dir={folder / name}"
-        said = said_by(root / "build" / "lenet_classify", model, *flags, *pictures)
+        said = said_by(built("lenet_classify"), model, *flags, *pictures)
         for picture, expected in zip(pictures, said, strict=True):
             path = f"/v2/models/{name}/infer{query}"
             status, _, body = server.ask("PUT", path, picture.read_bytes())
@@ -157,10 +157,10 @@ def test_other_outputs_are_told_as_the_program_tells_them(networks, root, name):
     assert ("head" in json.loads(body)[0]) == (name in {"heads", "places"})
 
 
-def test_features(start_server, root, photos):
+def test_features(start_server, built, photos):
     model = lenet_cpp.bundled_model_dir()
     flags = (f"--model_dir={model}", "--output_name=features")
-    (expected,) = said_by(root / "build" / "lenet_classify", *flags, photos[0])
+    (expected,) = said_by(built("lenet_classify"), *flags, photos[0])
     with start_server("--output_name=features") as server:
         body = server.ask("PUT", INFER, photos[0].read_bytes())[2]
     assert len(expected["features"]) == 84

@@ -395,7 +395,7 @@ def test_usage(server, serve_program, model_dir, tmp_path, code, words, argument
     assert words in done.stderr.splitlines()[-1]
 
 
-def test_memory_of_many_connections(start_server, digit, question, root, tmp_path):
+def test_memory_of_many_connections(start_server, digit, question, built, tmp_path):
     """20,000 requests of all kinds, on connections that come and go: the second half adds next to
     nothing.
     """
@@ -411,7 +411,7 @@ def test_memory_of_many_connections(start_server, digit, question, root, tmp_pat
         options = (f"--port={server.port}", "--connections=16", "--requests=5000", "--reconnect=50")
         found = []
         for _ in range(4):
-            answered = json.loads(printed_by(root / "build" / "http_load", *options, *files))
+            answered = json.loads(printed_by(built("http_load"), *options, *files))
             assert (answered["requests"], answered["broken"]) == (5000, 0)
             assert answered["statuses"].keys() == {"200", "400"}
             server.wait_until_closed()

@@ -45,7 +45,7 @@ def again_and_again(*actions):
 
 
 @pytest.mark.nightly
-def test_soak(run_server, serve_program, model_dir, digit, expected, question, root, tmp_path):
+def test_soak(run_server, serve_program, model_dir, digit, expected, question, built, tmp_path):
     """Loads, signals, clients that are killed or never read, and a log that nobody takes: every
     answer is right, and memory and descriptors stay as they were.
     """
@@ -91,7 +91,7 @@ def test_soak(run_server, serve_program, model_dir, digit, expected, question, r
         resident = []
         for _ in range(ROUNDS):
             with again_and_again(compare, load, is_killed, never_reads):
-                program = root / "build" / "http_load"
+                program = built("http_load")
                 printed = printed_by(program, *load_options, f"--requests={REQUESTS}", *files)
             found = json.loads(printed)
             assert (found["requests"], found["broken"]) == (REQUESTS, 0)

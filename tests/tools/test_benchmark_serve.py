@@ -104,13 +104,9 @@ def test_ratios_of_servers_that_take_json_only():
 
 
 @pytest.mark.nightly
-def test_quick_run(root, program, model_dir, tmp_path):
+def test_quick_run(root, program, built, model_dir, tmp_path):
     """Every server is measured, after it gave the predictor's outputs. No limit has to hold."""
-    if not program.with_name("lenet_serve").is_file():
-        pytest.skip(
-            "a build without Debian's libboost-dev zlib1g-dev leaves lenet_serve out: apt-get"
-            " install libboost-dev zlib1g-dev, then ./run.sh, as ./test.sh does for root"
-        )
+    built("lenet_serve")
     needed = (*serve._PACKAGES, "litserve")
     if missing := [name for name in needed if find_spec(name) is None]:
         pytest.skip(f"pip install {' '.join(missing)} (the extra bench), which not all need")
