@@ -183,7 +183,15 @@ class Traffic:
 def draw(d):
     """Draw a network of up to 40 layers and several outputs."""
     traffic = Traffic(d)
-    layers, most = traffic.layers, d.pick([d.randint(3, 37), 37])
+    draw_layers(traffic, most=d.pick([d.randint(3, 37), 37]))
+    d.network.outputs = draw_outputs(traffic)
+    d.network.options |= d.some(open_sizes=(0.3, True))
+    return d.network
+
+
+def draw_layers(traffic, most):
+    """Make moves until there are ``most`` layers, or many moves did not fit."""
+    d, layers = traffic.d, traffic.layers
     for _ in range(4 * most):
         before = len(layers)
         try:
@@ -191,17 +199,20 @@ def draw(d):
             ranks = (2, 4) if move in OF_ANY_RANK else (4,)
             x = traffic.value(lambda shape, ranks=ranks: len(shape) in ranks)
             getattr(traffic, move)(x)
-        except (IndexError, ValueError):  # nothing fits, or it does not
+        except (IndexError, ValueError):  # no value fits, or the move does not
             del layers[before:], traffic.shapes[before + 1 :]
         if len(layers) >= most:
             break
+
+
+def draw_outputs(traffic):
+    """Return the values that the network gives: some that no layer uses, and sometimes others."""
+    d, layers = traffic.d, traffic.layers
     used = {i for layer in layers for i in layer.inputs}
     ends = [i for i in range(1, len(layers) + 1) if i not in used]
     more = [d.randint(1, len(layers)) for _ in range(d.pick([0, 0, 1, 2]))]
-    outputs = d.sample(ends, min(len(ends), d.pick([1, 2, 3]))) + more
-    d.network.outputs = [*dict.fromkeys(outputs)]
-    d.network.options |= d.some(open_sizes=(0.3, True))
-    return d.network
+    some = d.sample(ends, min(len(ends), d.pick([1, 2, 3])))
+    return [*dict.fromkeys(some + more)]
 
 
 def shapes(network, of_layer=None):
@@ -277,10 +288,13 @@ SHAPES = {
     "Expand": lambda of, shape: combined(of, shape, of["shape"]),
     "Flatten": lambda _, shape: [shape[0], math.prod(shape[1:])],
 }
-"""The shape that a layer gives, from its attributes and the shapes of its inputs; else the same."""
+"""Functions that return the shape of an operator's output from its attributes and input shapes.
+
+The output of any other operator has the shape of its input."""
 
 
 def shape_of(layer, known):
-    shapes = [known[i] for i in layer.inputs]
-    shape = SHAPES.get(layer.op, lambda _, first: [*first])
-    return shape(layer.attributes, *shapes)
+    first, *others = (known[i] for i in layer.inputs)
+    if layer.op not in SHAPES:
+        return [*first]
+    return SHAPES[layer.op](layer.attributes, first, *others)
