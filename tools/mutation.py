@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How many small faults in the code do the tests notice?
+"""Count how many small faults in the code the tests notice.
 
     python tools/mutation.py cpp --count=200 --output=build/mutation-cpp.json
     python tools/mutation.py python --count=200 --output=build/mutation-python.json
@@ -36,13 +36,16 @@ import sys
 import tokenize
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from coverage import CoverageData
 from tqdm import tqdm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    Row = dict[str, Any]
+    """A change in the output file, with who noticed it."""
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = {
@@ -54,26 +57,46 @@ SOURCES = {
     ),
     "python": ("python/lenet_cpp/**/*.py",),
 }
-# What stands in the code, and what takes its place.
-_EITHER = (
-    *(("<", "<="), (">", ">="), ("==", "!="), ("+", "-"), ("+=", "-=")),
-    *(("&&", "||"), ("and", "or"), ("true", "false"), ("True", "False")),
-    *(("min", "max"), ("all_of", "any_of"), ("all", "any")),
+# Each of a pair is replaced by the other.
+_PAIRS = (
+    ("<", "<="),
+    (">", ">="),
+    ("==", "!="),
+    ("+", "-"),
+    ("+=", "-="),
+    ("&&", "||"),
+    ("and", "or"),
+    ("true", "false"),
+    ("True", "False"),
+    ("min", "max"),
+    ("all_of", "any_of"),
+    ("all", "any"),
 )
-CHANGES = dict(_EITHER) | {b: a for a, b in _EITHER} | {"not": "", "!": "", "continue": "break"}
-_CPP_CHANGES = CHANGES | {"*": "/", "/": "*"}  # in Python most join paths and spread arguments
-# Comments and texts, which stay, and then what may be changed. Spaces tell C++'s operators from
-# its pointers, references and templates.
+CHANGES = {
+    **dict(_PAIRS),
+    **{second: first for first, second in _PAIRS},
+    "not": "",
+    "!": "",
+    "continue": "break",
+}
+# Python is left out, because most of its "*" and "/" spread arguments and join paths.
+_CPP_CHANGES = {**CHANGES, "*": "/", "/": "*"}
+# The first line matches comments and strings, which stay. The named groups match what may be
+# changed. Spaces tell the operators of C++ from its pointers, references and templates.
 _CPP = re.compile(
     r'//[^\n]*|^ *#[^\n]*|"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\''
     r"|(?<= )(?P<operator><=?|>=?|[!=]=|[-+*/]=?|&&|\|\|)(?= )|(?P<not>!)(?=[\w(])"
     r"|\b(?P<word>true|false|min|max|all_of|any_of|continue)\b|(?<![\w.])(?P<number>\d+)(?![\w.'])",
     re.MULTILINE,
 )
-# Of pytest and of ctest.
+# The line by which pytest names a failed test, or that by which ctest does.
 _FAILED = re.compile(r"^FAILED (\S+)|\d+ - (\w+) \((?:Failed|Timeout)", re.MULTILINE)
-# The C++ tests that take longer than a second, the shortest first, and the files that they run.
-# Those of networks that are written in C++ read no model.
+# Starting two workers takes longer than most tests of one statement.
+_TWO_WORKERS = ("-n", "2", "--dist=loadfile")
+_TESTS_FOR_TWO_WORKERS = 40
+_SECONDS = 1200
+# The C++ tests that take longer than a second, the shortest first, and patterns of the source
+# files that they run. The tests that build their networks in C++ read no model.
 _FLOAT = "engines/native/(?!int8/|native_engine|network_reader|read_)"
 _LONG = {
     "predictor": "",
@@ -85,43 +108,59 @@ _LONG = {
 
 
 class Change(NamedTuple):
-    """A fault: what stands at a place of a file, and what takes its place."""
+    """A fault: the text at a place of a file, and the text that replaces it."""
 
-    file: str  # below ROOT
-    line: int  # from 1
+    file: str  # relative to ROOT
+    line: int  # counted from 1
     at: int  # characters from the beginning of the file
     old: str
     new: str
 
 
+class Judgement(NamedTuple):
+    """How changes are judged: the options of the command that matter for this."""
+
+    language: str  # a key of SOURCES
+    full: bool  # whether all tests run after those of --quick have passed
+    ctest: bool  # whether the C++ tests are the only ones
+    data: CoverageData | None  # which tests run which lines, where only those tests run
+
+
 def _tokens(file: str, text: str) -> Iterator[tuple[int, str]]:
-    """Yield the operators, words and numbers of a program that may be changed, and their places."""
-    if not file.endswith(".py"):
-        for found in _CPP.finditer(text):
-            if found.lastgroup is not None:
-                yield found.start(), found[0]
-        return
-    starts = [0, *(match.end() for match in re.finditer("\n", text))]
+    """Yield the place and the text of each operator, word and number that may be changed."""
+    return _python_tokens(text) if file.endswith(".py") else _cpp_tokens(text)
+
+
+def _python_tokens(text: str) -> Iterator[tuple[int, str]]:
+    line_starts = [0, *(match.end() for match in re.finditer("\n", text))]
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type in {tokenize.OP, tokenize.NAME, tokenize.NUMBER}:
-            yield starts[token.start[0] - 1] + token.start[1], token.string
+            line, column = token.start
+            yield line_starts[line - 1] + column, token.string
+
+
+def _cpp_tokens(text: str) -> Iterator[tuple[int, str]]:
+    for match in _CPP.finditer(text):
+        if match.lastgroup is not None:
+            yield match.start(), match[0]
 
 
 def changes_of(file: str, text: str) -> list[Change]:
     """Return every change of a program that this can make."""
-    found = []
+    changes = []
     table = CHANGES if file.endswith(".py") else _CPP_CHANGES
     for at, old in _tokens(file, text):
         new = str(int(old) + 1) if re.fullmatch(r"\d+", old) else table.get(old)
         if new is not None:
-            found.append(Change(file, text.count("\n", 0, at) + 1, at, old, new))
-    return found
+            line = text.count("\n", 0, at) + 1
+            changes.append(Change(file, line, at, old, new))
+    return changes
 
 
 def _lines_of(change: Change, text: str) -> range:
     """Return the lines of the innermost statement of a change; of a compound one its head."""
     lines = range(change.line, change.line + 1)
-    for node in ast.walk(ast.parse(text)):  # outer ones first
+    for node in ast.walk(ast.parse(text)):  # comes to outer statements first
         if isinstance(node, ast.stmt) and node.end_lineno is not None:
             body = getattr(node, "body", None)
             end = body[0].lineno - 1 if isinstance(body, list) else node.end_lineno
@@ -131,13 +170,17 @@ def _lines_of(change: Change, text: str) -> range:
 
 
 def running_tests(change: Change, text: str, data: CoverageData) -> list[str]:
-    """Return the tests that ran the place of a change; "" stands for what is outside of a test.
+    """Return the tests that ran the place of a change.
 
-    That is while a module was imported, or in a process of its own.
+    "" among them says that it ran outside of a test: while a module was imported, or in another
+    process.
     """
-    lines = _lines_of(change, text)
-    found = data.contexts_by_lineno(str(ROOT / change.file))
-    names = {context.rpartition("|")[0] for line in lines for context in found.get(line, ())}
+    contexts = data.contexts_by_lineno(str(ROOT / change.file))
+    names = set()
+    for line in _lines_of(change, text):
+        for context in contexts.get(line, ()):
+            test, _, _phase = context.rpartition("|")
+            names.add(test)
     return sorted(names)
 
 
@@ -159,6 +202,64 @@ def cpp_tests(file: str | None) -> Iterator[tuple[str, list[str]]]:
         yield area, ["prlimit", limit, *test]
 
 
+def _quick_tests() -> list[str]:
+    """Return the arguments of pytest for the tests of ``./test.sh --quick``."""
+    script = (ROOT / "test.sh").read_text()
+    quick = re.search(r'^heart="(.*?)"', script, re.MULTILINE | re.DOTALL)
+    assert quick is not None
+    return quick[1].split()
+
+
+def _pytest_commands(only: list[str] | None) -> Iterator[tuple[str, list[str]]]:
+    """Yield the commands that run the named tests, or those of ``--quick``, with their name."""
+    pytest = [sys.executable, "-m", "pytest", "-q", "-x"]
+    named = [name for name in only or () if name]
+    if named:
+        workers = _TWO_WORKERS if len(named) > _TESTS_FOR_TWO_WORKERS else ()
+        yield "pytest", [*pytest, *workers, *named]
+    if only is None or "" in only:
+        yield "pytest", [*pytest, *_TWO_WORKERS, *_quick_tests()]
+
+
+def _commands(
+    language: str, *, full: bool, ctest: bool, only: list[str] | None, file: str | None
+) -> Iterator[tuple[str, list[str]]]:
+    """Yield the name and the command of each step that may notice a fault, in their order."""
+    if language == "cpp":
+        # The tests of the library notice most faults, long before every program is built.
+        yield "compiler", ["cmake", "--build", "build", "--target", "lenet_tests"]
+        for area, command in cpp_tests(file):
+            yield f"ctest: {area}", command
+        if ctest:
+            return
+        yield "compiler", ["./run.sh", "--build-only"]
+        fuzz = ["ctest", "--test-dir", "build", "--stop-on-failure", "--tests-regex", "fuzz"]
+        yield "ctest", fuzz
+    yield from _pytest_commands(only)
+    if full and not only and not ctest:
+        yield "all tests", [sys.executable, "-m", "pytest", "-q", "-x", *_TWO_WORKERS]
+
+
+def _failure(name: str, command: list[str]) -> str:
+    """Run one command; return its name and the test that failed, or "" if it succeeded."""
+    try:
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=None if name == "all tests" else _SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return f"{name}: waits"
+    if done.returncode == 0:
+        return ""
+    failed = _FAILED.search(done.stdout)
+    return name if failed is None else f"{name}: {failed[1] or failed[2]}"
+
+
 def run_tests(
     language: str,
     *,
@@ -171,70 +272,34 @@ def run_tests(
 
     Args:
         language: A key of SOURCES.
-        full: All tests, for what those of --quick leave.
-        ctest: The C++ tests only.
-        only: These tests of Python's in place of all; "" stands for those of --quick.
+        full: Run all tests after those of --quick have passed.
+        ctest: Run the C++ tests only.
+        only: The Python tests to run instead of all; "" stands for those of --quick.
         file: The file that was changed, relative to ROOT.
     """
-    heart = re.search(r'^heart="(.*?)"', (ROOT / "test.sh").read_text(), re.MULTILINE | re.DOTALL)
-    assert heart is not None
     if only == []:
         return ""
-    pytest = [sys.executable, "-m", "pytest", "-q", "-x"]
-    both = ["-n", "2", "--dist=loadfile"]  # takes longer to start than most tests of one statement
-    commands = []
-    if named := [name for name in only or () if name]:
-        commands.append(("pytest", [*pytest, *(both if len(named) > 40 else []), *named]))
-    if only is None or "" in only:
-        commands.append(("pytest", [*pytest, *both, *heart[1].split()]))
-    if language == "cpp":
-        fuzz = ["ctest", "--test-dir", "build", "--stop-on-failure", "--tests-regex", "fuzz"]
-        # The library's own tests notice most, long before every program is built.
-        rest = [("compiler", ["./run.sh", "--build-only"]), ("ctest", fuzz), *commands]
-        commands = [
-            ("compiler", ["cmake", "--build", "build", "--target", "lenet_tests"]),
-            *((f"ctest: {area}", command) for area, command in cpp_tests(file)),
-            *([] if ctest else rest),
-        ]
-    if full and not only and not ctest:
-        commands.append(("all tests", [*pytest, *both]))
-    for name, command in commands:
-        try:
-            done = subprocess.run(
-                command,
-                cwd=ROOT,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                check=False,
-                timeout=None if name == "all tests" else 1200,
-            )
-        except subprocess.TimeoutExpired:
-            return f"{name}: waits"
-        if done.returncode != 0:
-            said = _FAILED.search(done.stdout)
-            return name if said is None else f"{name}: {said[1] or said[2]}"
+    for name, command in _commands(language, full=full, ctest=ctest, only=only, file=file):
+        if failure := _failure(name, command):
+            return failure
     return ""
 
 
-def judge(
-    change: Change, language: str, *, full: bool, ctest: bool, data: CoverageData | None
-) -> str:
+def judge(change: Change, how: Judgement) -> str:
     """Make a change, and return who noticed it. The file is as before when this returns."""
     path = ROOT / change.file
     before = path.read_text(encoding="utf-8")
     assert before.startswith(change.old, change.at), f"{path} has changed"
     after = before[: change.at] + change.new + before[change.at + len(change.old) :]
-    only = None if data is None else running_tests(change, before, data)
+    only = None if how.data is None else running_tests(change, before, how.data)
     try:
         path.write_text(after, encoding="utf-8")
-        return run_tests(language, full=full, ctest=ctest, only=only, file=change.file)
+        return run_tests(how.language, full=how.full, ctest=how.ctest, only=only, file=change.file)
     finally:
         path.write_text(before, encoding="utf-8")
 
 
-def main() -> int:
-    """Draw changes, judge them and count who noticed them."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -246,46 +311,90 @@ def main() -> int:
     parser.add_argument("--again", action="store_true", help="judge those again that are unnoticed")
     parser.add_argument("--coverage", type=Path, help="which tests run which lines of Python")
     parser.add_argument("--output", type=Path, required=True, help="a .json, written as it goes on")
+    return parser
+
+
+def draw_changes(language: str, seed: int) -> list[Change]:
+    """Return every change of the code in a language, in an order that the seed decides."""
+    drawn = []
+    for path in sorted(path for glob in SOURCES[language] for path in ROOT.glob(glob)):
+        name = str(path.relative_to(ROOT))
+        drawn += changes_of(name, path.read_text(encoding="utf-8"))
+    random.Random(seed).shuffle(drawn)
+    return drawn
+
+
+def _read_coverage(file: Path) -> CoverageData:
+    data = CoverageData(str(file.resolve()))
+    data.read()
+    return data
+
+
+def judge_drawn(drawn: list[Change], how: Judgement, *, count: int, output: Path) -> list[Row]:
+    """Judge changes until ``count`` of them compiled; go on after those in the output file."""
+    rows = _read_rows(output)
+    compiled = sum(row["noticed"] != "compiler" for row in rows)
+    with tqdm(total=count, initial=compiled, unit="change") as bar:
+        for change in drawn[len(rows) :]:
+            if bar.n >= count:
+                break
+            rows.append(_judged_row(change, how, bar))
+            _write_rows(output, rows)
+    return rows
+
+
+def judge_again(how: Judgement, *, output: Path) -> list[Row]:
+    """Judge the changes in the output file again that nobody noticed."""
+    rows = _read_rows(output)
+    places = [place for place, row in enumerate(rows) if not row["noticed"]]
+    with tqdm(total=len(places), unit="change") as bar:
+        for place in places:
+            change = Change(**{name: rows[place][name] for name in Change._fields})
+            rows[place] = _judged_row(change, how, bar)
+            _write_rows(output, rows)
+    return rows
+
+
+def _read_rows(output: Path) -> list[Row]:
+    if not output.exists():
+        return []
+    rows: list[Row] = json.loads(output.read_text())
+    return rows
+
+
+def _write_rows(output: Path, rows: list[Row]) -> None:
+    output.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def _judged_row(change: Change, how: Judgement, bar: tqdm[Any]) -> Row:
+    """Judge a change, show what came of it, and return its row of the output file."""
+    noticed = judge(change, how)
+    bar.update(noticed != "compiler")
+    if not noticed:
+        bar.write(f"{change.file}:{change.line}: {change.old} -> {change.new}: unnoticed")
+    return {**change._asdict(), "noticed": noticed}
+
+
+def main() -> int:
+    """Draw changes, judge them and count who noticed them."""
+    parser = _parser()
     options = parser.parse_args()
-    files = sorted(path for glob in SOURCES[options.language] for path in ROOT.glob(glob))
-    names = [str(path.relative_to(ROOT)) for path in files]
-    drawn = [
-        change
-        for name, path in zip(names, files, strict=True)
-        for change in changes_of(name, path.read_text(encoding="utf-8"))
-    ]
-    random.Random(options.seed).shuffle(drawn)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # restores the file that is changed
+    # An exception, unlike the signal itself, lets judge() restore the file that is changed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     data = None
-    if options.coverage is not None:  # of tests that passed
+    if options.coverage is not None:
         if options.language != "python" or not options.coverage.is_file():
             parser.error("--coverage takes the data of nox -s coverage, for python")
-        data = CoverageData(str(options.coverage.resolve()))
-        data.read()
+        data = _read_coverage(options.coverage)  # the tests passed while it was recorded
     elif failed := run_tests(options.language, full=options.full, ctest=options.ctest):
         parser.error(f"the tests must pass before anything is changed: {failed}")
-    done = json.loads(options.output.read_text()) if options.output.exists() else []
-    places = list(range(len(done), len(drawn)))
-    total, initial = options.count, sum(one["noticed"] != "compiler" for one in done)
+    how = Judgement(options.language, full=options.full, ctest=options.ctest, data=data)
     if options.again:
-        places = [place for place, one in enumerate(done) if not one["noticed"]]
-        total, initial = len(places), 0
-    with tqdm(total=total, initial=initial, unit="change") as bar:
-        for place in places:
-            if bar.n >= total:
-                break
-            change = drawn[place]
-            if options.again:
-                change = Change(**{name: done[place][name] for name in Change._fields})
-            noticed = judge(
-                change, options.language, full=options.full, ctest=options.ctest, data=data
-            )
-            done[place : place + 1] = [change._asdict() | {"noticed": noticed}]
-            options.output.write_text(json.dumps(done, indent=1) + "\n")
-            bar.update(noticed != "compiler")
-            if not noticed:
-                bar.write(f"{change.file}:{change.line}: {change.old} -> {change.new}: unnoticed")
-    counts = Counter(one["noticed"].partition(":")[0] or "nobody" for one in done)
+        rows = judge_again(how, output=options.output)
+    else:
+        drawn = draw_changes(options.language, options.seed)
+        rows = judge_drawn(drawn, how, count=options.count, output=options.output)
+    counts = Counter(row["noticed"].partition(":")[0] or "nobody" for row in rows)
     for name, count in counts.most_common():
         print(f"{name:10} {count:4}")
     return 0

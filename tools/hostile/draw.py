@@ -23,21 +23,21 @@ class Draw(random.Random):
         return self.random() < share
 
     def two(self, values):
-        """Of height and width: equal half of the time."""
+        """Return a height and a width, which are equal half of the time."""
         first = self.pick(values)
         return [first, first if self.chance() else self.pick(values)]
 
     def some(self, **shares):
-        """Attributes that are there with a probability, else at their default."""
+        """Return attributes, each with a probability; one left out is at its default."""
         return {name: value for name, (share, value) in shares.items() if self.chance(share)}
 
     def axis(self, rank):
-        """An axis that is not that of the images, counted from either end."""
+        """Return an axis that is not that of the images, counted from either end."""
         axis = self.randrange(1, rank)
         return axis if self.chance(0.7) else axis - rank
 
     def axes(self, rank):
-        """One or more of them."""
+        """Return one or more axes that are not that of the images."""
         every = list(range(1, rank))
         chosen = self.sample(every, self.randint(min(1, len(every)), len(every)))
         return [axis if self.chance(0.8) else axis - rank for axis in chosen]
@@ -53,44 +53,60 @@ class Draw(random.Random):
         return strides if padding == 0 else {**strides, "padding": padding}
 
     def begin(self, kind, shape, measure, **options):
-        """Begin anew; ``measure`` gives the shapes of all values, or raises InvalidNetworkError."""
+        """Begin a network.
+
+        ``measure`` returns the shapes of all its values, or raises InvalidNetworkError.
+        """
         self.network = Network(kind, shape, [], [0], self.randrange(2**31), options)
         self.measure = measure
         self.shapes = measure(self.network)
 
-    def rest(self, op, start):
-        """The further inputs of a layer: of the same shape, or of any."""
+    def more_inputs(self, op, start):
+        """Return the inputs of a layer after the first: of the same shape or the same rank."""
         if op not in SEVERAL_INPUTS:
             return []
         count = self.pick([1, 1, 2]) if op.lower() in ("concat", "stack") else 1
-        shapes = [*enumerate(self.shapes)]
-        alike = [i for i, shape in shapes if shape == self.shapes[start]]
-        near = [i for i, shape in shapes if len(shape) == len(self.shapes[start])]
-        return [self.pick(alike if self.chance(0.7) else near) for _ in range(count)]
+        shape = self.shapes[start]
+        same_shape = [i for i, other in enumerate(self.shapes) if other == shape]
+        same_rank = [i for i, other in enumerate(self.shapes) if len(other) == len(shape)]
+        return [self.pick(same_shape if self.chance(0.7) else same_rank) for _ in range(count)]
 
     def add(self, op, draw, fixed):
-        """Add a layer to the last value, or sometimes to an earlier one."""
-        network = self.network
+        """Add a layer to the last value, or sometimes to an earlier one; return whether it fits."""
         last = len(self.shapes) - 1
         start = last if self.chance(0.9) or fixed else self.randint(0, last)
         try:
             attributes = {**draw(self, self.shapes[start]), **fixed}
-        except (InvalidNetworkError, IndexError, ValueError):  # nothing to choose from
+        except (InvalidNetworkError, IndexError, ValueError):  # there is nothing to choose from
             return False
-        twin = [i for i, layer in enumerate(network.layers, 1) if layer.op == op]
-        if twin and self.chance(0.15) and ("out" in attributes or op == "batch_norm"):
-            before = network.layers[twin[-1] - 1].attributes
-            attributes = {**before, "like": before.get("like", twin[-1])}
+        attributes = self.shared(op, attributes)
         name = "conv2d" if op == "winograd" else op
-        layer = Layer(name, [start, *self.rest(op, start)], attributes)
+        layer = Layer(name, [start, *self.more_inputs(op, start)], attributes)
         if self.chance(0.3):
             layer.inputs = [*layer.inputs[1:], layer.inputs[0]]
+        return self.keep_if_taken(layer)
+
+    def shared(self, op, attributes):
+        """Return the attributes, or sometimes those of an earlier layer and its parameters."""
+        twins = [i for i, layer in enumerate(self.network.layers, 1) if layer.op == op]
+        if not twins or not self.chance(0.15):
+            return attributes
+        if "out" not in attributes and op != "batch_norm":
+            return attributes
+        twin = self.network.layers[twins[-1] - 1].attributes
+        return {**twin, "like": twin.get("like", twins[-1])}
+
+    def keep_if_taken(self, layer):
+        """Add a layer if the framework takes it, and if its value is small and for each image."""
+        network = self.network
+        last = len(self.shapes) - 1
         network.layers.append(layer)
         network.outputs = [last + 1]
         with contextlib.suppress(InvalidNetworkError):
             shapes = self.measure(network)
-            small = math.prod(shapes[-1][1:]) <= 20000
-            if small and shapes[-1] and shapes[-1][0] == shapes[0][0]:
+            images = shapes[0][0]
+            value = shapes[-1]
+            if math.prod(value[1:]) <= 20000 and value and value[0] == images:
                 self.shapes = shapes
                 return True
         network.layers.pop()
@@ -98,23 +114,22 @@ class Draw(random.Random):
         return False
 
     def add_one_of(self, operators):
-        """Add a layer; the operator is the last word of a name."""
+        """Add a layer of one of some operators; a key's last word is the operator."""
         for _ in range(ATTEMPTS):
             op = self.pick(list(operators))
             if self.add(op.split()[-1], operators[op], {}):
                 return
 
     def finish(self):
-        """Flatten in one of many ways, and then what works on vectors."""
+        """Flatten in one of many ways, and then add layers that work on vectors."""
         if self.chance(0.3):
             self.add("adaptive_avg_pool2d", adaptive, {})
         count = math.prod(self.shapes[-1][1:])
-        flat = self.pick(
-            [("flatten", {"start_axis": 1})] * 6
-            + [("reshape", {"shape": [self.pick([0, -1]), count]})] * 2
-            + [("squeeze", {"axis": [2, 3]}), ("view", {}), ("mean", {"axis": [2, 3]})]
-        )
-        self.add(flat[0], plain, flat[1])
+        ways = [("flatten", {"start_axis": 1})] * 6
+        ways += [("reshape", {"shape": [self.pick([0, -1]), count]})] * 2
+        ways += [("squeeze", {"axis": [2, 3]}), ("view", {}), ("mean", {"axis": [2, 3]})]
+        op, attributes = self.pick(ways)
+        self.add(op, plain, attributes)
         for _ in range(self.pick(range(4))):
             self.add_one_of(AT_THE_END)
         if self.chance(0.2):
@@ -129,12 +144,12 @@ def plain(d, s):
 
 
 def one_of(**attributes):
-    """Each attribute one of some values."""
+    """Return a drawer of attributes, each of which is one of some values."""
     return lambda d, s: {name: d.pick(values) for name, values in attributes.items()}
 
 
 def maybe(**shares):
-    """Each attribute with a probability."""
+    """Return a drawer of attributes, each of which is there with a probability."""
     return lambda d, s: d.some(**shares)
 
 
@@ -154,14 +169,15 @@ def axes(d, s):
 
 
 def groups_of(d, channels, among):
-    return int(d.pick([g for g in among if channels % g == 0]))
+    return int(d.pick([groups for groups in among if channels % groups == 0]))
 
 
-# ---- Paddle's operators: what is drawn for an input of a shape
+# ---- drawers of Paddle's operators: d makes the choices, s is the shape of the input
 
 
 def conv2d(d, s):
-    kernel, groups = d.kernel(), groups_of(d, s[1], [1, 1, 1, 2, 3, s[1]])
+    kernel = d.kernel()
+    groups = groups_of(d, s[1], [1, 1, 1, 2, 3, s[1]])
     out = groups * d.pick([1, 1, 2, 3, 4, 5, 8, 17] if groups == 1 else [1, 1, 2])
     more = d.some(dilation=(0.25, d.two([1, 2, 3])), bias=(0.3, False), groups=(groups > 1, groups))
     window = d.window(kernel, pool=False)
@@ -245,7 +261,7 @@ def pad(d, s):
 
 
 def constant(d, s):
-    """With a parameter, 0 for a size that is the input's."""
+    """Draw a combination with a parameter, whose sizes are 0 where they are the input's."""
     rank = len(s)
     per_channel = [0, *[1] * (rank - 2)]
     shapes = [per_channel, [1, *per_channel], [1], [0], [1] * rank, [d.pick([0, 1]) for _ in s[1:]]]
@@ -268,8 +284,8 @@ LINEAR = all_of(
     one_of(out=[1, 1, 2, 4, 7, 10, 17, 40]), maybe(bias=(0.3, False), transposed=(0.15, True))
 )
 # fmt: off
-# The tables: an operator is a line or a part of one, of which ruff's format would make up to six.
-# What the native engine has kernels for, and what classifiers are made of.
+# In these tables an operator is a line or a part of one, of which ruff's format would make six.
+# USUAL are the operators of classifiers, for which the native engine has kernels.
 USUAL = {
     "conv2d": conv2d, "max_pool2d": max_pool2d, "relu": plain, "adaptive_avg_pool2d": adaptive,
     "avg_pool2d": all_of(max_pool2d, maybe(exclusive=(0.5, False))),
@@ -335,7 +351,7 @@ SEVERAL_INPUTS |= {"Sub", "Max", "Min", "Sum"}
 WITH_PARAMETERS = {
     *"conv2d conv1d conv2d_transpose linear batch_norm prelu constant add_at".split()
 }
-# Neighbours that engines make one operator of, with what is fixed of each.
+# Sequences of operators that engines fuse, with the attributes of each that are not drawn.
 SMALL, FLAT = ("conv2d", {"kernel": [1, 1]}), ("flatten", {"start_axis": 1, "stop_axis": -1})
 IDIOMS = [
     [SMALL, ("conv2d", {"kernel": [1, 1], "stride": 2, "padding": 1})], [SMALL, SMALL],
@@ -361,33 +377,57 @@ IDIOMS = [
 
 def draw_paddle(d, shapes):
     """Draw a network of Paddle's operators."""
-    alone = d.chance(0.3)  # so that each operator is tried with many of its attributes
+    alone = d.chance(0.3)  # single operators are tried with many of their attributes
     usual = not alone and d.chance(0.6)
-    sizes = [*range(1, 15), 1, 2, 3, 4, 28] if d.chance(0.8) else range(1, 41)
-    shape = [d.pick([1, 1, 2, 3, 4, 5, 8]), *d.two(sizes)]
-    if not usual and d.chance(0.2):
-        shape = d.pick([shape[:1], shape[:2], [2, *shape], [d.pick(range(1, 30))]])
+    shape = draw_shape(d, usual=usual)
     d.begin("paddle", shape, shapes)
-    idioms = [i for i in IDIOMS if not usual or {op for op, _ in i} <= {*USUAL, "winograd"}]
     if usual:
         d.add_one_of({"conv2d": conv2d, "a conv2d": conv2d, "winograd": EVERY["winograd"]})
     if alone and d.chance():
         d.add("conv2d", conv2d, {})
-    for _ in range(1 if alone else d.pick(range(1 if usual else 2, 6))):
-        if not alone and d.chance(0.25):
+    if alone:
+        d.add_one_of(EVERY)
+    else:
+        draw_several(d, usual=usual)
+    if usual:
+        d.finish()
+    if not any(layer.op in WITH_PARAMETERS for layer in d.network.layers):
+        d.add("linear", LINEAR, {})
+    if d.chance(0.15):
+        add_output(d)
+    if len(shape) == 3:
+        d.network.options.update(d.some(open_sizes=(0.4, True)))
+    return d.network
+
+
+def draw_shape(d, *, usual):
+    """Draw the shape of an image; only a network of usual operators always takes pixels."""
+    sizes = [*range(1, 15), 1, 2, 3, 4, 28] if d.chance(0.8) else range(1, 41)
+    shape = [d.pick([1, 1, 2, 3, 4, 5, 8]), *d.two(sizes)]
+    if usual or not d.chance(0.2):
+        return shape
+    return d.pick([shape[:1], shape[:2], [2, *shape], [d.pick(range(1, 30))]])
+
+
+def draw_several(d, *, usual):
+    """Add operators, or sequences of operators that engines fuse."""
+    operators = USUAL if usual else EVERY
+    idioms = IDIOMS
+    if usual:
+        known = {*USUAL, "winograd"}
+        idioms = [idiom for idiom in IDIOMS if all(op in known for op, _ in idiom)]
+    least = 1 if usual else 2
+    for _ in range(d.pick(range(least, 6))):
+        if d.chance(0.25):
             for op, fixed in d.pick(idioms):
                 d.add(op, EVERY[op], fixed)
         else:
-            d.add_one_of(USUAL if usual else EVERY)
-    if usual:
-        d.finish()
+            d.add_one_of(operators)
+
+
+def add_output(d):
+    """Let the network give another of its values too, in any order."""
     network = d.network
-    if not any(layer.op in WITH_PARAMETERS for layer in network.layers):
-        d.add("linear", LINEAR, {})
-    if d.chance(0.15):
-        network.outputs.append(d.randint(1, len(network.layers)))
-        d.shuffle(network.outputs)
-        network.outputs = list(dict.fromkeys(network.outputs))
-    if len(shape) == 3:
-        network.options.update(d.some(open_sizes=(0.4, True)))
-    return network
+    network.outputs.append(d.randint(1, len(network.layers)))
+    d.shuffle(network.outputs)
+    network.outputs = list(dict.fromkeys(network.outputs))

@@ -24,16 +24,20 @@ class Mutant(NamedTuple):
     files: dict[str, bytes]  # by name; the program is the first
 
 
-_LIMITS = [
-    *(0, 1, 2, 3, 7, 16, 63, 127, 128, 255, 256, 1000, 65535, 10**6),
-    *((1 << bits) + less for bits in (31, 32, 33, 40, 62, 63) for less in (-1, 0)),
-    *(-1, -2, -5, -128, -(1 << 31), -(1 << 32), -(1 << 62), -(1 << 63)),
-]
+_SMALL = [0, 1, 2, 3, 7, 16, 63, 127, 128, 255, 256, 1000, 65535, 10**6]
+_LARGE = [(1 << bits) + less for bits in (31, 32, 33, 40, 62, 63) for less in (-1, 0)]
+_NEGATIVE = [-1, -2, -5, -128, -(1 << 31), -(1 << 32), -(1 << 62), -(1 << 63)]
+_LIMITS = _SMALL + _LARGE + _NEGATIVE
+_ACTIONS = ("set", "set", "set", "set", "remove", "repeat", "swap", "copy", "move")
+_JSON_ACTIONS = ("set", "set", "set", "alike", "alike", "remove", "repeat", "swap", "type")
+_LENGTH_DELIMITED = 2  # the wire type of bytes, texts and messages
 
 
 def _other_number(value, rng):
-    near = [value + 1, value - 1, value * 2, -value, value // 2, value ^ 1 << rng.randrange(32)]
-    return rng.choice([*_LIMITS, *near, *(rng.randrange(-4, 40) for _time in range(12))])
+    flipped = value ^ 1 << rng.randrange(32)
+    near = [value + 1, value - 1, value * 2, -value, value // 2, flipped]
+    small = [rng.randrange(-4, 40) for _time in range(12)]
+    return rng.choice([*_LIMITS, *near, *small])
 
 
 def _span(data, rng):
@@ -115,26 +119,33 @@ def _change_field(root, rng):
     siblings, at = _choose_node(root, rng)
     node = siblings[at]
     other_siblings, other = _choose_node(root, rng)
-    action = rng.choice(["set", "set", "set", "set", "remove", "repeat", "swap", "copy", "move"])
+    action = rng.choice(_ACTIONS)
     if action == "remove":
         del siblings[at]
     elif action == "repeat":
         siblings.insert(rng.randrange(len(siblings) + 1), deepcopy(node))
     elif action == "swap":
-        to = rng.choice([item for item in siblings if item.wire == node.wire])
-        node.value, to.value = to.value, node.value
+        partner = rng.choice([item for item in siblings if item.wire == node.wire])
+        node.value, partner.value = partner.value, node.value
     elif action == "copy":
         siblings[at] = replace(deepcopy(other_siblings[other]), number=node.number)
     elif action == "move":
         siblings[at], siblings[at - 1] = siblings[at - 1], siblings[at]
-    elif isinstance(node.value, int):
+    else:
+        _set_field(node, root, rng)
+
+
+def _set_field(node, root, rng):
+    """Set another value; a field that is a message gets another number."""
+    if isinstance(node.value, int):
         node.value = _other_number(node.value if node.value < 1 << 63 else -1, rng)
     elif isinstance(node.value, bytes):
         values = [each.value for each in _nodes(root) if each.wire == node.wire]
         alike = [value for value in values if not isinstance(value, list)]
         changed = _flip_bits(node.value, b"", rng) if node.value else b"\0"
         choices = [rng.choice(alike), changed, node.value[:-1], b""]
-        node.value = rng.choice(choices if node.wire == 2 else choices[:2])
+        same_size = choices[:2]
+        node.value = rng.choice(choices if node.wire == _LENGTH_DELIMITED else same_size)
     else:
         node.number = rng.randrange(1, 22)
 
@@ -142,7 +153,7 @@ def _change_field(root, rng):
 def _set_length(kind, data, _, rng):
     """Change the length of one field and leave everything else as it is."""
     every = _nodes(parse_message(data, kind))
-    start, end, size = rng.choice([node.length for node in every if node.wire == 2])
+    start, end, size = rng.choice([node.length for node in every if node.wire == _LENGTH_DELIMITED])
     return data[:start] + varint(_other_number(size, rng)) + data[end:]
 
 
@@ -163,28 +174,38 @@ def _change_json(data, _, rng):
 
 
 def _change_json_value(box, key, places, rng):
+    """Change the value of a key of an object, or of a place of a list."""
     old = box[key]
     other_box, other_key = rng.choice(places)
-    alike = [a[b] for a, b in places if type(a[b]) is type(old)]
-    action = rng.choice(["set", "set", "set", "alike", "alike", "remove", "repeat", "swap", "type"])
+    action = rng.choice(_JSON_ACTIONS)
     if action == "remove":
         del box[key]
     elif action == "repeat" and isinstance(box, list):
         box.insert(rng.randrange(len(box) + 1), old)
     elif action == "swap":
-        other_box[other_key], box[key] = json.loads(json.dumps([old, other_box[other_key]]))
+        other_box[other_key], box[key] = _json_copy([old, other_box[other_key]])
     elif action == "type":
         box[key] = rng.choice([None, True, 0, -1, 1e300, 0.5, "", "x", [], {}, [[]], "a" * 5000])
-    elif action == "set" and isinstance(old, bool):
-        box[key] = not old
-    elif action == "set" and isinstance(old, int):
-        box[key] = _other_number(old, rng)
-    elif action == "set" and isinstance(old, float):
-        box[key] = rng.choice([0.0, -old, 1e39, 1e-45, -1.0])
-    elif action == "set" and isinstance(old, str):
-        box[key] = rng.choice([old[:-1], old + "x", "", old[::-1], old.swapcase(), "\0", "é"])
+    elif action == "set" and isinstance(old, (int, float, str)):
+        box[key] = _other_json_value(old, rng)
     else:
-        box[key] = json.loads(json.dumps(rng.choice(alike)))
+        values = [each_box[each_key] for each_box, each_key in places]
+        alike = [value for value in values if type(value) is type(old)]
+        box[key] = _json_copy(rng.choice(alike))
+
+
+def _other_json_value(old, rng):
+    if isinstance(old, bool):
+        return not old
+    if isinstance(old, int):
+        return _other_number(old, rng)
+    if isinstance(old, float):
+        return rng.choice([0.0, -old, 1e39, 1e-45, -1.0])
+    return rng.choice([old[:-1], old + "x", "", old[::-1], old.swapcase(), "\0", "é"])
+
+
+def _json_copy(value):
+    return json.loads(json.dumps(value))
 
 
 def _set_json_number(data, _, rng):

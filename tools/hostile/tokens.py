@@ -1,4 +1,4 @@
-"""Networks of tokens: attention, norms, windows, and what else transformers are made of.
+"""Networks of tokens: attention, norms, windows, and other parts of transformers.
 
 Matrices are multiplied, transposed, cut into windows and heads, joined, gathered, normalized and
 reduced, at any rank from 2 to 6, between convolutions. The images are not always the first axis,
@@ -20,37 +20,80 @@ WORK = 2e7  # multiply-adds of all images
 MIXING = 0.06  # of the networks
 WIDTHS = (1, 2, 3, 4, 5, 7, 8, 12, 15, 16, 17, 20, 24, 31, 32, 33, 40, 48, 64)
 COUNTS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 16, 17, 18, 25)
-# How often each is drawn.
-MOVES = {"linear": 5, "norm": 4, "attention": 4, "product": 2, "softmax": 2, "transpose": 3}
-MOVES |= {"reshape": 4, "cut": 3, "gather": 2, "join": 3, "token": 2, "residual": 4}
-MOVES |= {"activation": 4, "constant": 3, "gate": 2, "combine": 2, "reduce": 2, "conv": 3}
-MOVES |= {"windows": 2, "block": 3, "to_tokens": 2, "to_pixels": 2, "pad": 1, "repeat": 1}
-MOVES |= {"so_far": 1, "largest": 1, "unit": 1, "elements": 1}
-# Those of values of a rank, whose first axis has the images.
+# The methods of Tokens that add layers, with their weights in the draw. The order of the names
+# decides what a seed draws.
+MOVES = {
+    "linear": 5,
+    "norm": 4,
+    "attention": 4,
+    "product": 2,
+    "softmax": 2,
+    "transpose": 3,
+    "reshape": 4,
+    "cut": 3,
+    "gather": 2,
+    "join": 3,
+    "token": 2,
+    "residual": 4,
+    "activation": 4,
+    "constant": 3,
+    "gate": 2,
+    "combine": 2,
+    "reduce": 2,
+    "conv": 3,
+    "windows": 2,
+    "block": 3,
+    "to_tokens": 2,
+    "to_pixels": 2,
+    "pad": 1,
+    "repeat": 1,
+    "so_far": 1,
+    "largest": 1,
+    "unit": 1,
+    "elements": 1,
+}
+# Moves that take a value of this rank only, with the images on its first axis.
 RANKS = {"conv": 4, "windows": 4, "to_tokens": 4, "to_pixels": 3, "block": 3, "token": 3}
-ACTIVATIONS = ("Relu", "Sigmoid", "Tanh", "written_gelu", "written_gelu", "written_silu")
-ACTIVATIONS += ("HardSwish", "LeakyRelu", "Softplus", "Neg", "Abs", "square", "Sin", "Atan")
+ACTIVATIONS = (
+    "Relu",
+    "Sigmoid",
+    "Tanh",
+    "written_gelu",
+    "written_gelu",  # drawn twice as often
+    "written_silu",
+    "HardSwish",
+    "LeakyRelu",
+    "Softplus",
+    "Neg",
+    "Abs",
+    "square",
+    "Sin",
+    "Atan",
+)
 MIXES = ("softmax", "mean", "first", "gram", "shuffle", "twice")
 
 
 class Tokens:
-    """A network that grows; a move that does not fit raises IndexError or ValueError."""
+    """A network that grows; a move that does not fit raises IndexError or ValueError.
+
+    A value has a number, as in ``Layer.inputs``. ``shapes`` and ``axes`` are indexed by it.
+    """
 
     def __init__(self, d):
-        self.d = d
+        self.d = d  # the Draw, which makes all choices
         images = d.pick([1, 3, 64])
         how = {"images": images, "threads": d.pick([2, 3]), "forget": d.chance(0.8)}
-        self.work = WORK / images  # what is left of it
+        self.work = WORK / images  # multiply-adds of one image that are left
         self.width = d.pick(WIDTHS)
         self.opset = d.pick([*range(11, 23), 17, 17, 20])
         pixels = [d.pick([1, 3, 4, 8, self.width]), *d.two([4, 6, 7, 8, 12, 14])]
         shape = d.pick([pixels, pixels, [d.pick(COUNTS), self.width], [self.width]])
         d.begin("onnx", shape, shapes, opset=self.opset, **how)
         self.layers, self.shapes = d.network.layers, d.shapes
-        self.axes = [0]  # that of the images, of each value; -1 where they are mixed
+        self.axes = [0]  # the axis of the images, for each value; -1 where they are mixed
 
     def value(self, fits=lambda shape, axis: True):
-        """One of the values that fit: any, one of the last, or one that is not used yet."""
+        """Return one of the values that fit: any, one of the last, or one that is unused."""
         every = enumerate(zip(self.shapes, self.axes, strict=True))
         values = [i for i, (shape, axis) in every if axis >= 0 and fits(shape, axis)]
         used = {i for layer in self.layers for i in layer.inputs}
@@ -58,7 +101,10 @@ class Tokens:
         return self.d.pick(self.d.pick([values, values[-4:], values[-1:], unused, unused]))
 
     def add(self, op, *inputs, images=None, **attributes):
-        """Add a layer; return its value. ``images`` is the axis of them where it is another one."""
+        """Add a layer and return its value.
+
+        ``images`` is the axis of the images, where it is not that of the first input.
+        """
         self.layers.append(Layer(op, [*inputs], attributes))
         self.shapes.append(shape_of(self.layers[-1], self.shapes))
         self.axes.append(self.axes[inputs[0]] if images is None else images)
@@ -74,11 +120,11 @@ class Tokens:
         self.work -= work
 
     def of(self, x):
-        """The shape of a value and the axis of its images."""
+        """Return the shape of a value and the axis of its images."""
         return self.shapes[x], self.axes[x]
 
     def other_axes(self, x):
-        """The axes without images."""
+        """Return the axes that do not hold the images."""
         shape, axis = self.of(x)
         return [i for i in range(len(shape)) if i != axis]
 
@@ -86,10 +132,10 @@ class Tokens:
         return self.d.pick([self.width, self.width, self.d.pick(WIDTHS)])
 
     def heads(self, width):
-        """A number of heads that a width has."""
-        return self.d.pick([n for n in (1, 2, 3, 4, 5, 8) if width % n == 0])
+        """Return a number of heads that divides a width."""
+        return self.d.pick([count for count in (1, 2, 3, 4, 5, 8) if width % count == 0])
 
-    # What turns values; no move by themselves.
+    # The next functions are parts of moves, and no moves by themselves.
 
     def turned(self, x, perm):
         """Transpose."""
@@ -98,20 +144,21 @@ class Tokens:
         return self.add("Transpose", x, images=perm.index(self.axes[x]), perm=perm)
 
     def shaped(self, x, sizes, axis):
-        """Reshape to these sizes; that of the images, which holds -1, is at ``axis``.
+        """Reshape to these sizes; the size -1 is that of the images, at ``axis``.
 
-        Sometimes that number is computed from the shape of the input, as exporters do.
+        Sometimes the network computes that size from the shape of the input, as exporters do.
         """
         before, at = self.of(x)
-        found = self.add("Reshape", x, images=axis, shape=sizes)
+        reshaped = self.add("Reshape", x, images=axis, shape=sizes)
         if self.d.chance(0.4):
-            common = math.gcd(before[at], self.shapes[found][axis])
-            factors = [self.shapes[found][axis] // common, before[at] // common]
+            after = self.shapes[reshaped]
+            common = math.gcd(before[at], after[axis])
+            factors = [after[axis] // common, before[at] // common]
             self.layers[-1].attributes["computed"] = [at, *factors]
-        return found
+        return reshaped
 
     def as_is(self, x):
-        """The sizes of a value as a Reshape names them: -1 for the axis of the images."""
+        """Return the sizes of a value as a Reshape names them: -1 for the axis of the images."""
         shape, axis = self.of(x)
         return [-1 if i == axis else size for i, size in enumerate(shape)]
 
@@ -128,8 +175,9 @@ class Tokens:
 
     def multiplied(self, x, y, **scale):
         """Multiply two values, whose images are among their leading axes."""
-        (left, axis), (right, _) = self.of(x), self.of(y)
-        if max(axis, self.axes[y]) > len(left) - 3 or left[-1] != right[-2]:
+        left, left_axis = self.of(x)
+        right, right_axis = self.of(y)
+        if max(left_axis, right_axis) > len(left) - 3 or left[-1] != right[-2]:
             raise ValueError("no such product")
         self.costs(math.prod(left) // 2 * right[-1])
         return self.add("Product", x, y, **scale)
@@ -166,7 +214,7 @@ class Tokens:
 
     def softmax(self, x):
         allowed = self.other_axes(x)
-        if self.opset < 13:  # then all axes from there on are one
+        if self.opset < 13:  # which takes all axes from that one on as one
             allowed = [i for i in allowed if i > self.axes[x]]
         at = self.d.pick([*allowed, *allowed[-1:]])
         rank = len(self.shapes[x])
@@ -192,7 +240,7 @@ class Tokens:
         self.multiplied(x, y, **self.d.some(scale=(0.6, shape[-1] ** -0.5)))
 
     def attention(self, x):
-        """Attend: of values of any rank, whose last axes but one are tokens."""
+        """Attend to tokens, which are the last axis but one of a value of rank 3 or 4."""
         shape, axis = self.of(x)
         rank, tokens, width = len(shape), shape[-2], shape[-1]
         if rank not in (3, 4) or axis != 0 or tokens == 1:
@@ -200,38 +248,45 @@ class Tokens:
         if rank == 4:
             x = self.shaped(x, [-1, tokens, width], 0)
         heads = self.heads(width)
-        each = width // heads
-        sizes = [-1, tokens, heads, each]
-        if self.d.chance(0.5):
-            every = self.projected(x, 3 * width)
-            if self.d.chance(0.6):  # as timm has it
-                apart = self.shaped(every, [-1, tokens, 3, heads, each], 0)
-                apart = self.turned(apart, [2, 0, 3, 1, 4])
-                parts = [self.add("Gather", apart, images=0, axis=0, places=i) for i in range(3)]
-            else:
-                cut = [width] * 3
-                parts = [self.add("Split", every, axis=2, sizes=cut, take=i) for i in range(3)]
-                parts = [self.turned(self.shaped(p, sizes, 0), [0, 2, 1, 3]) for p in parts]
-        else:
-            parts = [self.projected(x, width) for _ in range(3)]
-            parts = [self.turned(self.shaped(p, sizes, 0), [0, 2, 1, 3]) for p in parts]
-        q, k, v = parts
-        scale = {"scale": each**-0.5}
+        head_width = width // heads
+        query, key, value = self.query_key_value(x, heads)
+        scale = {"scale": head_width**-0.5}
         if self.d.chance(0.4):
-            q, scale = self.add("scaled", q, scale=each**-0.5), {}
-        scores = self.multiplied(q, self.turned(k, [0, 1, 3, 2]), **scale)
-        if self.d.chance(0.3):  # of positions
+            query, scale = self.add("scaled", query, scale=head_width**-0.5), {}
+        scores = self.multiplied(query, self.turned(key, [0, 1, 3, 2]), **scale)
+        if self.d.chance(0.3):  # a bias for each position
             scores = self.add("constant_of", scores, of="Add", shape=[1, 0, 0, 0])
         weights = self.add("Softmax", scores, axis=-1)
-        mixed = self.turned(self.multiplied(weights, v), [0, 2, 1, 3])
-        whole = self.shaped(mixed, [-1, tokens, width], 0)
-        found = self.projected(whole, width)
+        mixed = self.turned(self.multiplied(weights, value), [0, 2, 1, 3])
+        joined_heads = self.shaped(mixed, [-1, tokens, width], 0)
+        attended = self.projected(joined_heads, width)
         if rank == 4:
-            found = self.shaped(found, [-1, *shape[1:]], 0)
-        return found
+            attended = self.shaped(attended, [-1, *shape[1:]], 0)
+        return attended
+
+    def query_key_value(self, x, heads):
+        """Return query, key and value, each of the shape [images, heads, tokens, head width]."""
+        _, tokens, width = self.shapes[x]
+        head_width = width // heads
+        if self.d.chance(0.5):
+            joint = self.projected(x, 3 * width)
+            if self.d.chance(0.6):  # timm writes it in this way
+                apart = self.shaped(joint, [-1, tokens, 3, heads, head_width], 0)
+                apart = self.turned(apart, [2, 0, 3, 1, 4])
+                return [self.add("Gather", apart, images=0, axis=0, places=i) for i in range(3)]
+            sizes = [width] * 3
+            parts = [self.add("Split", joint, axis=2, sizes=sizes, take=i) for i in range(3)]
+        else:
+            parts = [self.projected(x, width) for _ in range(3)]
+        return [self.split_heads(part, heads) for part in parts]
+
+    def split_heads(self, x, heads):
+        _, tokens, width = self.shapes[x]
+        split_width = self.shaped(x, [-1, tokens, heads, width // heads], 0)
+        return self.turned(split_width, [0, 2, 1, 3])
 
     def windows(self, x):
-        """Cut into windows, do something in each, and join them again; sometimes the half of it."""
+        """Cut pixels into windows, do something in each, and mostly join the windows again."""
         shape, axis = self.of(x)
         if len(shape) != 4 or axis != 0:
             raise ValueError("no pixels")
@@ -239,26 +294,19 @@ class Tokens:
         if channels_first:
             x = self.turned(x, [0, 2, 3, 1])
         _, height, width, channels = self.shapes[x]
-        sizes = [n for n in (2, 3, 4, 7) if height % n == 0 and width % n == 0]
-        size = self.d.pick(sizes)
-        if self.d.chance(0.3):  # a shift
-            x = self.rolled(x, 1, size // 2 or 1)
-            x = self.rolled(x, 2, size // 2 or 1)
-        rows, columns = height // size, width // size
-        apart = self.shaped(x, [-1, rows, size, columns, size, channels], 0)
-        # Windows are cut as blocks or as a grid.
+        size = self.window_size(height, width)
+        if self.d.chance(0.3):
+            x = self.shifted(x, size // 2 or 1)
+        grid = [height // size, width // size]
+        apart = self.shaped(x, [-1, grid[0], size, grid[1], size, channels], 0)
+        # Windows are neighbouring pixels, or pixels at equal distances.
         perm = self.d.pick([[0, 1, 3, 2, 4, 5], [0, 2, 4, 1, 3, 5]])
-        turned = self.turned(apart, perm)
-        inner = [size, size] if perm[1] == 1 else [rows, columns]
-        outer = [rows, columns] if perm[1] == 1 else [size, size]
-        flat = self.d.chance(0.7)
-        last = [inner[0] * inner[1], channels] if flat else [*inner, channels]
-        parts = self.shaped(turned, [-1, *last], 0)
-        if self.d.chance(0.2):
+        windows = self.turned(apart, perm)
+        neighbours = perm[1] == 1
+        inner, outer = ([size, size], grid) if neighbours else (grid, [size, size])
+        parts = self.in_each_window(windows, inner, channels)
+        if parts is None:
             return
-        parts = self.d.pick([self.norm, self.activated, self.attention, self.attention])(parts)
-        if parts is None or self.shapes[parts][1:] != last:
-            raise ValueError("another shape")
         back = self.shaped(parts, [-1, *outer, *inner, channels], 0)
         back = self.turned(back, [perm.index(i) for i in range(6)])
         whole = self.shaped(back, [-1, height, width, channels], 0)
@@ -267,18 +315,38 @@ class Tokens:
         if self.d.chance(0.5) and self.shapes[whole] == self.shapes[x]:
             self.add("Add", x, whole)
 
+    def window_size(self, height, width):
+        sizes = [size for size in (2, 3, 4, 7) if height % size == 0 and width % size == 0]
+        return self.d.pick(sizes)
+
+    def shifted(self, x, by):
+        """Roll the rows and the columns of pixels."""
+        return self.rolled(self.rolled(x, 1, by), 2, by)
+
+    def in_each_window(self, windows, inner, channels):
+        """Do something in each window; return None where the windows are not joined again."""
+        flat = self.d.chance(0.7)
+        last = [inner[0] * inner[1], channels] if flat else [*inner, channels]
+        parts = self.shaped(windows, [-1, *last], 0)
+        if self.d.chance(0.2):
+            return None
+        move = self.d.pick([self.norm, self.activated, self.attention, self.attention])
+        parts = move(parts)
+        if parts is None or self.shapes[parts][1:] != last:
+            raise ValueError("another shape")
+        return parts
+
     def rolled(self, x, axis, by):
-        """Roll an axis, as a slice before another one."""
+        """Roll an axis, by joining two slices of it in the other order."""
         size = self.shapes[x][axis]
         if by >= size:
             raise ValueError("too far")
         behind = self.add("Slice", x, axes=[axis], starts=[by], ends=[size])
         before = self.add("Slice", x, axes=[axis], starts=[0], ends=[by])
-        parts = [behind, before]
-        return self.add("Concat", *parts, axis=axis)
+        return self.add("Concat", behind, before, axis=axis)
 
     def block(self, x):
-        """A block of a transformer."""
+        """Add a block of a transformer."""
         shape, axis = self.of(x)
         if len(shape) != 3 or axis != 0:
             raise ValueError("no tokens")
@@ -296,7 +364,7 @@ class Tokens:
         return self.add("written_norm", x, axes=[len(self.shapes[x]) - 1], squares="Pow")
 
     def mixer(self, x):
-        """Mix tokens of each channel."""
+        """Mix the tokens of each channel."""
         tokens = self.shapes[x][1]
         turned = self.turned(self.norm_of_last(x), [0, 2, 1])
         mixed = self.projected(self.activated(self.projected(turned, 2 * tokens)), tokens)
@@ -305,52 +373,66 @@ class Tokens:
     def transpose(self, x):
         axes = [*range(len(self.shapes[x]))]
         perm = self.d.sample(axes, len(axes))
-        if self.d.chance(0.4):  # two of them, as frameworks do
+        if self.d.chance(0.4):  # frameworks often swap two axes
             one, two = self.d.sample(axes, 2)
             perm = axes
             perm[one], perm[two] = perm[two], perm[one]
         self.turned(x, perm)
 
     def reshape(self, x):
-        """Split an axis or merge some; images stay the outermost of what they are merged with."""
+        """Split an axis or merge some."""
+        if self.d.chance(0.5) and len(self.shapes[x]) < 6:
+            self.split_axis(x)
+        else:
+            self.merge_axes(x)
+
+    def split_axis(self, x):
         shape, axis = self.of(x)
         sizes = self.as_is(x)
-        if self.d.chance(0.5) and len(shape) < 6:
-            at = self.d.pick([*self.other_axes(x), axis])
-            size = shape[at] // 2 if at == axis else shape[at]
-            part = self.d.pick([n for n in range(2, size + 1) if size % n == 0] + [1])
-            inner = [-1, part] if at == axis else [size // part, part]
-            self.shaped(x, [*sizes[:at], *inner, *sizes[at + 1 :]], axis + (at < axis))
-            return
+        at = self.d.pick([*self.other_axes(x), axis])
+        size = shape[at] // 2 if at == axis else shape[at]
+        divisors = [divisor for divisor in range(2, size + 1) if size % divisor == 0]
+        part = self.d.pick([*divisors, 1])
+        inner = [-1, part] if at == axis else [size // part, part]
+        new_axis = axis + 1 if at < axis else axis
+        self.shaped(x, [*sizes[:at], *inner, *sizes[at + 1 :]], new_axis)
+
+    def merge_axes(self, x):
+        """Merge some axes; the images stay the outermost of those they are merged with."""
+        shape, axis = self.of(x)
+        sizes = self.as_is(x)
         at = self.d.pick([i for i in range(len(shape) - 1) if i + 1 != axis])
         count = self.d.pick([2, 2, 3])
-        until = at + count
-        if until > len(shape) or at < axis < until:
+        end = at + count
+        if end > len(shape) or at < axis < end:
             raise ValueError("the images would not be outermost")
-        merged = -1 if at == axis else math.prod(sizes[at:until])
-        now = axis - (count - 1) * (until <= axis)
-        self.shaped(x, [*sizes[:at], merged, *sizes[until:]], now)
+        merged = -1 if at == axis else math.prod(sizes[at:end])
+        new_axis = axis - (count - 1) if end <= axis else axis
+        self.shaped(x, [*sizes[:at], merged, *sizes[end:]], new_axis)
 
     def cut(self, x):
         """Cut out of axes, sometimes with a step, or split one."""
         shape = self.shapes[x]
         axes = self.d.sample(self.other_axes(x), self.d.pick([1, 1, min(2, len(shape) - 1)]))
         if self.d.chance(0.3):
-            at = axes[0]
-            first = self.d.randrange(1, shape[at])
-            sizes = self.d.pick([[first, shape[at] - first], [shape[at] // 2] * 2])
-            if sum(sizes) != shape[at] or 0 in sizes:
-                raise ValueError("no halves")
-            for part in range(2):
-                self.add("Split", x, axis=at, sizes=sizes, take=part)
+            self.split_in_two(x, axes[0])
             return
         starts = [self.d.randrange(shape[i]) for i in axes]
-        ends = [self.d.randint(first + 1, shape[i]) for first, i in zip(starts, axes, strict=True)]
+        ends = [self.d.randint(start + 1, shape[i]) for start, i in zip(starts, axes, strict=True)]
         steps = {"steps": [self.d.pick([1, 2, 3]) for _ in axes]}
         attributes = {"starts": starts, "ends": ends, "axes": axes}
         if self.d.chance(0.3):
             attributes |= steps
         self.add("Slice", x, **attributes)
+
+    def split_in_two(self, x, axis):
+        size = self.shapes[x][axis]
+        first = self.d.randrange(1, size)
+        sizes = self.d.pick([[first, size - first], [size // 2] * 2])
+        if sum(sizes) != size or 0 in sizes:
+            raise ValueError("no halves")
+        for part in range(2):
+            self.add("Split", x, axis=axis, sizes=sizes, take=part)
 
     def gather(self, x):
         """Take places of an axis: one, some in any order, or a table of them."""
@@ -360,8 +442,8 @@ class Tokens:
         some = [self.d.randrange(shape[at]) for _ in range(self.d.pick([1, 2, 3, 6]))]
         table = [some, some[::-1]]
         places = self.d.pick([place, some, table if len(shape) < 6 else some])
-        now = axis + (np.ndim(places) - 1) * (at < axis)
-        self.add("Gather", x, images=now, axis=at, places=places)
+        new_axis = axis + np.ndim(places) - 1 if at < axis else axis
+        self.add("Gather", x, images=new_axis, axis=at, places=places)
 
     def join(self, x):
         """Concatenate values along any axis that has no images."""
@@ -369,8 +451,9 @@ class Tokens:
         at = self.d.pick(self.other_axes(x))
 
         def fits(other, images):
-            same = [a == b for i, (a, b) in enumerate(zip(other, shape, strict=False)) if i != at]
-            return len(other) == len(shape) and images == axis and all(same)
+            if len(other) != len(shape) or images != axis:
+                return False
+            return all(other[i] == shape[i] for i in range(len(shape)) if i != at)
 
         values = [x, *(self.value(fits) for _ in range(self.d.pick([1, 1, 2])))]
         self.add("Concat", *self.d.sample(values, len(values)), axis=at)
@@ -393,7 +476,7 @@ class Tokens:
         self.add(op, *self.d.sample([x, other], 2))
 
     def activated(self, x):
-        kinds = [*ACTIVATIONS, *["Gelu"] * 2 * (self.opset >= 20)]
+        kinds = [*ACTIVATIONS, "Gelu", "Gelu"] if self.opset >= 20 else ACTIVATIONS
         op = self.d.pick(kinds)
         if op == "HardSwish" and self.opset < 14:
             op = "Relu"
@@ -414,13 +497,13 @@ class Tokens:
         self.add("constant_of", x, of=of, shape=sizes[left_out:], **self.d.some(first=(0.3, True)))
 
     def gate(self, x):
-        """Reduce some axes, and combine the result with what it is of, or two with each other."""
+        """Reduce some axes, and combine the result with the value or with another reduction."""
         axes = self.d.sample(self.other_axes(x), self.d.randint(1, len(self.shapes[x]) - 1))
         small = self.reduced(x, axes, 1)
         if self.d.chance(0.3):
-            rest = [i for i in self.other_axes(x) if i not in axes]
-            if rest:
-                x = self.reduced(x, rest, 1)
+            other_axes = [i for i in self.other_axes(x) if i not in axes]
+            if other_axes:
+                x = self.reduced(x, other_axes, 1)
         if self.d.chance(0.5):
             small = self.add("Sigmoid", small)
         op = self.d.pick(["Mul", "Add", "Sub"])
@@ -428,14 +511,15 @@ class Tokens:
         self.add(op, *both)
 
     def combine(self, x):
-        """Combine two values of which one is broadcast; also of a lower rank."""
+        """Combine two values of which one is broadcast; it may have a lower rank."""
         shape, axis = self.of(x)
 
         def fits(other, images):
-            less = len(shape) - len(other)
-            pairs = zip(shape[less:], other, strict=True) if less >= 0 else ()
-            fitting = less >= 0 and all(b in (a, 1) for a, b in pairs)
-            return fitting and images + less == axis and other[images] == shape[axis]
+            missing = len(shape) - len(other)
+            if missing < 0 or images + missing != axis or other[images] != shape[axis]:
+                return False
+            pairs = zip(shape[missing:], other, strict=True)
+            return all(size in (whole, 1) for whole, size in pairs)
 
         other = self.value(fits)
         op = self.d.pick(["Mul", "Add", "Sub"])
@@ -445,7 +529,7 @@ class Tokens:
             self.add(op, other, x)
 
     def so_far(self, x):
-        """Sums of the values so far, of about the size of their inputs."""
+        """Sum the values so far along an axis, scaled to about the size of the inputs."""
         at = self.d.pick(self.other_axes(x))
         how = self.d.some(reverse=(0.3, 1), exclusive=(0.3, 1))
         sums = self.add("CumSum", x, axis=at, **how)
@@ -457,13 +541,13 @@ class Tokens:
         self.add("TopK", x, axis=at, count=count, largest=self.d.pick([0, 1, 1]))
 
     def unit(self, x):
-        """Unit vectors along an axis, of at least two values: that of one is its sign."""
+        """Make unit vectors of at least two values: that of a single one is its sign."""
         shape, _ = self.of(x)
         at = self.d.pick([i for i in self.other_axes(x) if shape[i] > 1])
         self.add("LpNormalization", x, axis=at, p=self.d.pick([1, 2]))
 
     def elements(self, x):
-        """Take values by places of each, which are the same for all images."""
+        """Take values by a table of places, which is the same for all images."""
         shape, axis = self.of(x)
         if axis != 0 or shape[0] != 2:
             raise ValueError("several entries of an image")
@@ -473,11 +557,11 @@ class Tokens:
     def reduced(self, x, axes, keepdims):
         op = self.d.pick(["ReduceMean", "ReduceMean", "ReduceMax", "ReduceSum", "ReduceMin"])
         axis = self.axes[x]
-        now = axis if keepdims else axis - sum(i < axis for i in axes)
+        new_axis = axis if keepdims else axis - sum(i < axis for i in axes)
         rank = len(self.shapes[x])
         named = [self.d.pick([i, i - rank]) for i in axes]
-        small = self.add(op, x, images=now, axes=named, keepdims=keepdims)
-        if op == "ReduceSum":  # of about the size of its inputs
+        small = self.add(op, x, images=new_axis, axes=named, keepdims=keepdims)
+        if op == "ReduceSum":  # is scaled to about the size of its inputs
             count = math.prod(self.shapes[x][i] for i in axes)
             small = self.add("scaled", small, scale=1 / count)
         return small
@@ -495,8 +579,9 @@ class Tokens:
             self.add(self.d.pick(["MaxPool", "AveragePool"]), x, kernel_shape=[3, 3], pads=[1] * 4)
             return
         out = self.d.pick([channels, self.new_width()])
-        fitting = [g for g in (1, 1, 1, channels) if channels % g == 0 == out % g]
-        group, kernel = self.d.pick(fitting), self.d.pick([1, 1, 3, 5, 2])
+        fitting = [each for each in (1, 1, 1, channels) if channels % each == 0 and out % each == 0]
+        group = self.d.pick(fitting)
+        kernel = self.d.pick([1, 1, 3, 5, 2])
         stride = 2 if kernel == 2 else 1
         self.costs(kernel**2 * channels * out / group * height * width * images // 2)
         how = {"strides": [2, 2]} if stride == 2 else {"pads": [kernel // 2] * 4}
@@ -504,7 +589,7 @@ class Tokens:
         self.add("Conv", x, out=out, kernel=[kernel] * 2, **how)
 
     def to_tokens(self, x):
-        """From pixels to tokens: of channels first or last."""
+        """Turn pixels, with their channels first or last, into tokens."""
         shape, axis = self.of(x)
         if axis != 0 or len(shape) != 4:
             raise ValueError("no pixels")
@@ -518,16 +603,17 @@ class Tokens:
             self.shaped(turned, [-1, shape[2] * shape[3], shape[1]], 0)
 
     def to_pixels(self, x):
-        """From tokens to pixels."""
+        """Turn tokens into pixels."""
         shape, axis = self.of(x)
         if axis != 0 or len(shape) != 3:
             raise ValueError("no tokens")
         _, count, width = shape
-        rows = self.d.pick([n for n in range(1, count + 1) if count % n == 0])
+        rows = self.d.pick([each for each in range(1, count + 1) if count % each == 0])
+        columns = count // rows
         if self.d.chance(0.6):
-            self.shaped(self.turned(x, [0, 2, 1]), [-1, width, rows, count // rows], 0)
+            self.shaped(self.turned(x, [0, 2, 1]), [-1, width, rows, columns], 0)
         else:
-            whole = self.shaped(x, [-1, rows, count // rows, width], 0)
+            whole = self.shaped(x, [-1, rows, columns, width], 0)
             self.turned(whole, [0, 3, 1, 2])
 
     def pad(self, x):
@@ -536,7 +622,8 @@ class Tokens:
         for at in self.d.sample(self.other_axes(x), self.d.pick([1, min(2, len(shape) - 1)])):
             pads[self.d.pick([0, 1, 1])][at] = self.d.pick([1, 2, 3])
         fits = all(max(both) < size for *both, size in zip(*pads, shape, strict=True))
-        mode = self.d.pick(["constant", "constant", *["edge", "reflect"] * fits])
+        modes = ["constant", "constant", "edge", "reflect"] if fits else ["constant", "constant"]
+        mode = self.d.pick(modes)
         self.add("Pad", x, mode=mode, pads=pads[0] + pads[1])
 
     def repeat(self, x):
@@ -545,7 +632,7 @@ class Tokens:
         self.add("Tile", x, repeats=sizes)
 
     def mix(self, x):
-        """Let the answer of an image depend on others; what is between is used nowhere else."""
+        """Let the answer of an image depend on others; no other move uses the values between."""
         shape, axis = self.of(x)
         before = len(self.layers)
         rank = len(shape)
@@ -575,17 +662,21 @@ class Tokens:
         self.d.network.options["mixes"] = True
 
     def end(self, x):
-        """Return a value whose rows are the images, of one that has them anywhere."""
+        """Return a value whose first axis is that of the images, made of any value."""
         shape, axis = self.of(x)
         rank = len(shape)
         if axis != 0:
-            x = self.turned(x, [axis, *(i for i in range(rank) if i != axis)])
+            x = self.turned(x, [axis, *self.other_axes(x)])
         shape = self.shapes[x]
         if shape[0] != 2:
             flat = self.d.chance(0.5) or rank == 6
-            rest = [math.prod(shape) // 2] if flat else [shape[0] // 2, *shape[1:]]
-            x = self.shaped(x, [-1, *rest], 0)
+            of_one_image = [math.prod(shape) // 2] if flat else [shape[0] // 2, *shape[1:]]
+            x = self.shaped(x, [-1, *of_one_image], 0)
         return x
+
+    def drop(self, count):
+        """Drop all layers but the first ``count``."""
+        del self.layers[count:], self.shapes[count + 1 :], self.axes[count + 1 :]
 
 
 def fits(rank, shape, axis):
@@ -595,31 +686,50 @@ def fits(rank, shape, axis):
 def draw(d):
     """Draw a network of up to 40 layers and several outputs."""
     tokens = Tokens(d)
-    layers, most = tokens.layers, d.pick([d.randint(2, 30), 12, 36])
+    most = d.pick([d.randint(2, 30), 12, 36])
     mixes = d.chance(MIXING)
-    at = d.randrange(most) if mixes else -1
+    mix_from = d.randrange(most) if mixes else None
+    draw_layers(tokens, most, mix_from)
+    outputs = draw_outputs(tokens, every_end=mixes)
+    d.network.outputs = [*dict.fromkeys(tokens.end(x) for x in outputs)]
+    if not tokens.layers:
+        raise InvalidNetworkError("nothing was drawn")
+    return d.network
+
+
+def draw_layers(tokens, most, mix_from):
+    """Make moves until there are ``most`` layers, or many moves did not fit.
+
+    ``mix_from`` is the number of layers from which on the images are mixed, once; or None.
+    """
+    d = tokens.d
     for _ in range(6 * most):
-        before = len(layers)
+        before = len(tokens.layers)
         move = d.choices([*MOVES], [*MOVES.values()])[0]
-        if mixes and before >= at and "mixes" not in d.network.options:
+        if mix_from is not None and before >= mix_from and "mixes" not in d.network.options:
             move = "mix"
         try:
-            getattr(tokens, move)(tokens.value(partial(fits, RANKS.get(move))))
-        except (IndexError, ValueError):  # nothing fits, or it does not
-            del layers[before:], tokens.shapes[before + 1 :], tokens.axes[before + 1 :]
-        if len(layers) >= most:
+            x = tokens.value(partial(fits, RANKS.get(move)))
+            getattr(tokens, move)(x)
+        except (IndexError, ValueError):  # no value fits, or the move does not
+            tokens.drop(before)
+        if len(tokens.layers) >= most:
             break
+
+
+def draw_outputs(tokens, *, every_end):
+    """Return the values that the network gives: some that no layer uses, and sometimes another.
+
+    With ``every_end`` they are all that no layer uses: without them a mix of images might be left
+    out.
+    """
+    d, layers = tokens.d, tokens.layers
     used = {i for layer in layers for i in layer.inputs}
     values = [i for i in range(1, len(layers) + 1) if tokens.axes[i] >= 0] or [0]
     ends = [i for i in values if i not in used]
     more = [d.pick(values) for _ in range(d.pick([0, 0, 1]))]
-    outputs = d.sample(ends, min(len(ends), d.pick([1, 2, 3]))) + more
-    if mixes:  # else nothing of it may be left
-        outputs = ends + more
-    d.network.outputs = [*dict.fromkeys(tokens.end(x) for x in outputs)]
-    if not layers:
-        raise InvalidNetworkError("nothing was drawn")
-    return d.network
+    some = d.sample(ends, min(len(ends), d.pick([1, 2, 3])))
+    return (ends if every_end else some) + more
 
 
 def shapes(network):
@@ -627,8 +737,9 @@ def shapes(network):
     return traffic.shapes(network, shape_of)
 
 
-def joined(of, first, *others):
-    return [*np.concatenate([np.empty(each, bool) for each in (first, *others)], of["axis"]).shape]
+def joined(of, *shapes):
+    arrays = [np.empty(shape, bool) for shape in shapes]
+    return [*np.concatenate(arrays, of["axis"]).shape]
 
 
 def gathered(of, shape):
@@ -670,9 +781,13 @@ SHAPES = {
     "Split": split,
     "Slice": sliced,
 }
-"""The shape that a layer gives, from its attributes and the shapes of its inputs; else the same."""
+"""Functions that return the shape of an operator's output from its attributes and input shapes.
+
+The output of any other operator has the shape of its first input."""
 
 
 def shape_of(layer, known):
-    shapes = [known[i] for i in layer.inputs]
-    return SHAPES.get(layer.op, lambda _, first, *__: [*first])(layer.attributes, *shapes)
+    first, *others = (known[i] for i in layer.inputs)
+    if layer.op not in SHAPES:
+        return [*first]
+    return SHAPES[layer.op](layer.attributes, first, *others)

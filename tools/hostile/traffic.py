@@ -14,9 +14,23 @@ from tools.hostile.networks import InvalidNetworkError, Layer
 MOST = 96  # channels
 MOST_VALUES = 1 << 15  # of one image
 WORK = 2e7  # multiply-adds of all images
-# How often each is drawn.
-MOVES = {"conv": 6, "relu": 3, "pool": 1, "cut_out": 3, "split": 2, "join": 4, "combine": 4}
-MOVES |= {"shuffle": 1, "pad": 3, "repeat": 2, "crop": 2, "flatten": 1, "unflatten": 1}
+# The methods of Traffic that add layers, with their weights in the draw. The order of the names
+# decides what a seed draws.
+MOVES = {
+    "conv": 6,
+    "relu": 3,
+    "pool": 1,
+    "cut_out": 3,
+    "split": 2,
+    "join": 4,
+    "combine": 4,
+    "shuffle": 1,
+    "pad": 3,
+    "repeat": 2,
+    "crop": 2,
+    "flatten": 1,
+    "unflatten": 1,
+}
 OF_ANY_RANK = {"relu", "cut_out", "split", "join", "combine", "pad", "repeat", "crop"}
 
 
@@ -28,7 +42,7 @@ class Traffic:
         self.step = d.pick([1, 3, 4, 8, 16, 16, 32])
         self.most = d.pick([16, 48, MOST])
         images = d.pick([1, 3, 64])
-        self.work = WORK / images  # what is left of it
+        self.work = WORK / images  # multiply-adds of one image that are left
         shape = [self.channels(), *d.two(range(4, 13))]
         d.begin("onnx", shape, shapes, opset=d.pick(range(7, 23)), images=images)
         self.layers, self.shapes = d.network.layers, d.shapes
@@ -39,13 +53,13 @@ class Traffic:
         return self.step * self.d.randint(1, max(1, self.most // self.step))
 
     def cut(self, channels):
-        """A place to cut so many at, or 0: mostly a multiple of the step."""
+        """Return a channel at which to cut, which may be 0: mostly a multiple of the step."""
         if self.d.chance(0.15):
             return self.d.randrange(channels)
         return self.step * self.d.randint(0, channels // self.step) % channels
 
     def value(self, fits=lambda shape: len(shape) == 4):
-        """One of the values that fit: any, one of the last, or one that is not used yet."""
+        """Return one of the values that fit: any, one of the last, or one that is unused."""
         values = [i for i, shape in enumerate(self.shapes) if fits(shape)]
         used = {i for layer in self.layers for i in layer.inputs}
         unused = [i for i in values if i not in used] or values
@@ -66,8 +80,9 @@ class Traffic:
     def conv(self, x, out=None):
         _, channels, height, width = self.shapes[x]
         out = out or self.d.pick([self.shapes[self.value()][1], self.channels()])
-        fitting = [g for g in (1, 1, 1, 1, 2, 4, channels) if channels % g == 0 == out % g]
-        group, kernel = self.d.pick(fitting), self.d.pick([1, 1, 1, 3])
+        groups = (1, 1, 1, 1, 2, 4, channels)
+        group = self.d.pick([each for each in groups if channels % each == 0 and out % each == 0])
+        kernel = self.d.pick([1, 1, 1, 3])
         work = kernel**2 * channels * out / group * height * width
         if work > self.work:
             raise IndexError
@@ -103,40 +118,46 @@ class Traffic:
         values = [x]
         for _ in range(self.d.pick([1, 1, 2, 3])):
             left = most - sum(self.shapes[i][1] for i in values)
-            values.append(self.value(lambda s, left=left: s[2:] == pixels and s[1] <= left))
+            values.append(
+                self.value(lambda each, left=left: each[2:] == pixels and each[1] <= left)
+            )
         self.add("Concat", *self.d.sample(values, len(values)), axis=1)
 
     def combine(self, x):
-        """Add or multiply two; the other is a gate, a new convolution's or one that is there."""
-        shape, op = self.shapes[x], self.d.pick(["Add", "Add", "Add", "Mul"])
+        """Add or multiply two values; the second is a gate, a new convolution or a known value."""
+        shape = self.shapes[x]
+        op = self.d.pick(["Add", "Add", "Add", "Mul"])
         if len(shape) == 2:
-            other = self.value(lambda s: s == shape)
+            other = self.value(lambda each: each == shape)
         elif op == "Mul" and self.d.chance():
-            other = self.add("Sigmoid", self.conv(self.add("GlobalAveragePool", x), shape[1]))
+            pooled = self.add("GlobalAveragePool", x)
+            other = self.add("Sigmoid", self.conv(pooled, shape[1]))
         elif self.d.chance(0.3):
-            other = self.conv(self.value(lambda s: s[2:] == shape[2:]), shape[1])
+            same_pixels = self.value(lambda each: each[2:] == shape[2:])
+            other = self.conv(same_pixels, shape[1])
         else:
-            other = self.value(lambda s: s == shape)
+            other = self.value(lambda each: each == shape)
         self.add(op, *self.d.sample([x, other], 2))
 
     def shuffle(self, x):
         _, channels, *pixels = self.shapes[x]
-        groups = self.d.pick([g for g in range(2, channels) if channels % g == 0])
+        groups = self.d.pick([each for each in range(2, channels) if channels % each == 0])
         apart = self.add("Reshape", x, shape=[0, groups, -1, *pixels])
         turned = self.add("Transpose", apart, perm=[0, 2, 1, 3, 4])
         self.add("Reshape", turned, shape=[0, -1, *pixels])
 
     def some_axes(self, x):
-        """One axis or two: channels or features, rows, columns."""
+        """Return one axis or two: channels or features, rows, columns."""
         axes = range(1, len(self.shapes[x]))
         return self.d.sample(axes, min(len(axes), self.d.pick([1, 1, 2])))
 
     def pad(self, x):
         """Pad before, behind or on both sides, in every mode."""
         shape = self.shapes[x]
-        modes = ["constant"] * 3 + ["reflect", "edge"]
-        newer = ["wrap"] * (self.d.network.options["opset"] >= 19)
-        mode = self.d.pick(modes + newer)
+        modes = ["constant", "constant", "constant", "reflect", "edge"]
+        if self.d.network.options["opset"] >= 19:
+            modes.append("wrap")
+        mode = self.d.pick(modes)
         pads = [[0] * len(shape), [0] * len(shape)]
         for axis in self.some_axes(x):
             most = {"reflect": shape[axis] - 1, "wrap": shape[axis]}.get(mode, MOST)
@@ -166,7 +187,9 @@ class Traffic:
         """Cut rows, columns, channels or features, sometimes with a step."""
         shape, axes = self.shapes[x], self.some_axes(x)
         starts = [self.d.randrange(shape[axis]) for axis in axes]
-        ends = [self.d.randint(first + 1, shape[a]) for first, a in zip(starts, axes, strict=True)]
+        ends = [
+            self.d.randint(start + 1, shape[axis]) for start, axis in zip(starts, axes, strict=True)
+        ]
         steps = {"steps": [self.d.pick([1, 2, 3]) for _ in axes]}
         with_steps = self.d.network.options["opset"] >= 10 and self.d.chance(0.3)
         more = steps if with_steps else {}
@@ -183,7 +206,15 @@ class Traffic:
 def draw(d):
     """Draw a network of up to 40 layers and several outputs."""
     traffic = Traffic(d)
-    layers, most = traffic.layers, d.pick([d.randint(3, 37), 37])
+    draw_layers(traffic, most=d.pick([d.randint(3, 37), 37]))
+    d.network.outputs = draw_outputs(traffic)
+    d.network.options |= d.some(open_sizes=(0.3, True))
+    return d.network
+
+
+def draw_layers(traffic, most):
+    """Make moves until there are ``most`` layers, or many moves did not fit."""
+    d, layers = traffic.d, traffic.layers
     for _ in range(4 * most):
         before = len(layers)
         try:
@@ -191,17 +222,20 @@ def draw(d):
             ranks = (2, 4) if move in OF_ANY_RANK else (4,)
             x = traffic.value(lambda shape, ranks=ranks: len(shape) in ranks)
             getattr(traffic, move)(x)
-        except (IndexError, ValueError):  # nothing fits, or it does not
+        except (IndexError, ValueError):  # no value fits, or the move does not
             del layers[before:], traffic.shapes[before + 1 :]
         if len(layers) >= most:
             break
+
+
+def draw_outputs(traffic):
+    """Return the values that the network gives: some that no layer uses, and sometimes others."""
+    d, layers = traffic.d, traffic.layers
     used = {i for layer in layers for i in layer.inputs}
     ends = [i for i in range(1, len(layers) + 1) if i not in used]
     more = [d.randint(1, len(layers)) for _ in range(d.pick([0, 0, 1, 2]))]
-    outputs = d.sample(ends, min(len(ends), d.pick([1, 2, 3]))) + more
-    d.network.outputs = [*dict.fromkeys(outputs)]
-    d.network.options |= d.some(open_sizes=(0.3, True))
-    return d.network
+    some = d.sample(ends, min(len(ends), d.pick([1, 2, 3])))
+    return [*dict.fromkeys(some + more)]
 
 
 def shapes(network, of_layer=None):
@@ -277,10 +311,13 @@ SHAPES = {
     "Expand": lambda of, shape: combined(of, shape, of["shape"]),
     "Flatten": lambda _, shape: [shape[0], math.prod(shape[1:])],
 }
-"""The shape that a layer gives, from its attributes and the shapes of its inputs; else the same."""
+"""Functions that return the shape of an operator's output from its attributes and input shapes.
+
+The output of any other operator has the shape of its input."""
 
 
 def shape_of(layer, known):
-    shapes = [known[i] for i in layer.inputs]
-    shape = SHAPES.get(layer.op, lambda _, first: [*first])
-    return shape(layer.attributes, *shapes)
+    first, *others = (known[i] for i in layer.inputs)
+    if layer.op not in SHAPES:
+        return [*first]
+    return SHAPES[layer.op](layer.attributes, first, *others)
