@@ -7,9 +7,7 @@ namespace lenet::toolkits {
 
 using nlohmann::json;
 
-void refuse(const std::string& what) {
-  throw Error(ErrorCode::Unsupported, printable(what));
-}
+void refuse(const std::string& what) { throw Error(ErrorCode::Unsupported, printable(what)); }
 void refuse(const Field& field) { refuse(field.where + " " + field.shown()); }
 
 void refuse_others(const Field& field) {
