@@ -21,6 +21,7 @@ from click import option
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
+from lenet_cpp._base.text import printable
 from lenet_cpp.cli._command import SETTINGS, run
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.models import MODELS
@@ -341,8 +342,6 @@ def print_files(files: Sequence[Path]) -> None:
 
 def note(text: str) -> None:
     """Print one line on standard error that begins with what the user called the command."""
-    from lenet_cpp._base.child import printable
-
     name = click.get_current_context().command_path
     print(f"{name}: note: {printable(text)}", file=sys.stderr)
 
