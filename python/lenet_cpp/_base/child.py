@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lenet_cpp import errors
+from lenet_cpp._base.text import printable
 from lenet_cpp._base.worker_main import HEADER
 from lenet_cpp.errors import BackendFailure, Error
 
@@ -152,11 +153,6 @@ def error_of(answer: dict[str, Any]) -> Error | None:
     if not isinstance(kind, str) or kind not in _TYPED_ERRORS:
         raise Garbled("an error")
     return _TYPED_ERRORS[kind](str(answer.get("message")))
-
-
-def printable(text: object) -> str:
-    """Escape what would break a line, or what a terminal would act upon."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
 
 
 def _end(

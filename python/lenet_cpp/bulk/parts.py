@@ -14,7 +14,7 @@ import re
 import signal
 import stat
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -86,6 +86,14 @@ class Total:
     resumed: int  # those that an earlier run had predicted
 
 
+def _ignore(_fact: object) -> None:
+    """Take what nobody asked for."""
+
+
+def _start_no_progress(_rows: int, _done: int) -> Callable[[int], object]:
+    return _ignore
+
+
 @memory_errors("predicting many images")
 def predict_all(
     predictor: BatchPredictor,
@@ -100,8 +108,8 @@ def predict_all(
     threads: int = 1,
     on: str | None = None,
     part_rows: int | None = None,
-    start: Callable[[int, int], Callable[[int], object]] = lambda _total, _done: lambda _rows: None,
-    skipped: Callable[[str], object] = lambda _why: None,
+    start: Callable[[int, int], Callable[[int], object]] = _start_no_progress,
+    skipped: Callable[[str], object] = _ignore,
 ) -> Total:
     """Predict all images of the input, and write one row of results for each.
 
@@ -144,15 +152,13 @@ def predict_all(
         "model": predictor.checksum,
         "settings": predictor.settings,
     }
+    if workers is None:
+        workers = max(1, len(os.sched_getaffinity(0)) // threads)
     with _journal(folder, facts) as (done, record):
-        rows = sum(part.rows for part in parts)
-        known = (one for one in done if one.part < len(parts))
-        finished = {one.part: one for one in known if _is_whole(job.file_of(one.part), one)}
-        resumed = sum(one.rows for one in finished.values())
+        finished = _finished_parts(job, parts, done)
+        rows, resumed = sum(part.rows for part in parts), _rows_of(finished)
         progress = start(rows, resumed)
         todo = [part for part in parts if part.number not in finished]
-        if workers is None:
-            workers = max(1, len(os.sched_getaffinity(0)) // threads)
         for message in _results(job, todo, min(workers, len(todo)), threads, on):
             if isinstance(message, Done):
                 finished[message.part] = message
@@ -161,25 +167,46 @@ def predict_all(
                     skipped(why)
             else:
                 progress(message)
-        if sum(one.rows for one in finished.values()) != rows:
+        if _rows_of(finished) != rows:
             raise BackendFailure(f"{folder} does not hold every row of the input: remove it")
-        results = (n for n in tables.RESULTS if n in {*outputs, "error", "model"})
-        for part in parts:
-            path = job.file_of(part.number)
-            if not _is_whole(path, finished[part.number]):
-                raise BackendFailure(
-                    f"{path} was changed since it was written: the same command predicts it anew"
-                )
-        tables.join_parts(
-            target, [job.file_of(part.number) for part in parts], ("file", "row", *keep, *results)
-        )
-    # Under another name first, so that half a folder never looks like the one to go on with.
+        _require_whole(job, finished)
+        results = [name for name in tables.RESULTS if name in {*outputs, "error", "model"}]
+        files = [job.file_of(part.number) for part in parts]
+        tables.join_parts(target, files, ("file", "row", *keep, *results))
+    _remove_folder(folder)
+    return Total(rows, sum(one.skipped for one in finished.values()), resumed)
+
+
+def _finished_parts(job: Job, parts: Sequence[Part], journal: Iterable[Done]) -> dict[int, Done]:
+    """Return the parts that an earlier run finished and whose files are unchanged, by number."""
+    known = [one for one in journal if one.part < len(parts)]
+    return {one.part: one for one in known if _is_whole(job.file_of(one.part), one)}
+
+
+def _rows_of(finished: Mapping[int, Done]) -> int:
+    return sum(one.rows for one in finished.values())
+
+
+def _require_whole(job: Job, finished: Mapping[int, Done]) -> None:
+    """Refuse the file of a part that is not as it was written, with BackendFailure."""
+    for number in sorted(finished):
+        path = job.file_of(number)
+        if not _is_whole(path, finished[number]):
+            raise BackendFailure(
+                f"{path} was changed since it was written: the same command predicts it anew"
+            )
+
+
+def _remove_folder(folder: Path) -> None:
+    """Remove the folder of the parts.
+
+    Its name is changed first, so that half a folder never looks like the one to go on with.
+    """
     trash = _trash_of(folder)
     moved = _remove_own(trash)  # unless somebody put a file there meanwhile
     if moved:
         folder.rename(trash)
     _remove_own(trash if moved else folder)
-    return Total(rows, sum(one.skipped for one in finished.values()), resumed)
 
 
 @memory_errors("predicting a part of the images")

@@ -17,6 +17,7 @@ from lenet_cpp._base.files import hint_of_missing
 from lenet_cpp._base.interrupt import call_interruptibly
 from lenet_cpp._base.memory import memory_errors
 from lenet_cpp._base.optional import require_paddle
+from lenet_cpp._base.text import printable
 from lenet_cpp.errors import BackendFailure, Error, FileNotFound
 
 SETTINGS: dict[str, Any] = {
@@ -130,8 +131,6 @@ def run_cli(call: Callable[[], int], program: str | None = None) -> int:
 
 def _complain(program: str, why: object) -> None:
     """Say what went wrong in one line, whatever characters a file has put into it."""
-    from lenet_cpp._base.child import printable  # which a command that succeeds does not need
-
     print(f"{program}: error: {printable(why)}", file=sys.stderr)
 
 

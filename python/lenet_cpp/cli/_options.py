@@ -21,6 +21,7 @@ from click import option
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
+from lenet_cpp._base.text import printable
 from lenet_cpp.cli._command import SETTINGS, run
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.models import MODELS
@@ -67,24 +68,21 @@ class Command(click.Command):
         plain: list[str] = []
         while args and args[0] != "--":
             given = args.pop(0)
-            name, equals, value = given.partition("=")
-            name = name.replace("--", "-") if len(name) == 3 else name.replace("_", "-")
+            name, equals, value = _parts_of(given)
             param = params.get(name)
             if isinstance(param, Argument):
-                if not equals and (not args or args[0].startswith("-")):
-                    if ctx.resilient_parsing:
-                        break
+                if equals:
+                    named = [value]
+                elif args and not args[0].startswith("-"):
+                    named = [args.pop(0)]
+                elif ctx.resilient_parsing:
+                    break
+                else:
                     raise click.BadOptionUsage(name, f"Option '{given}' needs a value.", ctx)
-                named = [value if equals else args.pop(0)]
             elif isinstance(params.get(given[:2]), Argument) and given[1] != "-":
                 named = [given[2:]]  # of -mFILE
-            elif param is not None and param.type is SWITCH and not equals:
-                alone = not (args and _BOOLEAN.fullmatch(args[0]))
-                plain.append(f"{name}=true" if alone else name)
-            elif param is not None and len(name) == 2:
-                plain += [name, value] if equals else [name]
             else:
-                plain.append(given)
+                plain += _plain_option(param, given, args[0] if args else "")
         return [*named, *plain, *args]
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
@@ -108,6 +106,31 @@ class Command(click.Command):
             formatter.write("\nExamples:\n")
             for line in self.epilog.strip("\n").split("\n"):
                 formatter.write(f"  {line.replace('%prog', ctx.command_path)}\n")
+
+
+def _parts_of(given: str) -> tuple[str, str, str]:
+    """Return the name of a flag as click knows it, ``=`` if it is there, and what follows it."""
+    name, equals, value = given.partition("=")
+    name = name.replace("--", "-") if len(name) == 3 else name.replace("_", "-")
+    return name, equals, value
+
+
+def _plain_option(param: click.Parameter | None, given: str, following: str) -> list[str]:
+    """Return one argument as click takes it.
+
+    Args:
+        param: The option that it names; None of a value, or of a name that is not known.
+        given: What the user wrote.
+        following: The argument behind it; empty where there is none.
+    """
+    name, equals, value = _parts_of(given)
+    if param is None:
+        return [given]
+    if param.type is SWITCH and not equals:
+        return [name if _BOOLEAN.fullmatch(following) else f"{name}=true"]
+    if len(name) == 2:
+        return [name, value] if equals else [name]
+    return [given]
 
 
 def shown(param: click.Parameter) -> list[str]:
@@ -341,8 +364,6 @@ def print_files(files: Sequence[Path]) -> None:
 
 def note(text: str) -> None:
     """Print one line on standard error that begins with what the user called the command."""
-    from lenet_cpp._base.child import printable
-
     name = click.get_current_context().command_path
     print(f"{name}: note: {printable(text)}", file=sys.stderr)
 

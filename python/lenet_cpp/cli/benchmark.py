@@ -3,6 +3,8 @@
 import itertools
 import json
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from lenet_cpp.cli import versions
 from lenet_cpp.data.arrays import random_input
 from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
 from lenet_cpp.inference.predictor import Predictor
+from lenet_cpp.inference.profile import Profile
 
 _ENGINES = ("native", "paddle", "onnxruntime")
 _PERCENTILES = (50, 90, 99)
@@ -108,58 +111,122 @@ def main(
     load = partial(cli.load_model, model, params_file, precision=precision, accelerator=accelerator)
     if profile:
         cli.refuse("engines", "image_size", "seconds", why="does not go with --profile")
-        if len(threads) > 1 or len(batch_sizes or ()) > 1:
-            raise click.UsageError("--profile takes one number of images and of threads")
-        with load(engine="native", threads=threads[0]) as predictor:
-            profiled = predictor.profile((batch_sizes or (1,))[0], runs=runs)
+        layers = _profile_layers(load, threads, batch_sizes or (1,), runs)
         if trace is not None:
-            write_text(trace, profiled.trace)
-        print(profiled.json if as_json else profiled.table.rstrip())
+            write_text(trace, layers.trace)
+        print(layers.json if as_json else layers.table.rstrip())
         return 0
     cli.refuse("runs", "trace", why="goes with --profile")
-    rows: list[dict[str, Any]] = []
-    left_out: dict[str, str] = {}
-    answers: dict[str, NDArray[np.float32]] = {}
-    engines, batch_sizes = engines or _ENGINES, batch_sizes or (1, 8, 64)
+    found = _measure_engines(
+        load,
+        engines or _ENGINES,
+        threads=threads,
+        batch_sizes=batch_sizes or (1, 8, 64),
+        image_size=image_size,
+        seconds=seconds,
+        may_leave_out=model is None or model.exists(),
+    )
+    if not found.rows:
+        raise Unsupported(_reasons(found.left_out))
+    comparisons = _compare(found.answers, TOLERANCES[precision or "fp32"])
+    if as_json:
+        document = {
+            "model": str(model or "bundled LeNet"),
+            "versions": versions(),
+            "rows": found.rows,
+            "differences": {each.second: each.largest_difference for each in comparisons},
+            "left_out": found.left_out,
+        }
+        print(json.dumps(document))
+    else:
+        print(_text(found.rows, comparisons, found.left_out))
+    return 0 if all(each.agrees for each in comparisons) else 1
+
+
+def _profile_layers(
+    load: Callable[..., Predictor], threads: Sequence[int], batch_sizes: Sequence[int], runs: int
+) -> Profile:
+    """Measure what each layer costs in the native engine; a usage error of several settings."""
+    if len(threads) > 1 or len(batch_sizes) > 1:
+        raise click.UsageError("--profile takes one number of images and of threads")
+    with load(engine="native", threads=threads[0]) as predictor:
+        return predictor.profile(batch_sizes[0], runs=runs)
+
+
+@dataclass
+class _Measured:
+    """What was measured of every engine."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    """A row of the table for each engine, number of threads and batch size."""
+    answers: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    """The outputs of each engine for the same three images."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """The engines that do not run the model, and why."""
+
+
+def _measure_engines(
+    load: Callable[..., Predictor],
+    engines: Sequence[str],
+    *,
+    threads: Sequence[int],
+    batch_sizes: Sequence[int],
+    image_size: int | None,
+    seconds: float,
+    may_leave_out: bool,
+) -> _Measured:
+    """Measure each engine with each number of threads and each batch size.
+
+    Args:
+        load: Loads the model in an engine, with a number of threads.
+        engines: Their names.
+        threads: Numbers of threads.
+        batch_sizes: Images per run.
+        image_size: Height and width in pixels, for a model of any size.
+        seconds: How long each measurement takes, about.
+        may_leave_out: Whether to go on where an engine does not run the model.
+
+    Raises:
+        Unsupported: An engine does not run the model, and none may be left out.
+        FileNotFound: The library of an engine or the model is missing, and none may be left out.
+    """
+    found = _Measured()
     total = len(engines) * len(threads) * len(batch_sizes)
     with tqdm(total=total, desc="benchmark", unit="row", disable=None, leave=False) as bar:
         for engine, count in itertools.product(engines, threads):
             try:
                 predictor = load(engine=engine, threads=count)
             except (Unsupported, FileNotFound) as error:
-                if model is not None and not model.exists():
+                if not may_leave_out:
                     raise
-                left_out[engine] = str(error)
+                found.left_out[engine] = str(error)
                 continue
             with predictor:
-                answers[engine] = predictor.run(_images(predictor, image_size, 3))
+                found.answers[engine] = predictor.run(_images(predictor, image_size, 3))
                 for size in batch_sizes:
                     measured = _measure(predictor, _images(predictor, image_size, size), seconds)
-                    rows.append({"engine": engine, "threads": count, **measured})
+                    found.rows.append({"engine": engine, "threads": count, **measured})
                     bar.update()
-    if not rows:
-        reasons: dict[str, list[str]] = {}
-        for name, reason in left_out.items():
-            reasons.setdefault(reason, []).append(name)
-        raise Unsupported("; ".join(f"{', '.join(who)}: {why}" for why, who in reasons.items()))
+    return found
+
+
+def _compare(answers: dict[str, NDArray[np.float32]], tolerance: float) -> list[Comparison]:
+    """Compare the answers of every engine with those of the first."""
     first, *others = answers
-    tolerance = TOLERANCES[precision or "fp32"]
-    comparisons = [
+    return [
         compare(answers[first], answers[other], names=(first, other), tolerance=tolerance)
         for other in others
     ]
-    if as_json:
-        document = {
-            "model": str(model or "bundled LeNet"),
-            "versions": versions(),
-            "rows": rows,
-            "differences": {each.second: each.largest_difference for each in comparisons},
-            "left_out": left_out,
-        }
-        print(json.dumps(document))
-    else:
-        print(_text(rows, comparisons, left_out))
-    return 0 if all(each.agrees for each in comparisons) else 1
+
+
+def _reasons(left_out: dict[str, str]) -> str:
+    """Return why no engine runs the model, each reason once."""
+    engines_by_reason: dict[str, list[str]] = {}
+    for engine, reason in left_out.items():
+        engines_by_reason.setdefault(reason, []).append(engine)
+    return "; ".join(
+        f"{', '.join(engines)}: {reason}" for reason, engines in engines_by_reason.items()
+    )
 
 
 def _images(predictor: Predictor, size: int | None, count: int) -> NDArray[Any]:

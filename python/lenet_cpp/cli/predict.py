@@ -1,6 +1,7 @@
 """``lenet-cpp predict``: classify images with a model, in any engine."""
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial, wraps
@@ -11,12 +12,11 @@ import click
 import numpy as np
 from click import option
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from lenet_cpp import _core
-from lenet_cpp._base.child import printable
 from lenet_cpp._base.files import hint_of_missing
 from lenet_cpp._base.lazy import Unpack
+from lenet_cpp._base.text import printable
 from lenet_cpp.bulk.table_names import is_table
 from lenet_cpp.cli import _options as cli
 from lenet_cpp.data.images import IMAGE_SUFFIXES, find_images
@@ -370,7 +370,7 @@ def _classify(
     write: Callable[[ImageResult], None],
     outputs: list[Outputs] | None,
 ) -> list[str]:
-    """Run all batches, and show a progress bar on a terminal.
+    """Run all batches.
 
     Args:
         run: Classifies one batch, as :func:`_run` does.
@@ -383,7 +383,7 @@ def _classify(
         What was wrong with the images that have no class.
     """
     errors: list[str] = []
-    with tqdm(total=len(images), desc="predict", unit="image", disable=None) as bar:
+    with _progress(len(images)) as count:
         for begin in range(0, len(images), batch_size):
             batch = images[begin : begin + batch_size]
             results, given = run(batch)
@@ -393,8 +393,20 @@ def _classify(
                 write(result)
                 if result.error is not None:
                     errors.append(result.error)
-            bar.update(len(batch))
+            count(len(batch))
     return errors
+
+
+@contextmanager
+def _progress(images: int) -> Iterator[Callable[[int], object]]:
+    """Give the block what counts images; on a terminal a progress bar shows them."""
+    if not sys.stderr.isatty():  # tqdm would show nothing, and importing it takes time
+        yield lambda _: None
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=images, desc="predict", unit="image") as bar:
+        yield bar.update
 
 
 def _record(folder: Path, engine: AnyEngine, outputs: Sequence[Outputs], role: str) -> None:

@@ -10,8 +10,8 @@ import click
 from click import option
 from tqdm import tqdm
 
-from lenet_cpp._base.child import printable
 from lenet_cpp._base.lazy import Unpack
+from lenet_cpp._base.text import printable
 from lenet_cpp.bulk import tables
 from lenet_cpp.bulk.batch_predictor import BatchPredictor
 from lenet_cpp.bulk.parts import predict_all

@@ -1,11 +1,12 @@
 """``lenet-cpp verify``: do C++ and Python give the same answers?"""
 
 import json
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import numpy as np
@@ -194,40 +195,23 @@ def main(
 
     A model that takes no digits is given the images of -i, or photo-like ones made from a seed.
     """
-    if image_file and data_dir is not None:
-        raise click.UsageError("--image-file and --data-dir: the images are your own or digits")
-    if torch is not None and not across:
-        raise click.UsageError("--torch goes with --across")
-    if across:
-        cli.refuse(
-            "layers", "reprod_dir", "batch_sizes", "precision", why="does not go with --across"
-        )
+    _check_usage(image_file, data_dir, torch, across=across)
     require_paddle()
     spec = None if network is None else resolve(network)
     if model is None:
-        root, name = cli.of_script("root", Path()), "lenet" if spec is None else spec.name
-        model = Path(root, "inference_model", name)
-        trained = Path(root, "checkpoints", name, f"{name}.pdparams")
-        params = trained if params is None and trained.is_file() else params
+        model, params = _usual_files(spec, params)
     notes: tuple[str, ...] = ()
     with ExitStack() as stack:
         if spec is not None and not model.is_dir():
             model = Path(stack.enter_context(TemporaryDirectory(prefix="lenet_cpp-")))
-            export_model(
-                params,
-                model,
-                model=spec,
-                num_classes=num_classes,
-                image_size=image_size,
-                seed=seed if params is None else None,
+            note = _export(
+                spec, params, model, num_classes=num_classes, image_size=image_size, seed=seed
             )
-            source = params or f"random parameters, seed {seed}"
-            notes = (f"{spec.name} was exported for this check only, with {source}",)
+            notes = (note,)
         if layers and params is None and random_seed(find_manifest(model)) is None:
             raise click.UsageError("--layers needs the trained parameters: --params FILE")
         sources = image_file or data_dir
         images, labels, data = _images(model, spec, sources, count, preprocess, formats)
-        shown = f"{len(images):,} {data}"
         common: dict[str, Any] = {
             "formats": formats,
             "threads": threads,
@@ -236,42 +220,144 @@ def main(
             "tolerance": threshold,
             "progress": True,
         }
-        found: Any
+        compared = _Compared(model, images, labels, f"{len(images):,} {data}", common)
         if across:
-            routes = cli.of_script("more_routes", None)
-            found = compare_across(
-                model, images, labels, torch_params=torch, more_routes=routes, **common
-            )
-            document, printed = found.to_dict(), across_text(found, shown)
+            answer = _across(compared, torch)
         else:
             sizes = _OTHER_BATCH_SIZES if labels is None else BATCH_SIZES
-            found = verify(
-                model,
-                images,
-                labels,
+            answer = _routes(
+                compared,
                 params=params,
                 batch_sizes=batch_sizes or sizes,
                 accelerators=accelerators,
                 precision=precision,
-                training_engine=reprod_dir is not None,
-                record=reprod_dir is not None,
-                **common,
+                layers=layers,
+                reprod_dir=reprod_dir,
+                notes=notes,
             )
-            found = replace(found, notes=(*notes, *found.notes))
-            compared = layers and compare_layers(
-                model, images, params=params, formats=formats, spec=spec
-            )
-            document = report_document(found, compared or None)
-            printed = report_text(found, compared or None, shown)
-            if reprod_dir is not None:
-                written = write_records(reprod_dir, found)
-                names = ", ".join(path.name for path in written)
-                printed += f"\nrecorded in {reprod_dir}: {names}"
-    document_text = json.dumps({"data": data, **document}, allow_nan=False)
+    document = json.dumps({"data": data, **answer.document}, allow_nan=False)
     if report is not None:
-        write_text(report, document_text + "\n")
-    print(document_text if as_json else printed)
-    return 0 if found.agrees else 1
+        write_text(report, document + "\n")
+    print(document if as_json else answer.text)
+    return 0 if answer.agrees else 1
+
+
+def _check_usage(
+    image_file: tuple[Path, ...], data_dir: Path | None, torch: Path | None, *, across: bool
+) -> None:
+    """Raise the usage error of options that do not go together."""
+    if image_file and data_dir is not None:
+        raise click.UsageError("--image-file and --data-dir: the images are your own or digits")
+    if torch is not None and not across:
+        raise click.UsageError("--torch goes with --across")
+    if across:
+        cli.refuse(
+            "layers", "reprod_dir", "batch_sizes", "precision", why="does not go with --across"
+        )
+
+
+class _Compared(NamedTuple):
+    """What is compared: a model, by these images."""
+
+    model: Path
+    """The folder."""
+    images: NDArray[np.float32]
+    """[N, channels, height, width]."""
+    labels: NDArray[np.int64] | None
+    """[N], of digits."""
+    shown: str
+    """What the images are, for the text."""
+    common: dict[str, Any]
+    """The arguments of every comparison."""
+
+
+class _Answer(NamedTuple):
+    """What a comparison found: whether all agree, as JSON and as text."""
+
+    agrees: bool
+    document: dict[str, Any]
+    text: str
+
+
+def _usual_files(spec: ModelSpec | None, params: Path | None) -> tuple[Path, Path | None]:
+    """Return the folder that ``./run.sh`` exports to, and the parameters beside it, if any."""
+    root, name = cli.of_script("root", Path()), "lenet" if spec is None else spec.name
+    trained = Path(root, "checkpoints", name, f"{name}.pdparams")
+    if params is None and trained.is_file():
+        params = trained
+    return Path(root, "inference_model", name), params
+
+
+def _export(
+    spec: ModelSpec,
+    params: Path | None,
+    folder: Path,
+    *,
+    num_classes: int | None,
+    image_size: int | None,
+    seed: int,
+) -> str:
+    """Export a network to a folder, with random parameters when there are none; return a note."""
+    export_model(
+        params,
+        folder,
+        model=spec,
+        num_classes=num_classes,
+        image_size=image_size,
+        seed=seed if params is None else None,
+    )
+    source = params or f"random parameters, seed {seed}"
+    return f"{spec.name} was exported for this check only, with {source}"
+
+
+def _across(compared: _Compared, torch_params: Path | None) -> _Answer:
+    """Compare every two frameworks."""
+    found = compare_across(
+        compared.model,
+        compared.images,
+        compared.labels,
+        torch_params=torch_params,
+        more_routes=cli.of_script("more_routes", None),
+        **compared.common,
+    )
+    return _Answer(found.agrees, found.to_dict(), across_text(found, compared.shown))
+
+
+def _routes(
+    compared: _Compared,
+    *,
+    params: Path | None,
+    layers: bool,
+    reprod_dir: Path | None,
+    notes: Sequence[str],
+    **settings: Any,
+) -> _Answer:
+    """Compare the routes and, with ``layers``, the layers; write the records to ``reprod_dir``.
+
+    The notes come before those of the report. ``settings`` are arguments of ``verify``.
+    """
+    recorded = reprod_dir is not None
+    found = verify(
+        compared.model,
+        compared.images,
+        compared.labels,
+        params=params,
+        training_engine=recorded,
+        record=recorded,
+        **settings,
+        **compared.common,
+    )
+    found = replace(found, notes=(*notes, *found.notes))
+    by_layer = None
+    if layers:
+        given = {name: compared.common[name] for name in ("formats", "spec")}
+        # None as well for a network without layers, which has no table.
+        by_layer = compare_layers(compared.model, compared.images, params=params, **given) or None
+    text = report_text(found, by_layer, compared.shown)
+    if reprod_dir is not None:
+        names = ", ".join(path.name for path in write_records(reprod_dir, found))
+        text += f"\nrecorded in {reprod_dir}: {names}"
+    return _Answer(found.agrees, report_document(found, by_layer), text)
 
 
 def _images(

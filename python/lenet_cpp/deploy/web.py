@@ -7,9 +7,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from lenet_cpp._base.files import PREPROCESS_NAME, naming, other_content
+from lenet_cpp.data.images import Pipeline
 from lenet_cpp.errors import BadInput, Unsupported
-from lenet_cpp.formats import find_source
-from lenet_cpp.formats.manifest import read_origin
+from lenet_cpp.formats import Source, find_source
+from lenet_cpp.formats.manifest import Manifest, read_origin
 from lenet_cpp.inference.model import Model
 from lenet_cpp.inference.options import BUNDLED_DIR
 from lenet_cpp.inference.predictor import Predictor
@@ -78,7 +79,36 @@ def _require_page(output: Path, names: set[str]) -> None:
 
 
 def _checked_model(path: Path) -> dict[str, bytes]:
-    """Return the files of a model under the names that the page reads, after checking them."""
+    """Return the files of a model under the names that the page reads, after checking them.
+
+    Raises:
+        Unsupported: The page cannot run the model, or cannot show its outputs.
+        lenet_cpp.Error: The model cannot be loaded by the native engine.
+    """
+    source, params = _find_pdmodel(path)
+    with Predictor(source.path, params, engine="native", check_finite=True) as predictor:
+        model = Model.of(predictor)
+    pipeline = model.load_pipeline()
+    model.require_layout()
+    _require_pictures(model, pipeline)
+    classes = _require_plain_classes(model)
+    manifest = read_origin(source.folder, source.path.name)
+    names = _class_names(model, pipeline, manifest, classes)
+    about = {
+        "name": source.path.stem if manifest is None else manifest.name,
+        "classes": list(names) or [str(index) for index in range(classes)],
+        "output_role": model.outputs[0].role,
+    }
+    return {
+        "model.pdmodel": source.path.read_bytes(),
+        "model.pdiparams": params.read_bytes(),
+        PREPROCESS_NAME: json.dumps(pipeline.to_dict()).encode(),
+        _MODEL: json.dumps(about, ensure_ascii=False).encode(),
+    }
+
+
+def _find_pdmodel(path: Path) -> tuple[Source, Path]:
+    """Return the model that a path names, and its parameters; Unsupported in another format."""
     if path.is_file() and path.suffix == ".onnx":
         raise Unsupported(f"{path}: {other_content(path, 'model') or 'not a .pdmodel'}")
     source = find_source(path)
@@ -87,39 +117,43 @@ def _checked_model(path: Path) -> dict[str, bytes]:
             f"{source.path} is in the format {source.format}, and the page reads a .pdmodel:"
             " convert it with lenet-cpp convert --to pdmodel"
         )
-    with Predictor(source.path, source.params, engine="native", check_finite=True) as predictor:
-        shape, outputs = predictor.input_spec.shape, predictor.output_spec.shape
-        model = Model.of(predictor)
-    pipeline = model.pipeline
-    model.require_layout()
-    channels, axis = pipeline.channels, 3 if pipeline.channels_last else 1
+    return source, source.params
+
+
+def _require_pictures(model: Model, pipeline: Pipeline) -> None:
+    """Refuse a model that does not take one image at a time, as the preprocessing gives it."""
+    shape, channels = model.input_shape, pipeline.channels
+    axis = 3 if pipeline.channels_last else 1
     if len(shape) != 4 or shape[0] > 1 or shape[axis] != channels:
         image = f"height, width, {channels}" if axis == 3 else f"{channels}, height, width"
         raise Unsupported(
-            f"{source.path} takes {list(shape)}: the page runs models of one image, [N, {image}]"
+            f"{model.program} takes {list(shape)}: the page runs models of one image, [N, {image}]"
             f" with the channels of {PREPROCESS_NAME}"
         )
-    if len(outputs) != 2 or outputs[1] < 1:
-        raise Unsupported(f"{source.path} gives {list(outputs)}: the page shows [N, classes]")
-    if [*model.plan.wanted] != [0] or not model.plan.is_plain or model.plan.gives_several:
-        tell = [model.outputs[number].name for number in model.plan.wanted]
+
+
+def _require_plain_classes(model: Model) -> int:
+    """Return the number of classes of a model whose first output is [N, classes]; refuse others."""
+    shape, plan = model.outputs[0].shape, model.plan
+    if len(shape) != 2 or shape[1] < 1:
+        raise Unsupported(f"{model.program} gives {list(shape)}: the page shows [N, classes]")
+    if [*plan.wanted] != [0] or not plan.is_plain or plan.gives_several:
+        tell = [model.outputs[number].name for number in plan.wanted]
         raise Unsupported(
-            f"{source.path} tells its classes by the outputs {tell}: the page shows the values of"
+            f"{model.program} tells its classes by the outputs {tell}: the page shows the values of"
             " all classes in the first output"
         )
-    manifest = read_origin(source.folder, source.path.name)
+    return shape[1]
+
+
+def _class_names(
+    model: Model, pipeline: Pipeline, manifest: Manifest | None, classes: int
+) -> tuple[str, ...]:
+    """Return the name of each class, by the manifest, the description or the model's files."""
+    if manifest is not None and manifest.classes:
+        return manifest.classes
     rule = pipeline.postprocess or {}
-    pair = tuple(rule.get(name, "") for name in ("label_0", "label_1"))  # of ThreshOutput
-    pair = pair if all(pair) and outputs[1] == len(pair) else ()
-    names = (manifest.classes if manifest is not None else ()) or pair or model.labels
-    about = {
-        "name": source.path.stem if manifest is None else manifest.name,
-        "classes": list(names) or [str(index) for index in range(outputs[1])],
-        "output_role": model.outputs[0].role,
-    }
-    return {
-        "model.pdmodel": source.path.read_bytes(),
-        "model.pdiparams": source.params.read_bytes(),
-        PREPROCESS_NAME: json.dumps(pipeline.to_dict()).encode(),
-        _MODEL: json.dumps(about, ensure_ascii=False).encode(),
-    }
+    pair = (rule.get("label_0", ""), rule.get("label_1", ""))  # of a rule ThreshOutput
+    if all(pair) and classes == len(pair):
+        return pair
+    return model.labels

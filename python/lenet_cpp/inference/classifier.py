@@ -253,37 +253,42 @@ class Classifier(Closing):
             yield from self._split(own)[1]
 
     def _split_array(self, array: NDArray[Any]) -> tuple[bool, list[_Piece]]:
-        shape = self._model.input_shape
-        if array.dtype == np.uint8 and len(shape) == 4:
-            if array.ndim == 4:
-                return False, [self._pixels(each) for each in array]
-            channels, *sides = self._image_shape
-            if array.ndim == 3 and channels == 1 != len(array) and [*array.shape[1:]] == sides:
+        """Return whether an array is one image, and each one."""
+        if array.dtype == np.uint8 and len(self._model.input_shape) == 4:
+            if array.ndim == 4 or self._are_grey_images(array):
                 return False, [self._pixels(each) for each in array]
             return True, [self._pixels(array)]
-        picture = array.dtype.kind in "fiu" and self._shows_pictures(array.shape)
-        failed = None
-        try:
-            batch = as_batch(array, shape, self._model.input_spec.dtype)
-        except BadInput as error:
-            if not picture:
-                raise
-            failed = error
-        # Where any width is taken, [H, W, 3] could be H grey images of three columns.
-        real = array.dtype.kind == "f"
-        unclear = real and array.ndim == 3 and shape[3:] == (-1,) and len(array) != shape[1]
-        if failed or (picture and unclear):
-            conversion = "values.astype('uint8'), if 255 is white"
-            if real:
-                conversion = "(values * 255).astype('uint8'), if 1 is white"
-            raise BadInput(
-                f"a picture is taken as uint8 pixels from 0 to 255, or as a Pillow image; got"
-                f" {array.dtype} of shape {list(array.shape)}: convert it with {conversion}"
-                f"{'; several grey images are [N, 1, H, W]' if shape[1:2] == (1,) else ''}"
-            ) from failed
+        batch = self._as_batch(array)
         single = array.shape == batch.shape[1:] or array.ndim == batch.ndim - 2
         given = [array] if single else array
         return single, [_Piece(a, ready=b) for a, b in zip(given, batch, strict=True)]
+
+    def _are_grey_images(self, pixels: NDArray[np.uint8]) -> bool:
+        """Return whether pixels are [N, H, W] for a model of one channel and that size."""
+        channels, *sides = self._image_shape
+        several = pixels.ndim == 3 and len(pixels) != 1
+        return several and channels == 1 and [*pixels.shape[1:]] == sides
+
+    def _as_batch(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return values that are not prepared as a batch for the predictor, [N, ...].
+
+        Raises:
+            BadInput: The model does not take the array, or it looks like pictures; the message
+                says how to convert these.
+        """
+        shape = self._model.input_shape
+        picture = array.dtype.kind in "fiu" and self._shows_pictures(array.shape)
+        try:
+            batch = as_batch(array, shape, self._model.input_spec.dtype)
+        except BadInput as error:
+            if picture:
+                raise _not_pixels(array, shape) from error
+            raise
+        # Where any width is taken, [H, W, 3] could be H grey images of three columns.
+        any_width = shape[3:] == (-1,) and array.ndim == 3 and len(array) != shape[1]
+        if picture and any_width and array.dtype.kind == "f":
+            raise _not_pixels(array, shape)
+        return batch
 
     def _shows_pictures(self, shape: tuple[int, ...]) -> bool:
         """Return whether an array that the model does not take is pictures, by its shape."""
@@ -327,36 +332,40 @@ class Classifier(Closing):
         found: dict[int, Result] = {}
         for places in groups.values():
             batch = np.stack([tensors[place] for place in places])
-            pipeline = self._model.pipeline if batch.dtype == np.uint8 else None
-            predictor = self._predictors.get()
-            model = self._model
-            outputs = model.run(predictor, batch, pipeline)
-            plain = model.gives_classes and model.is_plain(outputs)
-            few = model.at_most(self._top, outputs) if model.rule["type"] == "Topk" else None
-            find = partial(predictor.nan_origin, pipeline=pipeline)
-            findings = model.interpret(
-                outputs,
-                few,
-                names=[describe_source(pieces[place].source) for place in places],
-                origin=of_each(find, batch),
-            )
-            known = plain and model.value_name == "probability"
-            shares = model.probabilities(outputs) if known else None
-            features = model.features_of(outputs)
-            logits = outputs[0] if plain and model.output_role == "logits" else None
-            for row, (place, finding) in enumerate(zip(places, findings, strict=True)):
-                found[place] = Result(
-                    finding.predictions,
-                    finding.attributes,
-                    None if shares is None else shares[row],
-                    None if logits is None else logits[row].reshape(-1),
-                    _features_of(finding, features, row),
-                    _row_of(outputs[: len(model.plan.wanted)], row),
-                    pieces[place].source,
-                    pieces[place].picture,
-                    partial(model.best, tuple(output[row : row + 1] for output in outputs)),
-                )
+            results = self._results_of([pieces[place] for place in places], batch)
+            found.update(zip(places, results, strict=True))
         return [found[number] for number in range(len(pieces))]
+
+    def _results_of(self, pieces: Sequence[_Piece], batch: NDArray[Any]) -> Iterator[Result]:
+        """Run images of one size, [N, ...], and yield the result of each."""
+        model, predictor = self._model, self._predictors.get()
+        pipeline = model.pipeline if batch.dtype == np.uint8 else None
+        outputs = model.run(predictor, batch, pipeline)
+        plain = model.gives_classes and model.is_plain(outputs)
+        few = model.at_most(self._top, outputs) if model.rule["type"] == "Topk" else None
+        find = partial(predictor.nan_origin, pipeline=pipeline)
+        findings = model.interpret(
+            outputs,
+            few,
+            names=[describe_source(piece.source) for piece in pieces],
+            origin=of_each(find, batch),
+        )
+        known = plain and model.value_name == "probability"
+        shares = model.probabilities(outputs) if known else None
+        features = model.features_of(outputs)
+        logits = outputs[0] if plain and model.output_role == "logits" else None
+        for row, (piece, finding) in enumerate(zip(pieces, findings, strict=True)):
+            yield Result(
+                predictions=finding.predictions,
+                attributes=finding.attributes,
+                probabilities=None if shares is None else shares[row],
+                logits=None if logits is None else logits[row].reshape(-1),
+                features=_features_of(finding, features, row),
+                outputs=_row_of(outputs[: len(model.plan.wanted)], row),
+                source=piece.source,
+                _picture=piece.picture,
+                _top=partial(model.best, tuple(output[row : row + 1] for output in outputs)),
+            )
 
     def _stream(self, pieces: Iterable[_Piece], batch_size: int) -> Iterator[Result]:
         from concurrent.futures import ThreadPoolExecutor
@@ -390,6 +399,18 @@ class Classifier(Closing):
                 raise failed
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _not_pixels(array: NDArray[Any], shape: tuple[int, ...]) -> BadInput:
+    """Return the error of a picture that is no pixels, for a model of an input of this shape."""
+    conversion = "values.astype('uint8'), if 255 is white"
+    if array.dtype.kind == "f":
+        conversion = "(values * 255).astype('uint8'), if 1 is white"
+    several = "; several grey images are [N, 1, H, W]" if shape[1:2] == (1,) else ""
+    return BadInput(
+        f"a picture is taken as uint8 pixels from 0 to 255, or as a Pillow image; got"
+        f" {array.dtype} of shape {list(array.shape)}: convert it with {conversion}{several}"
+    )
 
 
 class Classification(NamedTuple):

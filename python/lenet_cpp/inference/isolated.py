@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lenet_cpp._base.child import Child, Garbled, error_of, printable
+from lenet_cpp._base.child import Child, Garbled, error_of
 from lenet_cpp._base.lazy import Unpack
+from lenet_cpp._base.text import printable
 from lenet_cpp.data.arrays import as_batch
 from lenet_cpp.errors import BackendFailure, BadInput
 from lenet_cpp.formats.tensor_spec import TensorSpec

@@ -113,14 +113,14 @@ class Model:
     def of(cls, predictor: Predictor, *contents: bytes) -> Self:
         """Return the model that a predictor has loaded, from these bytes if there are any."""
         made = cls(
-            Path("the model") if contents else predictor.model_file,
-            predictor.params_file,
-            predictor.input_spec,
-            tuple(predictor.output_specs),
-            predictor.quantized,
-            chosen_output(predictor.options),
-            bool(contents),
-            predictor.class_names,
+            program=Path("the model") if contents else predictor.model_file,
+            params=predictor.params_file,
+            input_spec=predictor.input_spec,
+            outputs=tuple(predictor.output_specs),
+            quantized=predictor.quantized,
+            output_name=chosen_output(predictor.options),
+            in_memory=bool(contents),
+            class_names=predictor.class_names,
         )
         if contents:  # there are no files to read these from
             made.checksum = hashlib.sha256(b"".join(contents)).hexdigest()

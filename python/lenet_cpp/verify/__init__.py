@@ -24,6 +24,9 @@ Paddle is imported when a check runs, not with this module.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +37,13 @@ from tqdm import tqdm
 from lenet_cpp import _core
 from lenet_cpp._base.frameworks import paddle
 from lenet_cpp._base.optional import require_paddle
-from lenet_cpp.agreement import TOLERANCES, Comparison, compare_outputs, predicted, same_predictions
+from lenet_cpp.agreement import TOLERANCES, compare_outputs, predicted, same_predictions
 from lenet_cpp.errors import BadInput, Unsupported
 from lenet_cpp.formats.source import Source
 from lenet_cpp.inference.model import Model, check_model
 from lenet_cpp.inference.options import Precision
 from lenet_cpp.models import ModelSpec
+from lenet_cpp.paddle_engines.engines import ExecutorEngine
 from lenet_cpp.verify.files import find_models, load_trained_layer, other_checkpoint, random_seed
 from lenet_cpp.verify.report import Recorded, Report, Row
 from lenet_cpp.verify.routes import (
@@ -48,6 +52,7 @@ from lenet_cpp.verify.routes import (
     NO_PROGRAM,
     ROUTES,
     Case,
+    OpenModels,
     Outputs,
     named_as,
     paddle_version_of,
@@ -122,76 +127,211 @@ def verify(
         accelerators = _COMPUTED_BY.get(precision, ACCELERATORS)
     if tolerance is None:
         tolerance = TOLERANCES.get(precision, 0)
-    _check_arguments(images, labels, accelerators, batch_sizes, precision, tolerance)
-    found = find_models(model_dir, formats)
+    _check_images(images, labels)
+    _check_accelerators(accelerators, precision)
+    _check_limits(batch_sizes, tolerance)
+    sources = find_models(model_dir, formats)
     # First, because Paddle would crash on a damaged file.
-    model = check_model(found[0].program, found[0].params)
+    model = check_model(sources[0].program, sources[0].params)
     exact, notes = _same_engine(str(paddle.__version__), program)
-    layer = None
-    if params is not None or random_seed(model.manifest) is not None:
-        layer = load_trained_layer(model, params, spec)
-    plain = [Case(found[0], "plain", size, threads, check_finite) for size in batch_sizes]
-    opened = model if training_engine else None
-    reference, references = _run_reference(plain, images, layer, opened)
-    unavailable = _unavailable(found, accelerators, precision, quantized=model.quantized)
-    cases = [
-        Case(source, accelerator, size, threads, check_finite, precision)
-        for source in found
-        for accelerator in accelerators
-        for size in batch_sizes
-        if (source.format, accelerator) not in unavailable
-    ]
-    rows: list[Row] = []
-    recorded: Recorded | None = None
-    correct: dict[str, int] = {}
-    inference: dict[tuple[str, str, int], Outputs] = {}
-    bar = tqdm(cases, desc="verify", unit="case", disable=None if progress else True)
-    for case in bar:
-        bar.set_postfix_str(f"{case.model.format} {case.accelerator} {case.batch_size}")
-        outputs = _run_case(case, images, program, unavailable, named=named)
-        if outputs is None:
-            continue
-        # The reference of the native engine is one of Paddle's rows.
-        key = (case.model.format, case.paddle_accelerator, case.batch_size)
-        if key not in inference:
-            inference[key] = run_paddle_inference(case, images)
-        expected, given = inference[key], outputs["lenet_cpp"]
-        notes += [note for note in _left_out(case, expected, given) if note not in notes]
-        outputs["paddle.inference"] = _those_of(expected, given)
-        renamed = _those_of(named_as(references[case.batch_size], expected), given)
-        if reference in ROUTES or training_engine:
-            outputs[reference] = renamed
-        row = _row(case, outputs, (reference, renamed), exact, tolerance, len(images))
-        rows.append(row)
-        if record and (recorded is None or _severity(row) > _severity(recorded.row)):
-            first = {route: next(iter(every.values())) for route, every in outputs.items()}
-            recorded = Recorded(row, first, model.output_role)
-        if labels is not None:
-            _count_correct(outputs, labels, correct)
-    if not rows:
+    layer = _original_layer(model, params, spec)
+    unavailable = _unavailable(sources, accelerators, precision, quantized=model.quantized)
+    case_of = partial(Case, threads=threads, check_finite=check_finite)
+    plain = [case_of(sources[0], "plain", size) for size in batch_sizes]
+    pairs = _pairs(sources, accelerators, unavailable)
+    cases = [case_of(*pair, size, precision=precision) for pair in pairs for size in batch_sizes]
+    with closing(OpenModels(max(batch_sizes))) as models:
+        reference, references = _run_reference(
+            plain, images, layer=layer, trained=model if training_engine else None, models=models
+        )
+        table = _Table(
+            images,
+            labels,
+            program=program,
+            models=models,
+            reference=reference,
+            references=references,
+            shows_reference=reference in ROUTES or training_engine,
+            exact=exact,
+            tolerance=tolerance,
+            named=named,
+            unavailable=unavailable,
+            notes=notes,
+        )
+        bar = tqdm(cases, desc="verify", unit="case", disable=None if progress else True)
+        for case in bar:
+            bar.set_postfix_str(f"{case.model.format} {case.accelerator} {case.batch_size}")
+            table.add(case)
+    if not table.rows:
         refused = Unsupported if cases else BadInput  # by the model, or by what was asked for
         raise refused(f"nothing to compare: {'; '.join(unavailable.values())}")
-    if params is not None and not all(row.agrees for row in rows):
-        notes += filter(None, [other_checkpoint(model, params)])
+    notes += _notes_on_parameters(table.rows, model, params)
     return Report(
         model_dir=model_dir,
         images=len(images),
         reference=reference,
-        rows=tuple(rows),
+        rows=tuple(table.rows),
         unavailable=unavailable,
-        correct={route: correct[route] for route in (*ROUTES, reference) if route in correct},
+        correct=table.correct_by_route(),
         notes=tuple(notes),
         precision=precision,
         tolerance=tolerance,
-        recorded=recorded,
+        recorded=table.recorded(model.output_role) if record else None,
     )
+
+
+class _Table:
+    """The rows of a verification as they come, and what every row is made with."""
+
+    def __init__(
+        self,
+        images: NDArray[np.float32],
+        labels: NDArray[np.int64] | None,
+        *,
+        program: Path | None,
+        models: OpenModels,
+        reference: str,
+        references: dict[int, Outputs],
+        shows_reference: bool,
+        exact: dict[str, bool],
+        tolerance: float,
+        named: bool,
+        unavailable: dict[tuple[str, str], str],
+        notes: list[str],
+    ) -> None:
+        """Begin without rows.
+
+        Args:
+            images: As for :func:`verify`.
+            labels: As for :func:`verify`.
+            program: As for :func:`verify`.
+            models: What the routes of this process have open.
+            reference: The name of the reference of ``paddle.inference``.
+            references: Its outputs for each batch size, in the program's order.
+            shows_reference: Whether the reference is a route, whose predictions count.
+            exact: Whether a C++ route runs on Python's Paddle, by the route.
+            tolerance: As for :func:`lenet_cpp.agreement.compare`.
+            named: Whether the user named the accelerators: then a refusal is an error.
+            unavailable: Gets the reason why a format and an accelerator cannot be combined.
+            notes: Gets a note for each output that is not compared.
+        """
+        self.rows: list[Row] = []
+        self._images, self._labels = images, labels
+        self._program, self._models = program, models
+        self._reference, self._references = reference, references
+        self._shows_reference = shows_reference
+        self._exact, self._tolerance, self._named = exact, tolerance, named
+        self._unavailable, self._notes = unavailable, notes
+        self._correct: dict[str, int] = {}
+        self._worst: tuple[Row, dict[str, Outputs]] | None = None
+        self._inference: dict[tuple[str, str, int], Outputs] = {}
+
+    def add(self, case: Case) -> None:
+        """Run a case in every route and compare the outputs, unless the model refuses the case."""
+        outputs = self._run_cpp(case)
+        if outputs is None:
+            return
+        expected, given = self._run_inference(case), outputs["lenet_cpp"]
+        for note in _left_out(case, expected, given):
+            if note not in self._notes:
+                self._notes.append(note)
+        outputs["paddle.inference"] = _those_of(expected, given)
+        renamed = _those_of(named_as(self._references[case.batch_size], expected), given)
+        if self._shows_reference:
+            outputs[self._reference] = renamed
+        row = _row(
+            case,
+            outputs,
+            reference=self._reference,
+            expected=renamed,
+            exact=self._exact,
+            tolerance=self._tolerance,
+            images=len(self._images),
+        )
+        self.rows.append(row)
+        if self._worst is None or _severity(row) > _severity(self._worst[0]):
+            self._worst = row, outputs
+        if self._labels is not None:
+            _count_correct(outputs, self._labels, self._correct)
+
+    def correct_by_route(self) -> dict[str, int]:
+        """Return the correct predictions of each route, the fewest of all rows."""
+        routes = (*ROUTES, self._reference)
+        return {route: self._correct[route] for route in routes if route in self._correct}
+
+    def recorded(self, output_role: str) -> Recorded | None:
+        """Return the first outputs of the row that differs most; None without rows."""
+        if self._worst is None:
+            return None
+        row, outputs = self._worst
+        first = {route: next(iter(every.values())) for route, every in outputs.items()}
+        return Recorded(row, first, output_role)
+
+    def _run_cpp(self, case: Case) -> dict[str, Outputs] | None:
+        """Run a case in C++; None where the model is refused.
+
+        The reason is noted for the native engine, and for an accelerator that is tried by default.
+        Where the user named the accelerator, the error is raised.
+        """
+        place = case.model.format, case.accelerator
+        if place in self._unavailable:
+            return None
+        try:
+            outputs = {"lenet_cpp": run_lenet_cpp(case, self._images, self._models)}
+        except Unsupported as error:
+            if self._named and not case.native:
+                raise
+            self._unavailable[place] = str(error)
+            return None
+        if self._program is not None:
+            outputs["C++ program"] = run_program(self._program, case, self._images)
+        return outputs
+
+    def _run_inference(self, case: Case) -> Outputs:
+        """Run a case in ``paddle.inference``, once for Paddle's row and that of native."""
+        key = case.model.format, case.paddle_accelerator, case.batch_size
+        if key not in self._inference:
+            self._inference[key] = run_paddle_inference(case, self._images, self._models)
+        return self._inference[key]
+
+
+def _pairs(
+    sources: Sequence[Source],
+    accelerators: Sequence[str],
+    unavailable: dict[tuple[str, str], str],
+) -> list[tuple[Source, str]]:
+    """Return every model with every accelerator, without the pairs that cannot be combined."""
+    pairs = product(sources, accelerators)
+    return [pair for pair in pairs if (pair[0].format, pair[1]) not in unavailable]
+
+
+def _notes_on_parameters(rows: Sequence[Row], model: Model, params: Path | None) -> list[str]:
+    """Return a note where rows differ and the parameters are not those of the model."""
+    if params is None or all(row.agrees for row in rows):
+        return []
+    note = other_checkpoint(model, params)
+    return [] if note is None else [note]
+
+
+def _original_layer(
+    model: Model, params: Path | None, spec: ModelSpec | None
+) -> paddle.nn.Layer | None:
+    """Return the network that was exported, as :func:`load_trained_layer` does.
+
+    None without ``params``, unless the manifest has the seed of random ones.
+    """
+    if params is None and random_seed(model.manifest) is None:
+        return None
+    return load_trained_layer(model, params, spec)
 
 
 def _run_reference(
     cases: Sequence[Case],
     images: NDArray[np.float32],
+    *,
     layer: paddle.nn.Layer | None,
     trained: Model | None,
+    models: OpenModels,
 ) -> tuple[str, dict[int, Outputs]]:
     """Run the reference of ``paddle.inference``; return its name and outputs for each batch size.
 
@@ -203,24 +343,21 @@ def _run_reference(
     if layer is not None:
         return "dygraph", {size: run_dygraph(layer, images, size) for size in sizes}
     if trained is not None:
-        found = {size: run_training_engine(trained, images, size) for size in sizes}
+        with closing(ExecutorEngine(trained)) as engine:
+            found = {size: run_training_engine(engine, images, size) for size in sizes}
         return f"training engine {label}", found
-    found = {case.batch_size: run_paddle_inference(case, images) for case in cases}
+    found = {case.batch_size: run_paddle_inference(case, images, models) for case in cases}
     return f"paddle.inference, plain {label}", found
 
 
-def _check_arguments(
-    images: NDArray[np.float32],
-    labels: NDArray[np.int64] | None,
-    accelerators: Sequence[str],
-    batch_sizes: Sequence[int],
-    precision: Precision,
-    tolerance: float,
-) -> None:
+def _check_images(images: NDArray[np.float32], labels: NDArray[np.int64] | None) -> None:
     if images.dtype != np.float32 or len(images) == 0:
         raise BadInput(f"expected float32 images, at least one; got {images.dtype}[{len(images)}]")
     if labels is not None and len(labels) != len(images):
         raise BadInput(f"{len(labels)} labels for {len(images)} images")
+
+
+def _check_accelerators(accelerators: Sequence[str], precision: Precision) -> None:
     if unknown := [name for name in accelerators if name not in ACCELERATORS]:
         raise BadInput(
             f"unknown accelerator {unknown[0]!r}; choose among {', '.join(ACCELERATORS)}"
@@ -232,6 +369,9 @@ def _check_arguments(
         raise BadInput(
             f"precision {precision} is computed by {' and '.join(known)}, not by {other[0]}"
         )
+
+
+def _check_limits(batch_sizes: Sequence[int], tolerance: float) -> None:
     if not batch_sizes or not all(1 <= size <= MAX_BATCH_SIZE for size in batch_sizes):
         raise BadInput(f"batch sizes are from 1 to {MAX_BATCH_SIZE}; got {list(batch_sizes)}")
     if not 0 <= tolerance < np.inf:
@@ -253,34 +393,6 @@ def _unavailable(
                 (model.format, name): "nothing of a .json runs in int8" for name in accelerators
             }
     return found
-
-
-def _run_case(
-    case: Case,
-    images: NDArray[np.float32],
-    program: Path | None,
-    unavailable: dict[tuple[str, str], str],
-    *,
-    named: bool,
-) -> dict[str, Outputs] | None:
-    """Run a case in C++; None where the model is refused.
-
-    The reason is noted in ``unavailable`` for the native engine, and for an accelerator that is
-    tried by default. Where the user named the accelerator, the error is raised.
-    """
-    place = case.model.format, case.accelerator
-    if place in unavailable:
-        return None
-    try:
-        outputs = {"lenet_cpp": run_lenet_cpp(case, images)}
-    except Unsupported as error:
-        if named and not case.native:
-            raise
-        unavailable[place] = str(error)
-        return None
-    if program is not None:
-        outputs["C++ program"] = run_program(program, case, images)
-    return outputs
 
 
 def _same_engine(paddle_version: str, program: Path | None) -> tuple[dict[str, bool], list[str]]:
@@ -349,40 +461,54 @@ def _classes(outputs: Outputs) -> NDArray[Any] | None:
 def _row(
     case: Case,
     outputs: dict[str, Outputs],
-    reference: tuple[str, Outputs],
+    *,
+    reference: str,
+    expected: Outputs,
     exact: dict[str, bool],
     tolerance: float,
     images: int,
 ) -> Row:
-    inference = "paddle.inference"
+    """Compare the outputs of all routes.
 
-    def comparison(
-        first: str, expected: Outputs, second: str, *, exact: bool = False, tolerance: float
-    ) -> Comparison:
-        return compare_outputs(
-            expected,
-            outputs[second],
-            names=(first, second),
-            images=images,
-            exact=exact,
-            tolerance=tolerance,
-        )
-
+    Args:
+        case: What was run.
+        outputs: The outputs by the route, with those of ``paddle.inference``.
+        reference: The name of the reference of ``paddle.inference``.
+        expected: The reference's outputs.
+        exact: The C++ routes, and whether each runs on Python's Paddle.
+        tolerance: As for :func:`lenet_cpp.agreement.compare`.
+        images: The number of images.
+    """
+    inference, program = "paddle.inference", "C++ program"
+    compare = partial(compare_outputs, images=images)
     comparisons = [
-        comparison(
-            inference,
+        compare(
             outputs[inference],
-            route,
-            exact=exact[route] and not case.native,
+            outputs[route],
+            names=(inference, route),
+            exact=same_engine and not case.native,
             tolerance=tolerance,
         )
-        for route in exact
+        for route, same_engine in exact.items()
     ]
-    comparisons.append(comparison(*reference, inference, tolerance=tolerance))
-    if case.native and "C++ program" in exact:
-        program = "C++ program"
+    comparisons.append(
+        compare(
+            expected,
+            outputs[inference],
+            names=(reference, inference),
+            exact=False,
+            tolerance=tolerance,
+        )
+    )
+    if case.native and program in exact:
         comparisons.append(
-            comparison(program, outputs[program], "lenet_cpp", exact=True, tolerance=0)
+            compare(
+                outputs[program],
+                outputs["lenet_cpp"],
+                names=(program, "lenet_cpp"),
+                exact=True,
+                tolerance=0,
+            )
         )
     return Row(case, tuple(comparisons), _equal_predictions(list(outputs.values()), images))
 

@@ -6,7 +6,7 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 from lenet_cpp._base.frameworks import paddle
 from lenet_cpp.errors import BadModel, Unsupported
 from lenet_cpp.formats.source import Source
-from lenet_cpp.inference.model import Model
 from lenet_cpp.inference.options import Accelerator, EngineName, Precision
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.inference.program import call_program
 from lenet_cpp.paddle_engines.engines import ExecutorEngine
-from lenet_cpp.paddle_engines.running import as_given, inference_config, run_config
+from lenet_cpp.paddle_engines.running import ConfiguredPredictor, as_given, inference_config
 
 NATIVE = "native"
 ACCELERATORS = ("plain", "onednn", "openvino", NATIVE)
@@ -147,52 +146,133 @@ def run_dygraph(layer: paddle.nn.Layer, images: NDArray[np.float32], batch_size:
     return _numbered(runs, _sizes(images, batch_size))
 
 
-def run_paddle_inference(case: Case, images: NDArray[np.float32]) -> Outputs:
+class _InferenceModel:
+    """A model in ``paddle.inference``, configured as ``load_predictor.cc`` does."""
+
+    def __init__(self, case: Case) -> None:
+        """Load the model for the accelerator, the threads and the precision of a case."""
+        self._cache = tempfile.TemporaryDirectory(prefix="lenet-")
+        try:
+            config = inference_config(
+                case.model.program,
+                case.model.params,
+                accelerator=case.paddle_accelerator,
+                threads=case.threads,
+                precision=case.precision,
+                cache=self._cache.name,
+            )
+            self._predictor = ConfiguredPredictor(config)
+        except BaseException:
+            self._cache.cleanup()
+            raise
+
+    def run(self, images: NDArray[np.float32], batch_size: int) -> Outputs:
+        """Return the outputs of images, float32 [N, ...], so many at a time."""
+        runs = [self._predictor.run(batch) for batch in batches(images, batch_size)]
+        return _joined(self._predictor.output_names, runs, _sizes(images, batch_size))
+
+    def close(self) -> None:
+        """Free the model."""
+        del self._predictor
+        self._cache.cleanup()
+
+
+class OpenModels:
+    """The models that the routes of this process have open.
+
+    Each route keeps the model that it ran last: cases that differ only in the batch size share it.
+    No route keeps more, because each of them holds all weights of a model.
+    """
+
+    def __init__(self, max_batch_size: int) -> None:
+        """Remember the largest batch that will run; nothing is loaded yet."""
+        self._max_batch_size = max_batch_size
+        self._inference: tuple[Case, _InferenceModel] | None = None
+        self._predictor: tuple[Case, Predictor] | None = None
+
+    def inference(self, case: Case) -> _InferenceModel:
+        """Return the case's model in ``paddle.inference``; errors are Paddle's own."""
+        # The native engine is compared with Paddle's accelerator of this name.
+        wanted = replace(case, batch_size=0, accelerator=case.paddle_accelerator)
+        if self._inference is None or self._inference[0] != wanted:
+            self._close_inference()
+            self._inference = wanted, _InferenceModel(wanted)
+        return self._inference[1]
+
+    def predictor(self, case: Case) -> Predictor:
+        """Return the case's model in :class:`lenet_cpp.Predictor`, whose errors it has."""
+        wanted = replace(case, batch_size=0)
+        if self._predictor is None or self._predictor[0] != wanted:
+            self._close_predictor()
+            opened = Predictor(
+                case.model.program,
+                case.model.params,
+                engine=case.engine,
+                accelerator="auto" if case.native else case.paddle_accelerator,
+                threads=case.threads,
+                precision=case.precision,
+                check_finite=case.check_finite,
+                max_batch_size=self._max_batch_size,
+            )
+            self._predictor = wanted, opened
+        return self._predictor[1]
+
+    def close(self) -> None:
+        """Free the models."""
+        self._close_inference()
+        self._close_predictor()
+
+    def _close_inference(self) -> None:
+        if self._inference is not None:
+            self._inference[1].close()
+            self._inference = None
+
+    def _close_predictor(self) -> None:
+        if self._predictor is not None:
+            self._predictor[1].close()
+            self._predictor = None
+
+
+def run_paddle_inference(
+    case: Case, images: NDArray[np.float32], models: OpenModels | None = None
+) -> Outputs:
     """Run a model with ``paddle.inference``, configured as ``load_predictor.cc`` does.
 
     This function does not check the files. Paddle crashes on some damaged ones, so load the model
-    with :class:`Predictor` first.
+    with :class:`Predictor` first. Without ``models`` the model is loaded for this run only.
     """
-    with tempfile.TemporaryDirectory(prefix="lenet-") as cache:
-        config = inference_config(
-            case.model.program,
-            case.model.params,
-            accelerator=case.paddle_accelerator,
-            threads=case.threads,
-            precision=case.precision,
-            cache=cache,
-        )
-        runs = run_config(config, batches(images, case.batch_size))
-    return _joined(runs.output_names, runs.outputs, _sizes(images, case.batch_size))
+    if models is None:
+        with closing(OpenModels(case.batch_size)) as opened:
+            return run_paddle_inference(case, images, opened)
+    return models.inference(case).run(images, case.batch_size)
 
 
-def run_training_engine(model: Model, images: NDArray[np.float32], batch_size: int) -> Outputs:
+def run_training_engine(
+    engine: ExecutorEngine, images: NDArray[np.float32], batch_size: int
+) -> Outputs:
     """Run a model with Paddle's training engine, ``paddle.static.Executor``; or BackendFailure.
 
     The outputs are numbered in the program's order.
     """
-    with closing(ExecutorEngine(model)) as engine:
-        runs = [engine.run_outputs(batch) for batch in batches(images, batch_size)]
+    runs = [engine.run_outputs(batch) for batch in batches(images, batch_size)]
     return _numbered(runs, _sizes(images, batch_size))
 
 
-def run_lenet_cpp(case: Case, images: NDArray[np.float32]) -> Outputs:
-    """Run a model with :class:`lenet_cpp.Predictor`, whose errors it has."""
-    with Predictor(
-        case.model.program,
-        case.model.params,
-        engine=case.engine,
-        accelerator="auto" if case.native else case.paddle_accelerator,
-        threads=case.threads,
-        precision=case.precision,
-        check_finite=case.check_finite,
-        max_batch_size=case.batch_size,
-    ) as predictor:
-        names = [spec.name for spec in predictor.output_specs]
-        runs = [
-            list(predictor.run_outputs(batch).values())
-            for batch in batches(images, case.batch_size)
-        ]
+def run_lenet_cpp(
+    case: Case, images: NDArray[np.float32], models: OpenModels | None = None
+) -> Outputs:
+    """Run a model with :class:`lenet_cpp.Predictor`, whose errors it has.
+
+    Without ``models`` the model is loaded for this run only.
+    """
+    if models is None:
+        with closing(OpenModels(case.batch_size)) as opened:
+            return run_lenet_cpp(case, images, opened)
+    predictor = models.predictor(case)
+    names = [spec.name for spec in predictor.output_specs]
+    runs = [
+        list(predictor.run_outputs(batch).values()) for batch in batches(images, case.batch_size)
+    ]
     return _joined(names, runs, _sizes(images, case.batch_size))
 
 
