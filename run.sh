@@ -13,8 +13,8 @@ runs it on real digits and compares C++ with Python. Takes a few minutes, and th
 README.md names. Steps that are done already are skipped; remove a step's result to do it again.
 After the folder was moved, .venv is made anew.
 
-  1 environment  .venv with PaddlePaddle, CMake and Ninja, from the Python package index: 250 MB
-                 to download, 970 MB on disk
+  1 environment  .venv with PaddlePaddle, CMake and Ninja, from the Python package index (250 MB
+                 to download)
   2 library      third_party/paddle_inference, from the paddlepaddle package in .venv
   3 program      build/lenet_infer_test, build/lenet_classify, and the module of the package
   4 package      lenet_cpp, installed into .venv; its Python modules are those in python/
@@ -223,7 +223,7 @@ else
     what="PaddlePaddle and the build tools (250 MB to download; some minutes the first time)"
     [ $paddle = ON ] || what="the build tools (60 MB)"
     step 1 environment "installing $what"
-    # The pip that comes with Python 3.10 to 3.13 knows no --group.
+    # Python may come with an older pip, which does not know --group.
     quietly environment network "$python" -m pip install "pip>=25.1"
     quietly environment network "$python" -m pip install --group $preset
     echo "$wanted" >"$venv/lenet-environment"

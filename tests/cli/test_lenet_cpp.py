@@ -6,6 +6,7 @@ import re
 import sys
 from functools import partial
 from importlib.metadata import entry_points, version
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 
@@ -167,7 +168,8 @@ def test_versions(environment, said):
     lines = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines())
     assert lines["lenet-cpp"] == lines["native"] == version("lenet-cpp") == lenet_cpp.__version__
     assert lines["paddle"] == version("paddlepaddle")
-    assert "LIBRARY" in str(environment) or lines["onnxruntime"] == version("onnxruntime")
+    if "LIBRARY" not in str(environment) and find_spec("onnxruntime"):
+        assert lines["onnxruntime"] == version("onnxruntime")
     with lenet_cpp.Predictor(engine="native") as predictor:
         here = predictor.profile(1, runs=1).instructions
     assert lines["native instructions"] == environment.get("LENET_NATIVE_ISA", here)

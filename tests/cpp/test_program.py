@@ -165,13 +165,13 @@ def test_floats_from_0_to_255_are_warned_of(run_program, model_dir, tmp_path):
         assert warning(floats) == ""
 
 
-def test_version(run_ok, root):
+def test_version(run_ok, root, built):
     def found(pattern, path):
         (text,) = re.findall(pattern, path.read_text(), flags=re.MULTILINE)
         return text
 
     ours = found(r"project\(lenet VERSION ([\d.]+)", root / "CMakeLists.txt")
-    folder = found(r"^PADDLE_INFERENCE_DIR:PATH=(.*)$", root / "build" / "CMakeCache.txt")
+    folder = found(r"^PADDLE_INFERENCE_DIR:PATH=(.*)$", built("CMakeCache.txt"))
     paddle_dir = Path(folder or root / "third_party" / "paddle_inference")
     paddle = found(r"[Vv]ersion: ([\d.]+)", paddle_dir / "version.txt")
     *lines, onnxruntime, last, bf16 = run_ok("--version").splitlines()
