@@ -154,7 +154,7 @@ def _latency(result: Row, precision: str, threads: str = "1") -> str:
         [_label(name), *(_number(by[size] / size) for size in sizes)]
         for name, by in sorted(cells.items(), key=lambda item: item[1][sizes[0]])
     ]
-    return _table(["microseconds an image, by images at once", *map(str, sizes)], rows)
+    return _table(["microseconds per image, by batch size", *map(str, sizes)], rows)
 
 
 def _precision(result: Row, size: str) -> str:
@@ -167,7 +167,7 @@ def _precision(result: Row, size: str) -> str:
             times = [_number(one["median_us"] / int(size)) for one in (cell, other)]
             shares = [f"{100 * cell[key]:.1f} %" for key in ("accuracy", "same_class")]
             rows.append([_label(name), *times, *shares])
-    header = ["microseconds an image", "time", "in float32", "accuracy", "float32's class"]
+    header = ["microseconds per image", "time", "in float32", "accuracy", "same class as float32"]
     return _table(header, rows)
 
 
@@ -193,8 +193,8 @@ def _zoo(result: Row, *precisions: str) -> str:
                 row += [_number(time / 1e3) for time in both[: 2 if precisions else 1]]
                 row += [f"{_number(other / 1e3)}, {kind}", f"{own / other:.2f}"]
             rows.append(row)
-    rest = [*(["in float32"] if precisions else []), "best other", "native takes"]
-    return _table(["milliseconds a batch", "1 image", *rest, "8 images", *rest], rows)
+    rest = [*(["in float32"] if precisions else []), "fastest other", "native / fastest other"]
+    return _table(["milliseconds per batch", "1 image", *rest, "8 images", *rest], rows)
 
 
 def _network_cells(result: Row, name: str) -> dict[str, dict[int, float]]:
@@ -240,7 +240,7 @@ def _memory(result: Row, kind: str) -> str:
         for row in result["series"]
         if row["kind"] == kind
     ]
-    return _table(["MB", kind, "after a fifth", "end", "bytes each"], rows)
+    return _table(["MB", kind, "after the first fifth", "end", "bytes each"], rows)
 
 
 def _serve(result: Row, connections: str) -> str:
@@ -252,7 +252,7 @@ def _serve(result: Row, connections: str) -> str:
         for cell in result["cells"]
         if cell["connections"] == int(connections)
     ]
-    return _table(["server, requests", "p50, microseconds", "p99", "requests a second"], rows)
+    return _table(["server, requests", "p50, microseconds", "p99", "requests per second"], rows)
 
 
 def amount(value: float, units: str) -> str:
@@ -276,19 +276,22 @@ def _scale(result: Row) -> str:
     space = "bytes 1 kB 1e3 MB 1e6 GB 1e9 TB 1e12"
     both = list(zip(costs, sizes, strict=True))
     rows = [
-        ["processor time of an image", *(amount(cost, time) for cost in costs)],
-        ["of which the model", *(f"{model / cost:.1%}" for cost in costs)],
-        ["times pixels in memory", f"{costs[0] / model:.2f}", ""],
-        ["times Pillow's decoding", "", f"{costs[1] / decoding:.2f}"],
+        ["processor time per image", *(amount(cost, time) for cost in costs)],
+        ["share of the model", *(f"{model / cost:.1%}" for cost in costs)],
+        ["relative to pixels in memory", f"{costs[0] / model:.2f}", ""],
+        ["relative to Pillow's decoding", "", f"{costs[1] / decoding:.2f}"],
     ]
     for name, count in (("a million", 1e6), ("a billion", 1e9)):
         of = (f"{amount(cost * count, time)}, {amount(size * count, space)}" for cost, size in both)
-        rows.append([f"{name} images: processor, to read", *of])
+        rows.append([f"{name} images: processor time, data read", *of])
     rows.append(
-        ["a processor reads in a second", *(amount(size / cost, space) for cost, size in both)]
+        [
+            "data read per second by one processor",
+            *(amount(size / cost, space) for cost, size in both),
+        ]
     )
     gains = (f"{each['one_seconds'] / each['two_seconds']:.2f}" for each in (digits, photos))
-    rows.append(["two processes, times as fast as one", *gains])
+    rows.append(["speed-up with two processes", *gains])
     return _table(["", "digits, 28 x 28, in `.parquet`", "photos, 640 x 480, JPEG"], rows)
 
 

@@ -58,7 +58,7 @@ def runs(result: Row) -> str:
         for (network, _, suffix), by in _by_model(result).items()
         for place, cell in enumerate(next(iter(by.values()))["cells"])
     ]
-    columns = ["difference", "ms (p99)", "beside"]
+    columns = ["difference", "ms (p99)", "relative time"]
     header = [f"{name}, {column}" for name in ("fp32", "tf32") for column in columns]
     return markdown_table(["model", "images", *header], rows)
 
@@ -87,7 +87,7 @@ def costs(result: Row) -> str:
 def errors(result: Row) -> str:
     """Return what was tried beside running models, and what was said."""
     rows = [[row["what"], row["said"].replace("|", "\\|")] for row in result["errors"]]
-    return markdown_table(["tried", "what came of it"], rows)
+    return markdown_table(["case", "result"], rows)
 
 
 PARTS: dict[str, Callable[..., str]] = {

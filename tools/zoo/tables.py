@@ -49,7 +49,7 @@ def totals(result: Row) -> str:
         library = "onnxruntime" if suffix in {"onnx", "dynamo"} else "paddle"
         cells = [_counts(written, engine) for engine in ("native", library, "auto")]
         rows.append([source, _label(suffix), f"{len(written)} of {len(networks)}", *cells])
-    header = ["networks of", "format", "exported", "native", "Paddle or onnxruntime", "default"]
+    header = ["package", "format", "exported", "native", "Paddle or onnxruntime", "default"]
     return markdown_table(header, rows)
 
 
@@ -110,7 +110,7 @@ def operators(result: Row) -> str:
         ordered = sorted(of.items(), key=lambda each: (-each[1], each[0]))
         names = (f"`{name}` {count}" if name else f"others {count}" for name, count in ordered)
         rows.append([suffix, ", ".join(names)])
-    return markdown_table(["format", "operators, and how many networks"], rows)
+    return markdown_table(["format", "operators, and the number of networks"], rows)
 
 
 def not_exported(result: Row) -> str:
@@ -136,7 +136,7 @@ def drawn(result: Row) -> str:
         exported = f"{len(written)} of {len(fitting)}"
         cells = [share, *(_counts(written, engine) for engine in ("native", "auto"))]
         rows.append([source, _label(suffix), exported, *cells])
-    header = ["networks of", "format", "exported", "native share", "native", "default"]
+    header = ["package", "format", "exported", "native share", "native", "default"]
     return markdown_table(header, rows)
 
 
