@@ -22,19 +22,38 @@ NETWORK_BASELINE = "lenet_cpp/pdmodel/plain"
 # Who takes part by default: on other networks than LeNet, of which every run takes long; and among
 # the processes that are started to time the first result.
 NETWORK_CONTENDERS = (
-    *(NETWORK_BASELINE, "lenet_cpp/*/onednn", "lenet_cpp/pdmodel/openvino", "lenet_cpp/auto"),
-    *("lenet_cpp/native", "onnxruntime", "openvino", "lenet_cpp/native/*", "openvino/*"),
-    *("lenet_cpp/pdmodel/onednn/*", "onnxruntime/int8"),
+    NETWORK_BASELINE,
+    "lenet_cpp/*/onednn",
+    "lenet_cpp/pdmodel/openvino",
+    "lenet_cpp/auto",
+    "lenet_cpp/native",
+    "onnxruntime",
+    "openvino",
+    "lenet_cpp/native/*",
+    "openvino/*",
+    "lenet_cpp/pdmodel/onednn/*",
+    "onnxruntime/int8",
 )
 # Of model files, some of which Paddle cannot read.
 FILE_BASELINE = "openvino"
 FILE_CONTENDERS = (
-    *("lenet_cpp/native", "lenet_cpp/json/plain", "lenet_cpp/*/onednn", "onnxruntime", "openvino"),
-    *("lenet_cpp/native/*", "openvino/*"),
+    "lenet_cpp/native",
+    "lenet_cpp/json/plain",
+    "lenet_cpp/*/onednn",
+    "onnxruntime",
+    "openvino",
+    "lenet_cpp/native/*",
+    "openvino/*",
 )
 STARTED = (
-    *("lenet_infer_native", "*/native", "program/pdmodel/openvino", "lenet_cpp/pdmodel/auto"),
-    *(BASELINE, "onnxruntime", "openvino", "litert"),
+    "lenet_infer_native",
+    "*/native",
+    "program/pdmodel/openvino",
+    "lenet_cpp/pdmodel/auto",
+    BASELINE,
+    "onnxruntime",
+    "openvino",
+    "litert",
 )
 
 # As processor.cc has them.

@@ -254,7 +254,8 @@ def _startup(result: Row) -> str:
 def _memory(result: Row, kind: str) -> str:
     rows = [
         [
-            *(_label(row["contender"]), f"{row['samples'][-1][0]:,}"),
+            _label(row["contender"]),
+            f"{row['samples'][-1][0]:,}",
             *(_number(row[f"{name}_bytes"] / 1e6) for name in ("settled", "last")),
             f"{round(row['bytes_each']):,}",
         ]

@@ -293,12 +293,12 @@ def _call_program(row: Row, count: int) -> list[tuple[int, float]]:
     options = {key: row.model[key] for key in ("preprocess", "threads")}
     options |= {"model_file": row.model["program"], "params_file": row.model["params"]}
     options |= {"engine": "native", "format": "json", "topk": 1}
-    said = call_program(
+    printed = call_program(
         Path(row.model["programs"], "lenet_classify"),
         *(f"--{key}={value}" for key, value in options.items()),
         *[str(row.photo)] * count,
     )
-    best = [image["predictions"][0] for image in json.loads(said)]
+    best = [image["predictions"][0] for image in json.loads(printed)]
     return [(each["class_id"], each["probability"]) for each in best]
 
 

@@ -191,9 +191,9 @@ def _program_turn(task: Task, batch_size: int, count: int, seconds: float) -> Tu
 def _call_program(task: Task, options: dict[str, Any]) -> dict[str, Any]:
     if task.program is None:
         raise AssertionError("the C++ program has a file")
-    said = call_program(task.program, *(f"--{key}={value}" for key, value in options.items()))
+    printed = call_program(task.program, *(f"--{key}={value}" for key, value in options.items()))
     try:
-        found: dict[str, Any] = json.loads(said)
+        found: dict[str, Any] = json.loads(printed)
     except ValueError as error:
         raise BackendFailure("its answer is no JSON") from error
     return found

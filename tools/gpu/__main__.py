@@ -309,8 +309,8 @@ class Check:
             # A processor has other memory, and no variable hides it.
             self._note(engine, what, pattern if self.device != "cpu" else ".*", do())
 
-    def _note(self, engine: str, what: str, expected: str, said: str) -> None:
-        self.errors.append({"engine": engine, "what": what, "expected": expected, "said": said})
+    def _note(self, engine: str, what: str, expected: str, message: str) -> None:
+        self.errors.append({"engine": engine, "what": what, "expected": expected, "said": message})
         self._write()
 
     def _write(self) -> None:
@@ -332,9 +332,9 @@ class Check:
         return without_folders(error or message)
 
 
-def without_folders(said: str) -> str:
+def without_folders(message: str) -> str:
     """Return a message that names files, not where they are on this machine."""
-    return re.sub(r"(?<=[\s'])/[^\s']*/(?=[^\s'/]+\.(onnx|so|json|pdmodel))", "", said)
+    return re.sub(r"(?<=[\s'])/[^\s']*/(?=[^\s'/]+\.(onnx|so|json|pdmodel))", "", message)
 
 
 def failures(result: Row) -> list[str]:

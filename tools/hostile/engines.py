@@ -293,17 +293,20 @@ def compare_one(network, folder, number, found, expected, tolerance):
         judge = framework("onnx").judge(network, images)[number]
     else:
         judge = np.load(folder / "judge.npy")[: len(found)]
-    ours, theirs = share(judge, found, tolerance), share(judge, expected, tolerance)
+    engine_error = share(judge, found, tolerance)
+    reference_error = share(judge, expected, tolerance)
     rounding = 0.0
-    if network.kind == "onnx" and ours > 1:
+    if network.kind == "onnx" and engine_error > 1:
         unit = UNITS["bf16" if tolerance == agreement.TOLERANCES["bf16"] else "fp32"]
         rounded = framework("onnx").judge(network, images, unit)[number]
         rounding = share(judge, rounded, tolerance)
-    most = max(1, rounding / CONDITION, 2 * theirs if theirs > 1 else 0)
-    return "equal" if ours <= most else "wrong", (
+    most = max(1, rounding / CONDITION)
+    if reference_error > 1:
+        most = max(most, 2 * reference_error)
+    return "equal" if engine_error <= most else "wrong", (
         f"{comparison.mismatch}; the largest output is {np.abs(expected).max():.3g}; from float64,"
-        f" as a share of the tolerance, the engine {ours:.3g}, the reference {theirs:.3g}, rounding"
-        f" of each value {rounding:.3g}"
+        f" as a share of the tolerance, the engine {engine_error:.3g}, the reference"
+        f" {reference_error:.3g}, rounding of each value {rounding:.3g}"
     )
 
 

@@ -286,8 +286,8 @@ def export(network, folder, formats):
             if not formats or formats - {"pdmodel", "separate"}:
                 _save(network, folder, ranks)
         except Exception as error:
-            said = f"export: {type(error).__name__}: {str(error)[-300:]}"
-            raise InvalidNetworkError(said) from error
+            message = f"export: {type(error).__name__}: {str(error)[-300:]}"
+            raise InvalidNetworkError(message) from error
         finally:
             paddle.disable_static()
 

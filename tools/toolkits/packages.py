@@ -47,7 +47,8 @@ class PaddleClas:
                 values["class_id_map_file"] = str(config.with_name(name))
         postprocess = import_module("paddleclas.deploy.python.postprocess")
         self.postprocess = postprocess.build_postprocess(post)
-        self.thresholds = floats(*map(vars, self.postprocess.func_list))
+        settings = [vars(function) for function in self.postprocess.func_list]
+        self.thresholds = floats(*settings)
 
     def tensor(self, path: str) -> Any:
         """Return what the network takes for a picture, float32 [C, H, W]."""
@@ -187,8 +188,19 @@ def paddlex3(packages: Path) -> tuple[type, type]:
     single, multiple = f"{models}.image_classification", f"{models}.image_multilabel_classification"
     utils, reader = f"{inference}.utils", f"{inference}.common.reader"
     bare = (
-        *("paddlex", "paddlex.utils", "paddlex.modules", modules, inference, models, common),
-        *(single, multiple, utils, f"{utils}.io", f"{inference}.common", reader),
+        "paddlex",
+        "paddlex.utils",
+        "paddlex.modules",
+        modules,
+        inference,
+        models,
+        common,
+        single,
+        multiple,
+        utils,
+        f"{utils}.io",
+        f"{inference}.common",
+        reader,
     )
     timer = SimpleNamespace(timeit=lambda made: made, timeit_with_options=unchanged)
     dependencies = {"is_dep_available": lambda name: name == "opencv-contrib-python"}
@@ -206,8 +218,11 @@ def paddlex3(packages: Path) -> tuple[type, type]:
     }
     import_parts(packages / "paddlex3", bare, stubs)
     for package, source in (
-        *((f"{utils}.io", ".readers"), (reader, ".image_reader"), (common, ".vision")),
-        *((single, ".predictor"), (multiple, ".predictor")),
+        (f"{utils}.io", ".readers"),
+        (reader, ".image_reader"),
+        (common, ".vision"),
+        (single, ".predictor"),
+        (multiple, ".predictor"),
     ):
         found = import_module(source, package)
         sys.modules[package].__dict__.update(

@@ -226,8 +226,8 @@ def by_server(trial: Trial) -> str:
         try:
             port = re.search(r"http://127\.0\.0\.1:(\d+)", next(iter(server.stdout or ()), ""))
             if port is None:
-                _, said = server.communicate(timeout=30)
-                return f"exit status {server.returncode}: {said.strip()}"
+                _, message = server.communicate(timeout=30)
+                return f"exit status {server.returncode}: {message.strip()}"
             connection = HTTPConnection("127.0.0.1", int(port[1]), timeout=30)
             replies = [ask(connection, trial.case, path) for path in trial.pictures]
         finally:
