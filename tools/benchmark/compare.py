@@ -246,7 +246,7 @@ def compare_builds(
                 if one.name in absent:
                     found |= absent[one.name]
                     continue
-                task = task_of(one, files, subject, row.threads, settings.program)
+                task = task_of(one, files, subject, threads=row.threads, program=settings.program)
                 tasks = [build.runs(task) for build in builds]
                 try:
                     turns = _measure(row, builds, tasks, settings, found)

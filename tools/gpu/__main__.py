@@ -109,12 +109,18 @@ class Check:
         self.result.pop("settings")
         gpu = gpu_facts(self.device) or {}
         gpu.pop("memory.used", None)
-        libraries = {each.name: each.version for each in lenet_cpp.available_engines()}
-        self.result |= {"device": self.device, "gpu": gpu, "cuda": {}, "libraries": libraries}
         self.rows: list[Row] = []
         self.errors: list[Row] = []
         self.not_run: dict[str, str] = {}
-        self.result |= {"rows": self.rows, "errors": self.errors, "not_run": self.not_run}
+        self.result |= {
+            "device": self.device,
+            "gpu": gpu,
+            "cuda": {},
+            "libraries": {each.name: each.version for each in lenet_cpp.available_engines()},
+            "rows": self.rows,
+            "errors": self.errors,
+            "not_run": self.not_run,
+        }
         self.bar = tqdm(unit="part", disable=None)
 
     def run(self) -> None:

@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -190,17 +191,18 @@ def compare_all(network, folder, answers, model):
     """Compare all outputs with those that are expected."""
     expected = read_expected(folder)
     tolerance = agreement.TOLERANCES[answers.precision]
-    compared = [compare(network, folder, expected, answers.every, tolerance)]
+    check = partial(compare, network, folder, tolerance=tolerance)
+    compared = [check(expected, answers.every)]
     images = np.load(folder / "images.npy")
     for (first, last), outputs in answers.few.items():
         if "mixes" in network.options:  # what is right depends on the batch
             some = images[first:last]
             truth = framework(network.kind).answers(network, some, some)[0]
-            compared.append(compare(network, folder, truth, outputs, tolerance))
+            compared.append(check(truth, outputs))
         elif first == 0:
-            compared.append(compare(network, folder, expected, outputs, tolerance))
+            compared.append(check(expected, outputs))
     last = len(answers.every) - 1
-    compared += [compare(network, folder, expected, [one], tolerance, last) for one in answers.cut]
+    compared += [check(expected, [output], first=last) for output in answers.cut]
     found = next((each for each in compared if each[0] != "equal"), compared[0])
     if found[0] == "wrong" and answers.engine == "onnxruntime":
         own = framework("onnx").run_onnx(model.read_bytes(), images, optimize=True)
@@ -250,8 +252,13 @@ def run_predictor(network, images, options):
             return [*predictor.run_outputs(some).values()] if several else [predictor.run(some)]
 
         few = {part: run(images[slice(*part)]) for part in sorted(parts)}
-        engine, precision = predictor.options["engine"], options.get("precision", "fp32")
-        answers = Answers(few, run(images), predictor.output_spec.shape, engine, precision)
+        answers = Answers(
+            few=few,
+            every=run(images),
+            spec=predictor.output_spec.shape,
+            engine=predictor.options["engine"],
+            precision=options.get("precision", "fp32"),
+        )
         name = predictor.output_spec.name
     if not native:
         return answers

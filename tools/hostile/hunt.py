@@ -112,7 +112,8 @@ def add_outcome(report, name, target, answer, network_file):
         return
     network = Network.from_json(json.loads(network_file.read_text("utf-8")))
     if not accepted(network, target, outcome, detail):
-        report.finds.append(Find(name, target, outcome, detail, network))
+        find = Find(name=name, target=target, outcome=outcome, detail=detail, network=network)
+        report.finds.append(find)
 
 
 def hunt(entries, jobs, done):

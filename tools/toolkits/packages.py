@@ -166,10 +166,15 @@ def paddlex2(packages: Path) -> Any:
     """Return paddlex.cv.transforms of PaddleX 2; it resizes by OpenCV, polygons are not needed."""
     collate = "paddle.fluid.dataloader.collate"  # Paddle 2.6 has it elsewhere
     shapes = dict.fromkeys(("Polygon", "MultiPolygon", "GeometryCollection"))
-    stubs: dict[str, dict[str, Any]] = {"shapely": {}, "shapely.ops": {}}
-    stubs |= {"shapely.geometry": shapes, "paddlex.utils.logging": {}}
-    stubs |= {"paddle.fluid": {}, "paddle.fluid.dataloader": {}}
-    stubs |= {collate: {"default_collate_fn": None}}
+    stubs: dict[str, dict[str, Any]] = {
+        "shapely": {},
+        "shapely.ops": {},
+        "shapely.geometry": shapes,
+        "paddlex.utils.logging": {},
+        "paddle.fluid": {},
+        "paddle.fluid.dataloader": {},
+        collate: {"default_collate_fn": None},
+    }
     bare = ("paddlex", "paddlex.cv", "paddlex.utils")
     import_parts(packages / "paddlex2", bare, stubs)
     package = sys.modules["paddlex"]

@@ -60,7 +60,14 @@ def judge(folder: Path, programs: Path) -> int:
         with np.load(model_dir / "tensors.npz") as stored:
             tensors = [stored[path] for path in pictures]
         results = json.loads((model_dir / "results.json").read_text())
-        trial = Trial(case, model_dir, programs, pictures, tensors, results)
+        trial = Trial(
+            case=case,
+            model_dir=model_dir,
+            programs=programs,
+            pictures=pictures,
+            tensors=tensors,
+            results=results,
+        )
         cells = []
         for name, problem_of in faces.items():
             problem = trial.verdict(problem_of(trial))
