@@ -53,7 +53,7 @@ class Row(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name in the tables."""
+        """Return the name in the tables."""
         threads = f", {self.threads} threads" if self.threads > 1 else ""
         work = "loading" if self.batch_size is None else f"batch {self.batch_size}{threads}"
         return f"{self.network} {self.contender.name}, {work}"
@@ -159,7 +159,7 @@ def row_result(row: Row, pairs: Sequence[tuple[Turn, Turn]], settings: Settings)
 
 
 def is_done(row: Row, pairs: Sequence[tuple[Turn, Turn]], settings: Settings) -> bool:
-    """Whether the interval is narrow enough; where it lies has no say, or it would be biased."""
+    """Return whether the interval is narrow enough, wherever it lies: else it would be biased."""
     if len(pairs) < _LEAST_ROUNDS or len(pairs) % _ROUNDS_BETWEEN_LOOKS:
         return False
     found = row_result(row, pairs, settings)

@@ -107,17 +107,17 @@ class Contender:
 
     @property
     def group(self) -> str:
-        """The name up to the first ``/``."""
+        """Return the name up to the first ``/``."""
         return self.name.partition("/")[0]
 
     @property
     def is_peer(self) -> bool:
-        """Whether the native engine is compared with it."""
+        """Return whether the native engine is compared with it."""
         return self.engine not in {"native", "auto"}
 
     @property
     def float_name(self) -> str | None:
-        """The contender that does the same in float32; None when this is one."""
+        """Return the contender that does the same in float32; None when this is one."""
         return None if self.precision == "fp32" else self.name.removesuffix(f"/{self.precision}")
 
     def missing(self) -> str | None:

@@ -99,7 +99,7 @@ class Subject:
 
     @property
     def name(self) -> str:
-        """The name as people write it."""
+        """Return the name as people write it."""
         if self.files:
             path = Path(self.network)
             name = path.stem if path.suffix in _SUFFIXES else path.name

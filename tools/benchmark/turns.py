@@ -111,7 +111,7 @@ class Turn:
 
     @property
     def used(self) -> str | None:
-        """The engine, and the accelerator of Paddle; None of other libraries."""
+        """Return the engine, and the accelerator of Paddle; None of other libraries."""
         engine: str | None = self.about.get("engine")
         return f"{engine}, {self.about['accelerator']}" if engine == "paddle" else engine
 

@@ -1,4 +1,4 @@
-"""From PyTorch over ONNX to Caffe2 and to Caffe2 alone, with the same answers at each station."""
+"""Take a network from PyTorch over ONNX to Caffe2, and compare the answers of each station."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class RoundTrip(NamedTuple):
 
     @property
     def agrees(self) -> bool:
-        """Whether every station agrees with PyTorch."""
+        """Return whether every station agrees with PyTorch."""
         return all(station.comparison.agrees for station in self.stations)
 
 

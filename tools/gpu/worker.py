@@ -1,4 +1,4 @@
-"""What runs in a process of its own, where CUDA's libraries and their memory stay."""
+"""Run models in another process, where CUDA's libraries and their memory stay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs in child processes: draw and export a network, and run it with an engine."""
+"""Draw and export a network, and run it with an engine, in child processes."""
 
 import importlib
 import json

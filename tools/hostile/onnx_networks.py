@@ -425,7 +425,7 @@ class Writer:
         return "LayerNormalization", [*x, *parts], {"axis": axis, **more}
 
     def written_norm(self, x, s, axes, squares="Pow", bias=True, epsilon=1e-5):
-        """A normalization in single operators, of which the last one adds the bias."""
+        """Write a normalization in single operators, of which the last one adds the bias."""
         mean = self.node("ReduceMean", x, axes=axes, keepdims=1)
         centred = self.node("Sub", [*x, mean])
         other = centred if squares == "Mul" else self.constant(np.float32(2))
@@ -476,7 +476,7 @@ class Writer:
         return "Identity", outputs[:1], {}
 
     def gatherelements(self, x, s, axis, count):
-        """By places that are expanded to the number of images."""
+        """Gather elements by places that are expanded to the number of images."""
         sizes = [1, *s[1:]]
         sizes[axis] = count
         places = np.arange(math.prod(sizes)).reshape(sizes) * 7 % s[axis]

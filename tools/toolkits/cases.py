@@ -1,4 +1,4 @@
-"""What the steps share: the folders of a comparison, and the pictures."""
+"""The folders of a comparison and the pictures, which all steps use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the workers of all versions of Paddle share, in Python 3.7 and with NumPy alone."""
+"""Functions of the workers of all versions of Paddle; they need only Python 3.7 and NumPy."""
 
 from __future__ import annotations
 

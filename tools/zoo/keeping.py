@@ -39,7 +39,7 @@ class Case(NamedTuple):
 
     @property
     def row(self) -> Row:
-        """The beginning of its row in the results."""
+        """Return the beginning of its row in the results."""
         of = {"source": self.source, "family": self.family}
         return of | {"network": self.name, "format": self.suffix}
 
