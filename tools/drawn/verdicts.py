@@ -95,5 +95,5 @@ def check_all(cases: Iterable[Case], parallel: int) -> Iterator[tuple[Case, Outc
 
 
 def _in_groups(cases: list[Case]) -> list[list[Case]]:
-    """Judge in a process for every 20: loading Paddle takes longer than running one."""
+    """Return groups of 20, each for a process: loading Paddle takes longer than running one."""
     return [cases[k : k + 20] for k in range(0, len(cases), 20)]
