@@ -57,8 +57,10 @@ def operators(resize: dict[str, Any]) -> list[dict[str, Any]]:
     """Return PreProcess.transform_ops of an inference.yml."""
     normalize = {"scale": 0.00392157, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
     return [
-        *({"ResizeImage": resize}, {"CropImage": {"size": 224}}),
-        *({"NormalizeImage": {**normalize, "order": ""}}, {"ToCHWImage": None}),
+        {"ResizeImage": resize},
+        {"CropImage": {"size": 224}},
+        {"NormalizeImage": {**normalize, "order": ""}},
+        {"ToCHWImage": None},
     ]
 
 

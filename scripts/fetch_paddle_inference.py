@@ -42,6 +42,7 @@ programs: give the hash. To resume downloads, use a downloader such as curl, and
 exit codes: 0 done, 1 other failure, 2 wrong usage, 3 file not found, 4 bad archive or folder,
 7 unsupported or unexpected version, 8 download failed, 130 interrupted
 """
+URL = re.compile(r"(https?://[\w\[][^@/?#\s]*([/?#]|$)|file:///)[!-~]*", re.ASCII)
 
 
 def size(text: str) -> int:
@@ -93,18 +94,7 @@ def complete(args: argparse.Namespace) -> None:
     if args.archive and args.source is None:
         args.source = "official"
     if args.source == "official":
-        if args.copy or args.site_packages:
-            raise ValueError("--copy and --site-packages belong to --source wheel")
-        if not (args.version or args.url or args.archive):
-            raise ValueError("--source official needs --version, --url or --archive")
-        if args.version and not re.fullmatch(r"\d+\.\d+\.\d+[-.]?[a-z0-9]*", args.version):
-            raise ValueError(f"--version {args.version!r} is not a version such as 3.3.1")
-        if args.version and not args.url:
-            args.url = official.published_url(args.version)
-        if args.url and not re.fullmatch(
-            r"(https?://[\w\[][^@/?#\s]*([/?#]|$)|file:///)[!-~]*", args.url, re.ASCII
-        ):
-            raise ValueError(f"--url {args.url!r} is no http, https or file address")
+        complete_official(args)
     elif args.version or args.url or args.archive or args.sha256:
         raise ValueError("--version, --url, --archive and --sha256 belong to --source official")
     if args.sha256:
@@ -116,7 +106,22 @@ def complete(args: argparse.Namespace) -> None:
         raise ValueError("--timeout must be above 0 and below 1e6")
 
 
+def complete_official(args: argparse.Namespace) -> None:
+    """Check the options of ``--source official``, and fill in the address of the archive."""
+    if args.copy or args.site_packages:
+        raise ValueError("--copy and --site-packages belong to --source wheel")
+    if not (args.version or args.url or args.archive):
+        raise ValueError("--source official needs --version, --url or --archive")
+    if args.version and not re.fullmatch(r"\d+\.\d+\.\d+[-.]?[a-z0-9]*", args.version):
+        raise ValueError(f"--version {args.version!r} is not a version such as 3.3.1")
+    if args.version and not args.url:
+        args.url = official.published_url(args.version)
+    if args.url and not URL.fullmatch(args.url):
+        raise ValueError(f"--url {args.url!r} is no http, https or file address")
+
+
 def run(args: argparse.Namespace) -> None:
+    """Make the folder, or say what is there."""
     output: Path = args.output_dir
     if args.check:
         report(output)
@@ -130,7 +135,11 @@ def run(args: argparse.Namespace) -> None:
 
 def run_official(args: argparse.Namespace) -> None:
     request = official.Request(
-        args.output_dir, args.version, args.sha256, args.max_size, args.force
+        output=args.output_dir,
+        version=args.version,
+        sha256=args.sha256,
+        max_size=args.max_size,
+        force=args.force,
     )
     archive: Path | None = args.archive
     if archive is None and urlsplit(args.url).scheme == "file":

@@ -115,7 +115,9 @@ def predict(
     **given: Any,
 ) -> int:
     """Classify images with an exported model, with the flags of the guides' predict.py."""
-    kernels = None if use_onednn is None else "onednn" if use_onednn else "plain"
+    kernels = None
+    if use_onednn is not None:
+        kernels = "onednn" if use_onednn else "plain"
     asked = {name: given[name] for name in ("accelerator", "precision")}
     for flag, name, chosen in (
         ("--int8", "precision", "int8" if int8 else None),

@@ -1,4 +1,4 @@
-"""What the makers of test files share: archives without traces of the machine, and progress."""
+"""Functions that all makers of test files use: archives without traces of the machine, progress."""
 
 from __future__ import annotations
 

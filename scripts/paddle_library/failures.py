@@ -1,4 +1,4 @@
-"""What can go wrong, with the exit code for it, and how the user is told."""
+"""The error that ends the command with an exit code, and the messages to the user."""
 
 from __future__ import annotations
 

@@ -56,7 +56,10 @@ def opencv(flag, short, size):
 
 
 def whole(resize):
-    return lambda size: lambda image: np.asarray(resize(image, (size, size)))
+    def resize_to(size):
+        return lambda image: np.asarray(resize(image, (size, size)))
+
+    return resize_to
 
 
 def preparations(size):
@@ -171,8 +174,12 @@ def test_finds_the_preparation(of, name, pictures, tmp_path, capsys):
     command += ["--expect", str(tmp_path / "scores.npy"), "-o", str(output)]
     assert main(command) == 0
     printed = capsys.readouterr().out
-    whose = "expected" if of == "probabilities" else "model's" if apply else ""
-    assert re.findall("softmax of the (.*) outputs", printed) == ([whose] if whose else [])
+    whose = []
+    if of == "probabilities":
+        whose = ["expected"]
+    elif apply:
+        whose = ["model's"]
+    assert re.findall("softmax of the (.*) outputs", printed) == whose
     found = Pipeline.load(output).batch(sorted(pictures.iterdir()))
     assert np.abs(found - expected).max() <= 1e-6 * np.abs(expected).max(), printed
 

@@ -61,8 +61,10 @@ def test_model_and_params(lenet, tmp_path):
     flags += [f"-m={tmp_path / 'model'}", f"-p={tmp_path / 'params'}"]
     expected = lenet_cpp.classify(sorted(lenet.photos.iterdir())).labels
     for name, *more in (
-        *(("predict",), ("predict", "--engine=python")),
-        *(("py_infer",), ("py_infer", f"-d={tmp_path}")),
+        ("predict",),
+        ("predict", "--engine=python"),
+        ("py_infer",),
+        ("py_infer", f"-d={tmp_path}"),
     ):
         assert MAINS[name]([*flags, *more]) == 0
         assert [label for [(_, label, _)] in answers(target).values()] == expected
@@ -72,14 +74,23 @@ def test_booleans():
     for flags, value in (
         *((f"--use_gpu={text}", True) for text in ("1", "True", "true", "yes", "on")),
         *((f"--use-gpu {text}", False) for text in ("0", "False", "false", "no", "off")),
-        *(("--use_gpu", True), ("--use_gpu -i x", True), ("--use_gpu x", True), ("", False)),
+        ("--use_gpu", True),
+        ("--use_gpu -i x", True),
+        ("--use_gpu x", True),
+        ("", False),
     ):
         parsed = MAINS["infer"].make_context("", ["-i=x", "-m=x", "-p=x", *flags.split()])
         assert parsed.params["use_gpu"] is value, flags
 
 
 WRONG = (
-    *("--use_gpu=maybe", "-b=0", "--topk=-1", "-i=", "--output=o.xls", "--output=", "--gpu_mem=-1"),
+    "--use_gpu=maybe",
+    "-b=0",
+    "--topk=-1",
+    "-i=",
+    "--output=o.xls",
+    "--output=",
+    "--gpu_mem=-1",
 )
 
 

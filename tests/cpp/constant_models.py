@@ -173,8 +173,20 @@ FUNCTIONS = {
     * paddle.to_tensor(np.arange(96).reshape(4, 4, 6) / 96).astype("float32"),
 }
 NEW_ONLY = (
-    *("maximum", "minimum", "roots", "exponents", "rounds", "activations", "angles", "signs"),
-    *("matmul", "reduce", "triangles", "normalize", "roll", "expand_as"),
+    "maximum",
+    "minimum",
+    "roots",
+    "exponents",
+    "rounds",
+    "activations",
+    "angles",
+    "signs",
+    "matmul",
+    "reduce",
+    "triangles",
+    "normalize",
+    "roll",
+    "expand_as",
 )
 """What Paddle 3.3 does not write as a .pdmodel; save_axes has the first two there."""
 UNKNOWN = ("overwritten",)

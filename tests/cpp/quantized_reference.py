@@ -49,7 +49,7 @@ _SIMPLE = {
 
 
 def read_programs(programs):
-    """Read them, each with the parameters beside it."""
+    """Read programs, each with the parameters beside it."""
     arguments = {"programs": [str(program) for program in programs]}
     call("quantized_reference:describe", arguments, doing="reading", variables=PROGRAM_DESC)
     return [QuantizedProgram(program.with_suffix(".npz")) for program in programs]
@@ -154,10 +154,10 @@ class QuantizedProgram:
             op.weights = self._values[names[_WEIGHTS[kind]]].astype(np.float64)
         return op
 
-    # ---- operators that Paddle makes one
+    # ---- operators that Paddle joins
 
     def _reader(self, name, kind):
-        """The operator that alone reads a value."""
+        """Return the operator that alone reads a value, if it is of this kind."""
         readers = [op for op in self._operators if name in (*op.inputs, op.residual)]
         if name == self._output or len(readers) != 1 or readers[0].kind != kind:
             return None
@@ -168,40 +168,67 @@ class QuantizedProgram:
         self._operators.remove(other)
 
     def _join(self):
-        for op in [op for op in self._operators if op.kind in _CONVOLUTIONS]:
-            if (norm := self._reader(op.output, "batch_norm")) is not None:
-                mean, variance, gain, bias = self._statistics(norm)
-                factor = gain / np.sqrt(variance + norm.attributes["epsilon"])
-                op.weights = op.weights * factor[:, None, None, None]
-                op.bias = (bias - mean * factor)[:, None, None]
-                self._absorb(op, norm)
-        for op in [op for op in self._operators if op.kind == "matmul_v2"]:
-            added = self._reader(op.output, "elementwise_add")
-            if op.attributes["trans_y"] or added is None or added.inputs[1] not in self._values:
-                continue
-            op.kind, op.bias = "fc", self._values[added.inputs[1]].astype(np.float64)
-            self._absorb(op, added)
-        for op in [op for op in self._operators if op.kind in _CONVOLUTIONS]:
-            added = self._reader(op.output, "elementwise_add")
-            if added is None:
-                continue
-            (other,) = {*added.inputs} - {op.output}
-            givers = self._givers(other)
-            convolved = any(giver.kind in _CONVOLUTIONS for giver in givers)
-            # Of two convolutions, to the one that what the other takes comes before; not to one
-            # that takes it itself, as the values of a pattern of Paddle's are different ones.
-            source = givers[0].inputs[0] if convolved else other
-            if op.inputs[0] in (other, source) or not self._reaches(source, op.output):
-                continue
-            op.residual = other
-            self._absorb(op, added)
-            self._operators.remove(op)
-            needed = [*self._givers(op.residual), *self._givers(op.inputs[0])]
-            self._operators.insert(max(map(self._operators.index, needed), default=-1) + 1, op)
-        for op in [op for op in self._operators if op.kind in (*_CONVOLUTIONS, "fc")]:
-            if (relu := self._reader(op.output, "relu")) is not None:
-                op.relu = True
-                self._absorb(op, relu)
+        for op in self._of_kinds(_CONVOLUTIONS):
+            self._join_batch_norm(op)
+        for op in self._of_kinds(["matmul_v2"]):
+            self._join_bias(op)
+        for op in self._of_kinds(_CONVOLUTIONS):
+            self._join_residual(op)
+        for op in self._of_kinds([*_CONVOLUTIONS, "fc"]):
+            self._join_relu(op)
+
+    def _of_kinds(self, kinds):
+        """Return the operators of some kinds; joining them changes ``_operators``."""
+        return [op for op in self._operators if op.kind in kinds]
+
+    def _join_batch_norm(self, op):
+        norm = self._reader(op.output, "batch_norm")
+        if norm is None:
+            return
+        mean, variance, gain, bias = self._statistics(norm)
+        factor = gain / np.sqrt(variance + norm.attributes["epsilon"])
+        op.weights = op.weights * factor[:, None, None, None]
+        op.bias = (bias - mean * factor)[:, None, None]
+        self._absorb(op, norm)
+
+    def _join_bias(self, op):
+        """Make a fully connected layer of a product of matrices and a bias."""
+        added = self._reader(op.output, "elementwise_add")
+        if op.attributes["trans_y"] or added is None or added.inputs[1] not in self._values:
+            return
+        op.kind = "fc"
+        op.bias = self._values[added.inputs[1]].astype(np.float64)
+        self._absorb(op, added)
+
+    def _join_residual(self, op):
+        """Let a convolution add what is added to its output, where Paddle does so."""
+        added = self._reader(op.output, "elementwise_add")
+        if added is None:
+            return
+        (other,) = {*added.inputs} - {op.output}
+        givers = self._givers(other)
+        convolved = any(giver.kind in _CONVOLUTIONS for giver in givers)
+        # If both values come from convolutions, Paddle lets the later one add: the one that the
+        # input of the other is computed before. A convolution does not add its own input, because
+        # the values of a pattern of Paddle's are different ones.
+        source = givers[0].inputs[0] if convolved else other
+        if op.inputs[0] in (other, source) or not self._reaches(source, op.output):
+            return
+        op.residual = other
+        self._absorb(op, added)
+        self._move_behind(op, [*self._givers(op.residual), *self._givers(op.inputs[0])])
+
+    def _join_relu(self, op):
+        relu = self._reader(op.output, "relu")
+        if relu is not None:
+            op.relu = True
+            self._absorb(op, relu)
+
+    def _move_behind(self, op, needed):
+        """Move an operator to the first place behind all that it needs."""
+        self._operators.remove(op)
+        places = [self._operators.index(other) for other in needed]
+        self._operators.insert(max(places, default=-1) + 1, op)
 
     def _reaches(self, name, to):
         reached = {name}
@@ -225,19 +252,31 @@ class QuantizedProgram:
             tensor.unsigned = tensor.range > 0 and (op.relu or op.kind == "relu")
         unknown = {""}
         before = set()
-        while unknown and unknown != before:
-            before, unknown = unknown, set()
+        while unknown and unknown != before:  # each round carries ranges on by an operator or more
+            before = unknown
+            unknown = set()
             for op in self._operators:
-                tensors = [self._tensor(name) for name in (*op.inputs, op.output)]
-                known = [tensor for tensor in tensors if tensor.range > 0]
                 if op.kind in ("pool2d", "reshape2"):
-                    if not known:
-                        unknown |= {op.inputs[0], op.output}
-                    for tensor in tensors if known else []:
-                        tensor.range, tensor.unsigned = known[0].range, known[0].unsigned
-                elif op.kind == "concat" and tensors[-1].range > 0:
-                    for tensor in tensors:
-                        tensor.range = tensors[-1].range
+                    unknown |= self._share_with_output(op)
+                elif op.kind == "concat":
+                    self._share_with_inputs(op)
+
+    def _share_with_output(self, op):
+        """Give input and output the range that one of them has; return them if none has one."""
+        tensors = [self._tensor(name) for name in (*op.inputs, op.output)]
+        known = [tensor for tensor in tensors if tensor.range > 0]
+        if not known:
+            return {op.inputs[0], op.output}
+        for tensor in tensors:
+            tensor.range, tensor.unsigned = known[0].range, known[0].unsigned
+        return set()
+
+    def _share_with_inputs(self, op):
+        """Give the inputs the range of the output, if it has one."""
+        output = self._tensor(op.output)
+        if output.range > 0:
+            for name in op.inputs:
+                self._tensor(name).range = output.range
 
     def _is_whole(self, op):
         inputs, output = [self._tensor(name) for name in op.inputs], self._tensor(op.output)

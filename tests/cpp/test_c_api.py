@@ -41,23 +41,33 @@ class Output(ctypes.Structure):
 
 class Pixels(ctypes.Structure):
     _fields_ = (
-        *(("data", c_void_p), ("height", c_int64), ("width", c_int64)),
-        *(("row_bytes", c_size_t), ("format", c_int32)),
+        ("data", c_void_p),
+        ("height", c_int64),
+        ("width", c_int64),
+        ("row_bytes", c_size_t),
+        ("format", c_int32),
     )
 
 
 class Prediction(ctypes.Structure):
     _fields_ = (
-        *(("class_id", c_int64), ("label", c_char_p)),
-        *(("value", c_float), ("score", c_float), ("head", c_char_p)),
+        ("class_id", c_int64),
+        ("label", c_char_p),
+        ("value", c_float),
+        ("score", c_float),
+        ("head", c_char_p),
     )
 
 
 class Result(ctypes.Structure):
     _fields_ = (
-        *(("predictions", POINTER(Prediction)), ("count", c_size_t)),
-        *(("attributes", POINTER(c_char_p)), ("attribute_count", c_size_t)),
-        *(("output", Output), ("value_name", c_char_p), ("warning", c_char_p)),
+        ("predictions", POINTER(Prediction)),
+        ("count", c_size_t),
+        ("attributes", POINTER(c_char_p)),
+        ("attribute_count", c_size_t),
+        ("output", Output),
+        ("value_name", c_char_p),
+        ("warning", c_char_p),
     )
 
 

@@ -149,8 +149,20 @@ def check(nodes, constants, expected, *, exact=True, **options):
 
 
 INEXACT = (
-    *("Pow", "Exp", "Log", "Sin", "Cos", "Tan", "Asin", "Acos", "Atan", "Sinh", "Cosh", "Tanh"),
-    *("Sigmoid", "Mean"),
+    "Pow",
+    "Exp",
+    "Log",
+    "Sin",
+    "Cos",
+    "Tan",
+    "Asin",
+    "Acos",
+    "Atan",
+    "Sinh",
+    "Cosh",
+    "Tanh",
+    "Sigmoid",
+    "Mean",
 )
 
 
@@ -550,7 +562,10 @@ def test_constants_are_padded(mode):
 
 def test_sequences_and_numbers_that_are_the_same_everywhere():
     for dtype, first, limit, step in (
-        *(("i8", 3, 200, 7), ("i4", 90, -90, -1), ("f4", 0.5, 60, 0.25), ("f8", -1, 1, 0.01)),
+        ("i8", 3, 200, 7),
+        ("i4", 90, -90, -1),
+        ("f4", 0.5, 60, 0.25),
+        ("f8", -1, 1, 0.01),
     ):
         values = {
             name: np.array(value, dtype)
@@ -617,10 +632,22 @@ def test_the_position_bias_of_swin_v2():
         "s16": np.array(16, "f4"),
     }
     nodes = [
-        *("Div t most -> t1", "Mul t1 eight -> t2", "Sign t2 -> sign", "Abs t2 -> t3"),
-        *("Add t3 one -> t4", "Log t4 -> t5", "Mul sign t5 -> t6", "Div t6 ln2 -> t7"),
-        *("MatMul t7 w -> h", "Add h b -> h1", "Relu h1 -> h2", "MatMul h2 n -> v"),
-        *("Reshape v rows -> v1", "Gather v1 i -> v2", "Sigmoid v2 -> v3", "Mul v3 s16 -> c"),
+        "Div t most -> t1",
+        "Mul t1 eight -> t2",
+        "Sign t2 -> sign",
+        "Abs t2 -> t3",
+        "Add t3 one -> t4",
+        "Log t4 -> t5",
+        "Mul sign t5 -> t6",
+        "Div t6 ln2 -> t7",
+        "MatMul t7 w -> h",
+        "Add h b -> h1",
+        "Relu h1 -> h2",
+        "MatMul h2 n -> v",
+        "Reshape v rows -> v1",
+        "Gather v1 i -> v2",
+        "Sigmoid v2 -> v3",
+        "Mul v3 s16 -> c",
     ]
     scaled = table / (side - 1) * 8
     scaled = np.sign(scaled) * np.log(np.abs(scaled) + 1) / np.log(8)
@@ -743,14 +770,23 @@ def test_a_small_file_makes_no_large_constant():
 SHAPES = {
     "arithmetic": ["Div s two -> h", "Mul h two -> d", "Mul d keep -> m", "Add m rest -> c"],
     "real numbers": [
-        *("Cast s -> f", "Mul f half -> g", "Add g g -> d", "Floor d -> k", "Cast k -> w"),
-        *("Mul w keep -> m", "Add m rest -> c"),
+        "Cast s -> f",
+        "Mul f half -> g",
+        "Add g g -> d",
+        "Floor d -> k",
+        "Cast k -> w",
+        "Mul w keep -> m",
+        "Add m rest -> c",
     ],
     "choices": ["Equal keep one -> e", "Where e s rest -> c"],
     "bounds": ["Max s one -> m", "Min m many -> n", "Mul n keep -> k", "Add k rest -> c"],
     "parts": [
-        *("Gather s zero -> b", "Gather s first -> h", "Unsqueeze b ax -> b1"),
-        *("Unsqueeze h ax -> h1", "Neg one1 -> n", "Concat b1 h1 n -> c"),
+        "Gather s zero -> b",
+        "Gather s first -> h",
+        "Unsqueeze b ax -> b1",
+        "Unsqueeze h ax -> h1",
+        "Neg one1 -> n",
+        "Concat b1 h1 n -> c",
     ],
 }
 """Of a picture [N, 4, 6, 2] the shape [N, 4, -1]."""

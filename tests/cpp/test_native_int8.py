@@ -364,7 +364,11 @@ def test_what_lenet_costs_layer_by_layer(lenets, monkeypatch, name, images):
     for layer, start in zip(layers, expected, strict=False):
         assert f"'{start}." in layer.name
     assert [layer.output for layer in layers] == [
-        *((6, 14, 14), (16, 5, 5), (120, 1, 1), (84, 1, 1), (10, 1, 1))
+        (6, 14, 14),
+        (16, 5, 5),
+        (120, 1, 1),
+        (84, 1, 1),
+        (10, 1, 1),
     ]
     kernels = [layer.kernel for layer in layers]
     assert kernels[1:] == ["conv_channels", *["fully_connected"] * 3]

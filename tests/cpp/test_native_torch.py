@@ -82,10 +82,24 @@ def reg_net():
 
 BLOCKS = {"EfficientNet": efficient_net, "RegNet and ShuffleNet": reg_net}
 TORCHVISION = (
-    *("alexnet", "densenet121", "efficientnet_b0", "efficientnet_v2_s", "googlenet"),
-    *("inception_v3", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small"),
-    *("regnet_x_400mf", "regnet_y_400mf", "resnet18", "resnext50_32x4d", "shufflenet_v2_x0_5"),
-    *("squeezenet1_1", "vgg11_bn", "wide_resnet50_2"),
+    "alexnet",
+    "densenet121",
+    "efficientnet_b0",
+    "efficientnet_v2_s",
+    "googlenet",
+    "inception_v3",
+    "mnasnet0_5",
+    "mobilenet_v2",
+    "mobilenet_v3_large",
+    "mobilenet_v3_small",
+    "regnet_x_400mf",
+    "regnet_y_400mf",
+    "resnet18",
+    "resnext50_32x4d",
+    "shufflenet_v2_x0_5",
+    "squeezenet1_1",
+    "vgg11_bn",
+    "wide_resnet50_2",
 )
 NETWORKS = BLOCKS | {name: of_torchvision(name) for name in TORCHVISION}
 # The oldest and the newest operator sets that each exporter writes.

@@ -404,8 +404,9 @@ def test_predict_command(classifier, engine, flag):
     named = [] if engine == "auto" else [f"--engine={engine}"]
     assert predict([*flags, *named, flag.format(folder)]) == 0
     (image,) = json.loads(target.read_text())
-    found = [(one["class_id"], one["probability"]) for one in image["predictions"]]
-    assert_classes(*map(list, zip(*found, strict=True)), expected)
+    classes = [one["class_id"] for one in image["predictions"]]
+    probabilities = [one["probability"] for one in image["predictions"]]
+    assert_classes(classes, probabilities, expected)
 
 
 def test_other_engines_refuse_an_onnx(lenet_file, tmp_path, capsys):

@@ -90,8 +90,12 @@ def test_json_report_says_what_the_text_says(run_ok, model_dir, tmp_path):
     np.save(tmp_path / "images.npy", DIGITS.images[:12])
     np.save(tmp_path / "labels.npy", DIGITS.labels[:12].astype(np.uint8))
     arguments = (
-        *(f"--model_file={model_dir / 'lenet.json'}", "--input=images.npy", "--labels=labels.npy"),
-        *("--repeats=3", "--warmup=0", "--engine=paddle"),
+        f"--model_file={model_dir / 'lenet.json'}",
+        "--input=images.npy",
+        "--labels=labels.npy",
+        "--repeats=3",
+        "--warmup=0",
+        "--engine=paddle",
     )
     text = run_ok(*arguments, cwd=tmp_path)
     classes, logits = parse(text)

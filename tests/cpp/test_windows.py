@@ -209,7 +209,8 @@ def test_bad_input_is_told_as_on_linux(wine, run_program, program, model_dir, tm
     if "--engine=paddle" in given:
         assert b"this build has no paddle engine" in found.stderr
         return
-    assert found.returncode == done.returncode != 0
+    assert done.returncode != 0
+    assert found.returncode == done.returncode
     assert found.stderr.decode() == done.stderr
 
 

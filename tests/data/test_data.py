@@ -215,7 +215,10 @@ def test_slow_download_is_not_a_stalled_one(tmp_path, monkeypatch):
                 assert seen.wait(60)
                 seen.clear()
 
-    monkeypatch.setattr(download, "load_function", lambda _: lambda _: load)
+    def make_loader(_folder):
+        return load
+
+    monkeypatch.setattr(download, "load_function", lambda _name: make_loader)
     monkeypatch.setattr(download, "time", SimpleNamespace(monotonic=lambda: seconds[0]))
     download.fetch(str(tmp_path), "", 3, lambda *_: seen.set())
     assert seconds == [16]

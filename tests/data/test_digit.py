@@ -206,8 +206,16 @@ def test_classify_takes_files_images_and_lists(mnist_test, tmp_path):
     assert pixels.ndim == 2
     rgb = pixels[:, :, None].repeat(3, axis=2)
     for source in (
-        *(upright, str(turned), picture, (picture,), content, [bytearray(content)]),
-        *(pixels, pixels.copy("F"), rgb, np.dstack([rgb, np.full_like(pixels, 255)])),
+        upright,
+        str(turned),
+        picture,
+        (picture,),
+        content,
+        [bytearray(content)],
+        pixels,
+        pixels.copy("F"),
+        rgb,
+        np.dstack([rgb, np.full_like(pixels, 255)]),
     ):
         one = lenet_cpp.classify(source)
         assert one.labels == result.labels[:1]

@@ -161,9 +161,16 @@ def test_resize_is_exactly_opencvs():
         wide = int(random.integers(500, 3000))
         # Exactly half, where bilinear is area; whole ratios; one row or column; one axis only.
         old, new = (
-            *((old, new), (2 * new, new), (ratios * new, new), (old, ratios * old)),
-            *(((1, old[1]), new), ((old[0], 1), new), (old, (old[0], new[1])), (old, (1, 1))),
-            *(((old[0], wide), new), (old, (new[0], wide))),
+            (old, new),
+            (2 * new, new),
+            (ratios * new, new),
+            (old, ratios * old),
+            ((1, old[1]), new),
+            ((old[0], 1), new),
+            (old, (old[0], new[1])),
+            (old, (1, 1)),
+            ((old[0], wide), new),
+            (old, (new[0], wide)),
         )[number % 10]
         if np.array_equal(old, new):
             continue

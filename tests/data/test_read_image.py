@@ -348,7 +348,9 @@ def test_images_in_memory():
     # Without the end of the file, of 12 bytes, and with another chunk there, whose checksum is 0.
     last = content[:-12] + struct.pack(">I4sI", 0, b"tEXt", 0)
     for content, problem in (
-        *((b"", "is empty"), (b"text", "is not an image"), (b"GIF89a", "damag")),
+        (b"", "is empty"),
+        (b"text", "is not an image"),
+        (b"GIF89a", "damag"),
         (last, "the checksum of its chunk 'tEXt' does not fit"),
     ):
         with pytest.raises(lenet_cpp.BadInput, match=f"^the image .*{problem}"):

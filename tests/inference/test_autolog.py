@@ -59,10 +59,23 @@ AUTOLOG = {
 }
 # The keys that collecting scripts look for, as single words with a colon.
 COLLECTED = [
-    *("runtime_device", "ir_optim", "enable_memory_optim", "enable_tensorrt", "precision"),
-    *("enable_mkldnn", "cpu_math_library_num_threads", "model_name", "batch_size", "input_shape"),
-    *("data_num", "cpu_rss(MB)", "gpu_rss(MB)", "gpu_util", "preprocess_time(ms)"),
-    *("inference_time(ms)", "postprocess_time(ms)"),
+    "runtime_device",
+    "ir_optim",
+    "enable_memory_optim",
+    "enable_tensorrt",
+    "precision",
+    "enable_mkldnn",
+    "cpu_math_library_num_threads",
+    "model_name",
+    "batch_size",
+    "input_shape",
+    "data_num",
+    "cpu_rss(MB)",
+    "gpu_rss(MB)",
+    "gpu_util",
+    "preprocess_time(ms)",
+    "inference_time(ms)",
+    "postprocess_time(ms)",
 ]
 
 

@@ -140,8 +140,19 @@ def test_one_picture_in_every_form(classifier, picture, tmp_path):
     expected = one(classifier, picture).logits
     content = path.read_bytes()
     for source in (
-        *(path, str(path), turned, content, bytearray(content), grey, grey[..., None], rgb, chw),
-        *(chw[:1], rgb[:, ::-1][:, ::-1], torch.from_numpy(chw), Bare(rgb.copy())),
+        path,
+        str(path),
+        turned,
+        content,
+        bytearray(content),
+        grey,
+        grey[..., None],
+        rgb,
+        chw,
+        chw[:1],
+        rgb[:, ::-1][:, ::-1],
+        torch.from_numpy(chw),
+        Bare(rgb.copy()),
     ):
         result = one(classifier, source)
         np.testing.assert_allclose(result.logits, expected, atol=1e-5)
@@ -157,14 +168,17 @@ def test_what_gives_a_list(classifier, folder, mnist_test):
     (folder / "list.txt").write_text("".join(f"{path.name}\n" for path in paths))
     opened = [Image.open(path) for path in paths]
     for several in (
-        *(folder, str(folder), f"{folder}/*.png", folder / "list.txt", paths, tuple(paths)),
-        *(
-            opened,
-            [np.asarray(image) for image in opened],
-            iter(paths),
-            [folder],
-            [*opened * 20][:5],
-        ),
+        folder,
+        str(folder),
+        f"{folder}/*.png",
+        folder / "list.txt",
+        paths,
+        tuple(paths),
+        opened,
+        [np.asarray(image) for image in opened],
+        iter(paths),
+        [folder],
+        [*opened * 20][:5],
     ):
         results = classifier(several)
         assert isinstance(results, list)
@@ -246,7 +260,9 @@ def test_class_numbers_alone_and_no_classes():
         results = classifier(x)
         assert [result.label for result in results] == ["g", "b"]
         assert [repr(result) for result in results] == ["g", "b"]
-        assert results[0].probabilities is results[0].probability is results[0].logits is None
+        assert results[0].probabilities is None
+        assert results[0].probability is None
+        assert results[0].logits is None
     pixels = means(outputs="float[N,3,8,8] y", node="Relu(x)")
     with pytest.raises(Unsupported, match="no classifier"):
         Classifier(pixels.SerializeToString())(x)

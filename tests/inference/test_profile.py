@@ -1,4 +1,4 @@
-"""What each layer costs in the native engine: --profile and Predictor.profile."""
+"""Tests of what each layer costs in the native engine: --profile and Predictor.profile."""
 
 import json
 import math
@@ -46,35 +46,59 @@ def check_shares(profile):
     assert profile.multiply_add_share * 1e-6 * profile.microseconds == pytest.approx(work)
 
 
-@pytest.mark.parametrize(
-    ("images", "instruction_set"),
-    [*((images, None) for images in (1, 3, 21, 130)), (21, "scalar"), (21, "sse42")],
+@pytest.fixture(
+    params=[(1, None), (3, None), (21, None), (130, None), (21, "scalar"), (21, "sse42")],
+    ids=lambda case: f"{case[0]}-{case[1]}",
 )
-def test_every_layer_of_lenet(model_dir, images, instruction_set, monkeypatch):
+def profile_case(request, model_dir, monkeypatch):
+    """A number of images, a set of instructions, a predictor and its profile."""
+    images, instruction_set = request.param
     if instruction_set is not None:
         monkeypatch.setenv("LENET_NATIVE_ISA", instruction_set)
     with lenet_cpp.Predictor(model_dir=model_dir, engine="native", threads=2) as predictor:
-        profile = predictor.profile(images, runs=2)
-        assert profile.model_file == str(predictor.model_file)
-        assert images > 1 or predictor.profile().runs > 2  # as many as fit into half a second
+        yield images, instruction_set, predictor, predictor.profile(images, runs=2)
+
+
+def test_the_profile_says_what_was_measured(profile_case):
+    images, instruction_set, predictor, profile = profile_case
+    assert profile.model_file == str(predictor.model_file)
     assert (profile.engine, profile.images, profile.runs) == ("native", images, 2)
-    asked = (profile.precision, profile.threads, profile.reason)
-    assert asked == ("fp32", 2, "the one that was named")
-    assert instruction_set in (None, profile.instructions)
+    assert (profile.precision, profile.threads) == ("fp32", 2)
+    assert profile.reason == "the one that was named"
+    if instruction_set is not None:
+        assert profile.instructions == instruction_set
+    if images == 1:
+        assert predictor.profile().runs > 2  # as many as fit into half a second
+
+
+def test_the_parts_of_a_profile_add_up(profile_case):
+    images, _, _, profile = profile_case
     assert min(profile.multiply_add_limit, profile.memory_limit) > 1e8
     assert sum(part.images for part in profile.parts) == min(images, 64)
     check_shares(profile)
+    assert profile.multiply_adds == MULTIPLY_ADDS
     for part in profile.parts:
         assert 1 <= part.at_once <= part.images
-        assert part.total.multiply_adds == profile.multiply_adds == MULTIPLY_ADDS
+        assert part.total.multiply_adds == MULTIPLY_ADDS
         assert part.total.weight_bytes == 4 * PARAMETERS
+
+
+def test_every_layer_of_lenet_is_there_once_in_its_order(profile_case):
+    _, _, _, profile = profile_case
+    for part in profile.parts:
         reading, *layers, writing = part.layers
         assert (reading.name, reading.activation_bytes) == ("reading the images", 2 * 4 * 28 * 28)
         assert (writing.name, writing.activation_bytes) == ("writing the output", 2 * 4 * 10)
         assert all(layer.kernel and layer.microseconds > 0 for layer in layers)
-        # What is computed together is on one line; every layer is there once, in its order.
-        found = re.findall(r"'(\w+)\.tmp_\d'", ", ".join(layer.name for layer in layers))
-        assert [name for name in found if name in LENET] == list(LENET)
+        # A line names all the layers that are computed together.
+        names = re.findall(r"'(\w+)\.tmp_\d'", ", ".join(layer.name for layer in layers))
+        assert [name for name in names if name in LENET] == list(LENET)
+
+
+def test_the_work_of_every_layer_of_lenet(profile_case):
+    _, _, _, profile = profile_case
+    for part in profile.parts:
+        _reading, *layers, _writing = part.layers
         for layer in layers:
             own = [numbers for name, numbers in LENET.items() if f"'{name}." in layer.name]
             ((work, weights, read, output),) = own or [(0, 0, 0, ())]  # a pool by itself

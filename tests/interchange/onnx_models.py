@@ -70,10 +70,28 @@ def between(middle, weights=None, *, channels=8, opset=17, **options):
 
 CASES = {}
 for _kind in (
-    *("Relu", "Sigmoid", "Tanh", "Exp", "Abs", "Erf", "Floor", "Ceil", "Neg", "Sin", "Cos"),
-    *("Softsign", "Softplus", "HardSwish", "Identity", "Dropout", "LeakyRelu<alpha=0.2>"),
-    *("Elu<alpha=0.7>", "ThresholdedRelu<alpha=0.5>", "HardSigmoid<alpha=0.3, beta=0.4>"),
-    *("LRN<size=5, alpha=0.1, beta=0.6, bias=1.5>", "Cast<to=1>"),
+    "Relu",
+    "Sigmoid",
+    "Tanh",
+    "Exp",
+    "Abs",
+    "Erf",
+    "Floor",
+    "Ceil",
+    "Neg",
+    "Sin",
+    "Cos",
+    "Softsign",
+    "Softplus",
+    "HardSwish",
+    "Identity",
+    "Dropout",
+    "LeakyRelu<alpha=0.2>",
+    "Elu<alpha=0.7>",
+    "ThresholdedRelu<alpha=0.5>",
+    "HardSigmoid<alpha=0.3, beta=0.4>",
+    "LRN<size=5, alpha=0.1, beta=0.6, bias=1.5>",
+    "Cast<to=1>",
 ):
     CASES[_kind.partition("<")[0]] = between(f"m = {_kind}(c)")
 for _kind in ("Sqrt", "Log", "Reciprocal"):  # of positive numbers

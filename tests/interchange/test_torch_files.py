@@ -82,7 +82,12 @@ def tensor(begin=0, end=4, shape=(1,), dtype="F32"):
 @pytest.mark.parametrize(
     "data",
     [
-        *(b"", b"\0" * 7, b"\0" * 8, b"no file", pickle.dumps({"a": 1}), b"PK\3\4" + b"\0" * 40),
+        b"",
+        b"\0" * 7,
+        b"\0" * 8,
+        b"no file",
+        pickle.dumps({"a": 1}),
+        b"PK\3\4" + b"\0" * 40,
         of_safetensors({"a": tensor()}, size=1 << 62),
         of_safetensors({"a": tensor()}, size=1 << 27),
         of_safetensors(b'{"a":' + b"[" * 100_000),

@@ -104,8 +104,17 @@ def test_operator(exported, name):
 @pytest.mark.parametrize(
     "name",
     [
-        *("chosen", "channel_shuffle", "named_numbers", "pixel_shuffle", "pixel_unshuffle", "roll"),
-        *("like_another", "group_norm", "normalize", "prelu_channels", "norms"),
+        "chosen",
+        "channel_shuffle",
+        "named_numbers",
+        "pixel_shuffle",
+        "pixel_unshuffle",
+        "roll",
+        "like_another",
+        "group_norm",
+        "normalize",
+        "prelu_channels",
+        "norms",
     ],
 )
 def test_native_runs_an_operator_by_its_kind(exported, name):

@@ -39,10 +39,26 @@ def made(environment, program, tmp_path_factory):
     """A folder in which all four methods were done by PaddleSlim."""
     folder = tmp_path_factory.mktemp("slim")
     command = [
-        *(sys.executable, ROOT / "scripts" / "quantize.py", "--method", "all"),
-        *("--via", "paddleslim", "--data-dir", sample_dir(), "--calibration-images", "128"),
-        *("--steps", "20", "--seconds", "0.02", "--program", program),
-        *("--output-dir", folder, "--report", folder / "report.json"),
+        sys.executable,
+        ROOT / "scripts" / "quantize.py",
+        "--method",
+        "all",
+        "--via",
+        "paddleslim",
+        "--data-dir",
+        sample_dir(),
+        "--calibration-images",
+        "128",
+        "--steps",
+        "20",
+        "--seconds",
+        "0.02",
+        "--program",
+        program,
+        "--output-dir",
+        folder,
+        "--report",
+        folder / "report.json",
     ]
     done = run_command(*command)
     assert done.returncode == 0, done.stderr

@@ -213,8 +213,11 @@ def test_the_c_api(case, built):
 
     class Prediction(ctypes.Structure):
         _fields_ = (
-            *(("class_id", ctypes.c_int64), ("label", ctypes.c_char_p)),
-            *(("value", ctypes.c_float), ("score", ctypes.c_float), ("head", ctypes.c_char_p)),
+            ("class_id", ctypes.c_int64),
+            ("label", ctypes.c_char_p),
+            ("value", ctypes.c_float),
+            ("score", ctypes.c_float),
+            ("head", ctypes.c_char_p),
         )
 
     class Result(ctypes.Structure):

@@ -111,18 +111,19 @@ def tags_model(names=TAGS, outputs=3, **attributes):
 
 
 def scores_of(images):
-    """The network by its definition."""
+    """Compute the network by its definition."""
     random = np.random.default_rng(5)
-    w, k = random.standard_normal((4, 3, 3, 3)), random.standard_normal((4, 3))
+    filters = random.standard_normal((4, 3, 3, 3))
+    matrix = random.standard_normal((4, 3))
     windows = np.lib.stride_tricks.sliding_window_view(images.astype(float), (3, 3), axis=(2, 3))
-    logits = np.einsum("nchwij,kcij->nkhw", windows, w).mean((2, 3)) @ k
+    logits = np.einsum("nchwij,kcij->nkhw", windows, filters).mean((2, 3)) @ matrix
     powers = np.exp(logits - logits.max(1, keepdims=True))
     return powers / powers.sum(1, keepdims=True)
 
 
 @pytest.fixture(scope="module")
 def tagged(tmp_path_factory):
-    """The folder of such a model, two pictures, and their scores."""
+    """The model file of a network whose last operator names classes, two pictures, and scores."""
     folder = tmp_path_factory.mktemp("tags")
     (folder / "model.onnx").write_bytes(tags_model())
     pipeline = Pipeline("RGB", [Normalize(1 / 255, [0.5] * 3, [0.5] * 3), ToCHW()])
@@ -143,46 +144,79 @@ def agree(labels, values, scores):
     np.testing.assert_allclose(values, -np.sort(-scores, axis=1), atol=1e-5)
 
 
-@pytest.mark.parametrize("engine", ["native", "onnxruntime"])
-def test_custom_visions_form(tagged, engine, root, run_program, run_server, serve_program):
-    """Names and scores are the same in Python, lenet_classify and the server."""
+@pytest.fixture(scope="module")
+def library_variables():
+    """The variables by which the C++ programs find the onnxruntime of the Python package."""
+    folder = Path(onnxruntime.__file__).parent / "capi"
+    (library,) = folder.glob("libonnxruntime.so*")
+    return {"LENET_ONNXRUNTIME_LIBRARY": str(library)}
+
+
+BOTH_ENGINES = pytest.mark.parametrize("engine", ["native", "onnxruntime"])
+
+
+@BOTH_ENGINES
+def test_python_names_the_classes(tagged, engine):
     path, pictures, scores = tagged
     with lenet_cpp.Predictor(path, engine=engine) as predictor:
         assert predictor.output_role == "probabilities"
         assert predictor.class_names == tuple(TAGS)
         assert [spec.name for spec in predictor.output_specs] == ["loss"]
     results = lenet_cpp.Classifier(path, engine=engine)(pictures)
-    found = [result.predictions for result in results]
     agree(
-        [[each.label for each in row] for row in found],
-        [[each.probability for each in row] for row in found],
+        [[each.label for each in result.predictions] for result in results],
+        [[each.probability for each in result.predictions] for result in results],
         scores,
     )
-    (library,) = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so*")
-    variables = {"LENET_ONNXRUNTIME_LIBRARY": str(library)}
-    flags = (f"--model_file={path}", f"--engine={engine}", "--format=csv", *map(str, pictures))
-    done = run_program(*flags, program=root / "build" / "lenet_classify", env=variables)
+
+
+@BOTH_ENGINES
+def test_lenet_classify_names_the_classes(tagged, engine, root, run_program, library_variables):
+    path, pictures, scores = tagged
+    done = run_program(
+        f"--model_file={path}",
+        f"--engine={engine}",
+        "--format=csv",
+        *map(str, pictures),
+        program=root / "build" / "lenet_classify",
+        env=library_variables,
+    )
     assert done.returncode == 0, done.stderr
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
-    found = [[row for row in rows if row["file"] == str(picture)] for picture in pictures]
+    images = [[row for row in rows if row["file"] == str(picture)] for picture in pictures]
     agree(
-        [[row["label"] for row in image] for image in found],
-        [[float(row["probability"]) for row in image] for image in found],
+        [[row["label"] for row in image] for image in images],
+        [[float(row["probability"]) for row in image] for image in images],
         scores,
     )
+
+
+@BOTH_ENGINES
+def test_the_server_names_the_classes(tagged, engine, run_server, serve_program, library_variables):
+    path, pictures, scores = tagged
     images = Pipeline.load(path.with_name("preprocess.json")).batch(pictures)
-    tensor = {"name": "data", "datatype": "FP32", "shape": images.shape}
-    tensor["data"] = images.ravel().tolist()
-    asked = {"inputs": [tensor]}
-    asked["outputs"] = [{"name": "loss", "parameters": {"classification": 3}}]
+    request = {
+        "inputs": [
+            {
+                "name": "data",
+                "datatype": "FP32",
+                "shape": images.shape,
+                "data": images.ravel().tolist(),
+            }
+        ],
+        "outputs": [{"name": "loss", "parameters": {"classification": 3}}],
+    }
     command = (serve_program, f"m={path}", "--port=0", f"--engine={engine}")
-    with run_server(*command, env=variables) as server:
-        status, _, reply = server.ask("POST", "/v2/models/m/infer", json.dumps(asked))
+    with run_server(*command, env=library_variables) as server:
+        status, _, reply = server.ask("POST", "/v2/models/m/infer", json.dumps(request))
         assert status == 200, reply
     texts = np.array(json.loads(reply)["outputs"][0]["data"]).reshape(2, 3)
-    parts = [[text.split(":") for text in row] for row in texts]
-    values = [[float(value) for value, _, _ in row] for row in parts]
-    agree([[label for _, _, label in row] for row in parts], values, scores)
+    parts = [[text.split(":") for text in row] for row in texts]  # score:place:name
+    agree(
+        [[name for _score, _place, name in row] for row in parts],
+        [[float(score) for score, _place, _name in row] for row in parts],
+        scores,
+    )
 
 
 def test_labels_of_files_go_before_those_of_the_program(tagged, tmp_path):

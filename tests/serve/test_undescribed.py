@@ -242,7 +242,8 @@ def test_other_inputs_are_named(
     with lenet_cpp.Classifier(program) as classifier, pytest.raises(lenet_cpp.Error) as raised:
         classifier(picture)
     assert str(raised.value) == message
-    assert raised.value.__cause__ is raised.value.__context__ is None
+    assert raised.value.__cause__ is None
+    assert raised.value.__context__ is None
     for command in ("predict", "predict-many"):
         assert main([command, str(program), str(picture), f"-o{tmp_path / 'o.csv'}"]) == code
         (line,) = capsys.readouterr().err.splitlines()

@@ -52,7 +52,12 @@ def settings(model_dir, **options):
     ("count", "ranks"),
     [
         # Of the sign test at 5 %, as tables of order statistics have them.
-        *((0, None), (5, None), (6, (1, 6)), (9, (2, 8)), (12, (3, 10)), (25, (8, 18))),
+        (0, None),
+        (5, None),
+        (6, (1, 6)),
+        (9, (2, 8)),
+        (12, (3, 10)),
+        (25, (8, 18)),
         (100, (40, 61)),
         (5000, (2431, 2570)),  # 2500.5 -+ 1.96 * sqrt(5000) / 2, of the normal distribution
     ],

@@ -132,7 +132,9 @@ def test_every_difference_is_listed_and_nothing_is_loaded(tmp_path, parameters):
     with pytest.raises(BadModel) as caught:
         load_parameters(layer, path)
     for fault in (
-        *(str(path), "missing conv1.bias, linear2.weight;", "unexpected conv3.weight"),
+        str(path),
+        "missing conv1.bias, linear2.weight;",
+        "unexpected conv3.weight",
         "linear1.weight is float32[120, 400], expected float32[400, 120]",
         "linear3.bias is float64[10], expected float32[10]",
     ):

@@ -1,4 +1,4 @@
-"""What runs in the process of a contender that is a Python engine; started by ``turns.py``.
+"""Run a contender that is a Python engine, in a process that ``turns.py`` starts.
 
 Imports nothing of the package, which may be another one than that of the parent.
 """

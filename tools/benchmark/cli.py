@@ -1,4 +1,4 @@
-"""``benchmark.py``: how fast is it, and beside what?"""
+"""Measure how fast the project is, beside other libraries: the command ``benchmark.py``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click import option
@@ -27,16 +27,30 @@ from tools.benchmark.serve import run_serve
 from tools.benchmark.speed import run_speed
 from tools.benchmark.subject import Settings, model_files, network_reference
 
-_QUICK: dict[str, Any] = {"batch_sizes": (1, 8), "threads": (1,), "seconds": 0.02}
-_QUICK |= {"rounds": 2, "starts": 2, "runs": 200}
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tools.benchmark.contenders import Contender
+
+_QUICK: dict[str, Any] = {
+    "batch_sizes": (1, 8),
+    "threads": (1,),
+    "seconds": 0.02,
+    "rounds": 2,
+    "starts": 2,
+    "runs": 200,
+}
 _USABLE = len(os.sched_getaffinity(0))
 # A run of a large network takes ten thousand times as long as one of LeNet.
 _LARGE: dict[str, Any] = {"batch_sizes": (1, 8), "baseline": contenders.NETWORK_BASELINE}
 _SPEED: dict[str, Any] = {"threads": sorted({1, _USABLE}), "baseline": contenders.BASELINE}
 _PAIRS: dict[str, Any] = {"batch_sizes": (1, 8, 64), "seconds": 60.0}
 _SERVE: dict[str, Any] = {"networks": ("ResNet18",), "seconds": 5.0, "runs": 1_000_000}
-_PHOTOS: dict[str, Any] = {"networks": ("MobileNetV2", "ResNet50_vd"), "batch_sizes": (1,)}
-_PHOTOS |= {"seconds": 5.0}
+_PHOTOS: dict[str, Any] = {
+    "networks": ("MobileNetV2", "ResNet50_vd"),
+    "batch_sizes": (1,),
+    "seconds": 5.0,
+}
 _COMPARED = ("native", "pdmodel/auto", "native/int8", "pdmodel/onednn/int8")
 _PADDLE = ("lenet_cpp/*/plain", "lenet_cpp/*/onednn", "lenet_cpp/*/openvino")
 _TIMED = ("seconds", "threads", "batch_sizes")
@@ -51,6 +65,13 @@ _MODES: dict[str, tuple[tuple[str, ...], dict[str, Any], tuple[str, ...]]] = {
     "memory": (("lenet_cpp/native", *_PADDLE), {}, ("model_dir", "runs")),
     "photos": (("*",), _PHOTOS, ("image_size", "seconds")),
     "serve": (("lenet_infer_native",), _SERVE, ("model_dir", "image_size", "runs", "seconds")),
+}
+
+_RUNS: dict[str, Callable[[Settings, Sequence[Contender]], dict[str, Any]]] = {
+    "startup": run_startup,
+    "memory": run_memory,
+    "serve": run_serve,
+    "photos": run_photos,
 }
 
 
@@ -215,37 +236,60 @@ def main(**given: Any) -> int:
     ]
     if len(modes) > 1:
         raise click.UsageError(f"--{modes[0]} and --{modes[1]} are two measurements")
-    mode = modes[0] if modes else "networks" if options.networks else "speed"
+    default = "networks" if options.networks else "speed"
+    mode = modes[0] if modes else default
     if options.make_environment and mode != "photos":
         raise click.UsageError("--make-environment goes with --photos")
-    goes = _MODES[mode][2]
-    for name in sorted({name for _, _, names in _MODES.values() for name in names} - {*goes}):
-        if getattr(options, name) is not None:
-            flag = name.replace("_", "-")
-            raise click.UsageError(f"--{flag} does not go with what is measured: {mode}")
+    _check_flags(options, mode)
     return _show(options) if options.show else _measure(options, mode)
 
 
-def _settings(options: SimpleNamespace, root: Path, usual: dict[str, Any]) -> Settings:
-    known = Settings.__dataclass_fields__
-    given = {k: v for k, v in vars(options).items() if k in known and v is not None}
+def _check_flags(options: SimpleNamespace, mode: str) -> None:
+    """Refuse an option that does not go with what is measured."""
+    _, _, allowed = _MODES[mode]
+    every = {name for _, _, names in _MODES.values() for name in names}
+    for name in sorted(every.difference(allowed)):
+        if getattr(options, name) is not None:
+            flag = name.replace("_", "-")
+            raise click.UsageError(f"--{flag} does not go with what is measured: {mode}")
+
+
+def _settings(options: SimpleNamespace, usual: dict[str, Any]) -> Settings:
+    """Return the settings: what the user gave, or else what is usual for the measurement."""
+    given = {
+        name: value
+        for name, value in vars(options).items()
+        if name in Settings.__dataclass_fields__ and value is not None
+    }
     for name in {"seconds", *_EXACT} & given.keys():
         if given[name] <= 0:
             raise click.UsageError(f"--{name.replace('_', '-')}: {given[name]:g} is not above 0")
-        given[name] /= 1 if name == "seconds" else 100
-    if threads := [_USABLE if one == "all" else one for one in given.get("threads", ())]:
-        if not all(str(one).isdecimal() and int(one) for one in threads):
-            raise click.UsageError("--threads: numbers above 0, or 'all'")
-        given["threads"] = sorted({int(one) for one in threads})
+    for name in given.keys() & _EXACT:  # which are given in percent
+        given[name] /= 100
+    if given.get("threads"):
+        given["threads"] = _thread_counts(given["threads"])
     if "batch_sizes" in given:  # the largest decides the peak of memory
         given["batch_sizes"] = sorted(given["batch_sizes"])
-    trained = root / "inference_model" / "lenet"
-    places = {"model_dir": trained if trained.is_dir() else bundled_model_dir()}
-    places["program"] = root / "build" / "lenet_infer_test"
-    return Settings(**{**places, **usual, **(_QUICK if options.quick else {}), **given})
+    trained = options.root / "inference_model" / "lenet"
+    defaults = {
+        "model_dir": trained if trained.is_dir() else bundled_model_dir(),
+        "program": options.root / "build" / "lenet_infer_test",
+        **usual,
+    }
+    quick = _QUICK if options.quick else {}
+    return Settings(**{**defaults, **quick, **given})
 
 
-def _measure(options: SimpleNamespace, mode: str) -> int:
+def _thread_counts(texts: Sequence[str]) -> list[int]:
+    """Return the numbers of threads; "all" is that of the processors."""
+    counts = [_USABLE if text == "all" else text for text in texts]
+    if not all(str(count).isdecimal() and int(count) for count in counts):
+        raise click.UsageError("--threads: numbers above 0, or 'all'")
+    return sorted({int(count) for count in counts})
+
+
+def _chosen(options: SimpleNamespace, mode: str) -> tuple[list[Contender], Settings]:
+    """Return who takes part, and the settings."""
     patterns, usual, _ = _MODES[mode]
     if mode == "compare" and options.networks:
         usual = {**usual, **_LARGE}
@@ -256,30 +300,45 @@ def _measure(options: SimpleNamespace, mode: str) -> int:
         patterns = contenders.FILE_CONTENDERS
         usual = {**usual, "baseline": contenders.FILE_BASELINE}
     everybody = {"compare": COMPARED, "photos": contenders.PHOTO_CONTENDERS}.get(mode, CONTENDERS)
-    precisions = options.precision or (("fp32",) if options.networks else contenders.PRECISIONS)
+    precisions = options.precision
+    if not precisions:
+        precisions = ("fp32",) if options.networks else contenders.PRECISIONS
     chosen = choose(options.contenders or patterns, everybody, precisions=precisions)
-    settings = _settings(options, options.root, usual)
+    return chosen, _settings(options, usual)
+
+
+def _measure(options: SimpleNamespace, mode: str) -> int:
+    chosen, settings = _chosen(options, mode)
     if options.list:
-        for network in settings.networks:
-            network_reference(network, settings.image_size)
-        for one in chosen:
-            print(one.name + (f": {reason}" if (reason := one.missing()) else ""))
+        _list(chosen, settings)
         return 0
     if options.make_environment:
-        for environment in dict.fromkeys(one.environment for one in chosen if one.environment):
-            print(f"{environment.title} is ready: {environment.make(sys.executable)}")
+        _make_environments(chosen)
         return 0
     if mode == "compare":
-        a, b = map(Path, options.compare)
-        result = compare_builds(a, b, settings, chosen)
+        first, second = options.compare
+        result = compare_builds(Path(first), Path(second), settings, chosen)
     else:
-        runs = {"startup": run_startup, "memory": run_memory, "serve": run_serve}
-        runs["photos"] = run_photos
-        result = runs.get(mode, run_speed)(settings, chosen)
+        result = _RUNS.get(mode, run_speed)(settings, chosen)
     if options.json is not None:
         write_text(options.json, json.dumps(result, allow_nan=False) + "\n")
     _print(options, result)
     return _code(result)
+
+
+def _list(chosen: Sequence[Contender], settings: Settings) -> None:
+    """Print the contenders, and what those lack that cannot run."""
+    for network in settings.networks:
+        network_reference(network, settings.image_size)  # says which network there is not
+    for one in chosen:
+        reason = one.missing()
+        print(f"{one.name}: {reason}" if reason else one.name)
+
+
+def _make_environments(chosen: Sequence[Contender]) -> None:
+    environments = dict.fromkeys(one.environment for one in chosen if one.environment)
+    for environment in environments:
+        print(f"{environment.title} is ready: {environment.make(sys.executable)}")
 
 
 def _print(options: SimpleNamespace, result: dict[str, Any]) -> None:
@@ -299,11 +358,11 @@ def _code(result: dict[str, Any]) -> int:
     rows += result.get("rows", ())
     if any(row.get("status") == "failed" for row in rows):
         return BackendFailure.exit_code
-    bad = (
-        row.get("status") == "refused" or row.get("verdict", "").startswith(("slower", "unclear"))
-        for row in rows
-    )
-    return int(any(bad) or not all(one["holds"] for one in result.get("figures", ())))
+    for row in rows:
+        slower = row.get("verdict", "").startswith(("slower", "unclear"))
+        if slower or row.get("status") == "refused":
+            return 1
+    return int(not all(figure["holds"] for figure in result.get("figures", ())))
 
 
 def _show(options: SimpleNamespace) -> int:

@@ -53,7 +53,7 @@ class Row(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name in the tables."""
+        """Return the name in the tables."""
         threads = f", {self.threads} threads" if self.threads > 1 else ""
         work = "loading" if self.batch_size is None else f"batch {self.batch_size}{threads}"
         return f"{self.network} {self.contender.name}, {work}"
@@ -68,9 +68,9 @@ def compare_rows(network: str, settings: Settings, contenders: Sequence[Contende
 
 @dataclass(frozen=True)
 class Build:
-    """One of the two: ``A`` or ``B``, the folder that was named, and what is run of it.
+    """One of the two builds: ``A`` or ``B``, the folder that was named, and what runs of it.
 
-    That is its ``lenet_infer_test``, or the Python of an environment.
+    ``program`` is the ``lenet_infer_test`` of a C++ build, or the Python of an environment.
     """
 
     label: str
@@ -92,9 +92,13 @@ class Build:
         digest = hashlib.sha256()
         for file in sorted(files):
             digest.update(hashlib.sha256(file.read_bytes()).digest())
-        kind = "Python" if self.python else "C++"
-        found = {"path": str(self.path), "kind": kind, "version": about["version"]}
-        return {**found, "package": about.get("package"), "sha256": digest.hexdigest()}
+        return {
+            "path": str(self.path),
+            "kind": "Python" if self.python else "C++",
+            "version": about["version"],
+            "package": about.get("package"),
+            "sha256": digest.hexdigest(),
+        }
 
 
 def find_build(label: str, path: Path) -> Build:
@@ -118,7 +122,8 @@ def verdict(ratio: float, interval: tuple[float, float] | None, same_within: flo
 
     ``same_within`` is the largest difference that counts as none, as a share.
     """
-    (low, high), most = interval or (0.0, np.inf), 1 + same_within
+    low, high = interval or (0.0, np.inf)
+    most = 1 + same_within
     if low >= 1 / most and high <= most:
         return f"same within {100 * same_within:g} %"
     # Both are asked for: of many rows some intervals leave out 1 by chance, by little.
@@ -139,14 +144,22 @@ def row_result(row: Row, pairs: Sequence[tuple[Turn, Turn]], settings: Settings)
     ratios = [_times(b)[0] / _times(a)[0] for a, b in pairs]
     ratio, interval = float(np.median(ratios)), median_interval(ratios)
     same_within = settings.same_within or (0.10 if row.batch_size is None else 0.02)
-    found = {"status": "measured", "rounds": len(pairs), "ms": ms, "p99_ms": p99_ms}
-    found["peak_bytes"] = [max(pair[i].peak_bytes for pair in pairs) for i in (0, 1)]
-    found |= {"ratio": ratio, "interval": interval, "ratios": ratios, "same_within": same_within}
-    return {**found, "verdict": verdict(ratio, interval, same_within)}
+    return {
+        "status": "measured",
+        "rounds": len(pairs),
+        "ms": ms,
+        "p99_ms": p99_ms,
+        "peak_bytes": [max(pair[i].peak_bytes for pair in pairs) for i in (0, 1)],
+        "ratio": ratio,
+        "interval": interval,
+        "ratios": ratios,
+        "same_within": same_within,
+        "verdict": verdict(ratio, interval, same_within),
+    }
 
 
 def is_done(row: Row, pairs: Sequence[tuple[Turn, Turn]], settings: Settings) -> bool:
-    """Whether the interval is narrow enough; where it lies has no say, or it would be biased."""
+    """Return whether the interval is narrow enough, wherever it lies: else it would be biased."""
     if len(pairs) < _LEAST_ROUNDS or len(pairs) % _ROUNDS_BETWEEN_LOOKS:
         return False
     found = row_result(row, pairs, settings)
@@ -163,24 +176,16 @@ def _measure(
     Returns:
         The first turns, which do not count: they fill the page cache.
     """
-    pairs: list[tuple[Turn, Turn]] = []
     seconds = 0.0 if row.batch_size is None else _TURN_SECONDS
     size = row.batch_size or 1
     firsts = [take_turn(task, size, count=size, seconds=seconds) for task in tasks]
-    packages = {turn.about.get("package", i) for i, turn in enumerate(firsts)}
-    if len(packages) == 1 and builds[0].path != builds[1].path:
-        a, b = (build.path for build in builds)
-        raise BadInput(f"{a} and {b} import the same lenet_cpp, {packages.pop()}")
-    outputs = [np.asarray(turn.outputs) for turn in firsts]
-    share = np.inf
-    if outputs[0].shape == outputs[1].shape:
-        share = compare(*outputs, tolerance=TOLERANCES[row.contender.precision]).share
-    differ = {"answers_differ_by": share if np.isfinite(share) else None}
-    found |= {"used": [turn.used for turn in firsts], **differ, "answers_agree": bool(share <= 1)}
+    _check_packages(builds, firsts)
+    found |= _answers(row, firsts)
+    pairs: list[tuple[Turn, Turn]] = []
     until = time.monotonic() + settings.seconds
     try:
         while not pairs or (time.monotonic() < until and not is_done(row, pairs, settings)):
-            # A B, B A: neither gains by its place.
+            # The order is A B, then B A, so that neither build gains by its place.
             order = (0, 1) if len(pairs) % 2 == 0 else (1, 0)
             turns = {i: take_turn(tasks[i], size, seconds=seconds) for i in order}
             pairs.append((turns[0], turns[1]))
@@ -188,6 +193,27 @@ def _measure(
         if pairs:
             found |= row_result(row, pairs, settings)
     return firsts
+
+
+def _check_packages(builds: Sequence[Build], turns: Sequence[Turn]) -> None:
+    """Check that two environments do not import the same package."""
+    packages = {turn.about.get("package", i) for i, turn in enumerate(turns)}
+    if len(packages) == 1 and builds[0].path != builds[1].path:
+        a, b = (build.path for build in builds)
+        raise BadInput(f"{a} and {b} import the same lenet_cpp, {packages.pop()}")
+
+
+def _answers(row: Row, turns: Sequence[Turn]) -> Result:
+    """Return the engines that were used, and whether their outputs agree."""
+    a, b = (np.asarray(turn.outputs) for turn in turns)
+    share = np.inf
+    if a.shape == b.shape:
+        share = compare(a, b, tolerance=TOLERANCES[row.contender.precision]).share
+    return {
+        "used": [turn.used for turn in turns],
+        "answers_differ_by": share if np.isfinite(share) else None,
+        "answers_agree": bool(share <= 1),
+    }
 
 
 def compare_builds(
@@ -220,8 +246,8 @@ def compare_builds(
                 if one.name in absent:
                     found |= absent[one.name]
                     continue
-                given = (one, files, subject, row.threads, settings.program)
-                tasks = [build.runs(task_of(*given)) for build in builds]
+                task = task_of(one, files, subject, threads=row.threads, program=settings.program)
+                tasks = [build.runs(task) for build in builds]
                 try:
                     turns = _measure(row, builds, tasks, settings, found)
                     result["builds"] = result["builds"] or {

@@ -22,19 +22,38 @@ NETWORK_BASELINE = "lenet_cpp/pdmodel/plain"
 # Who takes part by default: on other networks than LeNet, of which every run takes long; and among
 # the processes that are started to time the first result.
 NETWORK_CONTENDERS = (
-    *(NETWORK_BASELINE, "lenet_cpp/*/onednn", "lenet_cpp/pdmodel/openvino", "lenet_cpp/auto"),
-    *("lenet_cpp/native", "onnxruntime", "openvino", "lenet_cpp/native/*", "openvino/*"),
-    *("lenet_cpp/pdmodel/onednn/*", "onnxruntime/int8"),
+    NETWORK_BASELINE,
+    "lenet_cpp/*/onednn",
+    "lenet_cpp/pdmodel/openvino",
+    "lenet_cpp/auto",
+    "lenet_cpp/native",
+    "onnxruntime",
+    "openvino",
+    "lenet_cpp/native/*",
+    "openvino/*",
+    "lenet_cpp/pdmodel/onednn/*",
+    "onnxruntime/int8",
 )
 # Of model files, some of which Paddle cannot read.
 FILE_BASELINE = "openvino"
 FILE_CONTENDERS = (
-    *("lenet_cpp/native", "lenet_cpp/json/plain", "lenet_cpp/*/onednn", "onnxruntime", "openvino"),
-    *("lenet_cpp/native/*", "openvino/*"),
+    "lenet_cpp/native",
+    "lenet_cpp/json/plain",
+    "lenet_cpp/*/onednn",
+    "onnxruntime",
+    "openvino",
+    "lenet_cpp/native/*",
+    "openvino/*",
 )
 STARTED = (
-    *("lenet_infer_native", "*/native", "program/pdmodel/openvino", "lenet_cpp/pdmodel/auto"),
-    *(BASELINE, "onnxruntime", "openvino", "litert"),
+    "lenet_infer_native",
+    "*/native",
+    "program/pdmodel/openvino",
+    "lenet_cpp/pdmodel/auto",
+    BASELINE,
+    "onnxruntime",
+    "openvino",
+    "litert",
 )
 
 # As processor.cc has them.
@@ -88,17 +107,17 @@ class Contender:
 
     @property
     def group(self) -> str:
-        """The name up to the first ``/``."""
+        """Return the name up to the first ``/``."""
         return self.name.partition("/")[0]
 
     @property
     def is_peer(self) -> bool:
-        """Whether the native engine is compared with it."""
+        """Return whether the native engine is compared with it."""
         return self.engine not in {"native", "auto"}
 
     @property
     def float_name(self) -> str | None:
-        """The contender that does the same in float32; None when this is one."""
+        """Return the contender that does the same in float32; None when this is one."""
         return None if self.precision == "fp32" else self.name.removesuffix(f"/{self.precision}")
 
     def missing(self) -> str | None:

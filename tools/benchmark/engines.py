@@ -1,4 +1,4 @@
-"""How each engine loads the model and runs a batch; what a child process of the benchmark imports.
+"""Load the model and run batches in each engine; a child process of the benchmark imports this.
 
 The module is loaded by its path and imports nothing of the package, so that the time from process
 start to the first result is the engine's own (but for dygraph, which needs the network, and

@@ -43,7 +43,9 @@ def run_startup(settings: Settings, contenders: Sequence[Contender]) -> dict[str
     for subject in subjects(settings):
         files, absent = prepare(contenders, subject, settings.program)
         reasons = {name: one["reason"] for name, one in absent.items()}
-        tasks = [task_of(one, files, subject, 1, settings.program) for one in contenders]
+        tasks = [
+            task_of(one, files, subject, threads=1, program=settings.program) for one in contenders
+        ]
         turns: dict[str, list[Turn]] = {task.name: [] for task in tasks}
         for _ in tqdm(range(settings.starts + 1), "startup", disable=None):
             for task in order.sample(tasks, len(tasks)):
@@ -100,7 +102,7 @@ def run_memory(settings: Settings, contenders: Sequence[Contender]) -> dict[str,
         there = [one for one in contenders if one.factory and one.name not in absent]
         series = [(one, kind) for kind in work for one in there]
         for one, kind in tqdm(series, "memory", disable=None):
-            task = task_of(one, files, subject, 1, settings.program)
+            task = task_of(one, files, subject, threads=1, program=settings.program)
             what: dict[str, Any] = {"factory": task.factory, "model": task.model}
             every = max(1, len(work[kind]) // _SAMPLES)
             what |= {"images": str(task.images), "kind": kind, "sizes": work[kind], "every": every}

@@ -163,8 +163,14 @@ def onnx_int8(source: str, images: str, target: str, **_: object) -> None:
 
     # The pair of types that processors with VNNI multiply by one instruction.
     types = quantization.QuantType
-    of = {"activation_type": types.QUInt8, "weight_type": types.QInt8}
-    of |= {"quant_format": quantization.QuantFormat.QDQ, "per_channel": True}
     simplified = f"{target}.simplified"
     quant_pre_process(source, simplified, skip_symbolic_shape=True)
-    quantization.quantize_static(simplified, target, Reader(), **of)
+    quantization.quantize_static(
+        simplified,
+        target,
+        Reader(),
+        activation_type=types.QUInt8,
+        weight_type=types.QInt8,
+        quant_format=quantization.QuantFormat.QDQ,
+        per_channel=True,
+    )

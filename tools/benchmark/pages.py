@@ -44,8 +44,14 @@ _NAMES = {
     "openvino": "OpenVINO",
     "litert": "LiteRT",
 }
-_WORDS = {"native": "native engine", "onednn": "oneDNN", "onnxruntime": "ONNX Runtime"}
-_WORDS |= {"json": "`.json`", "pdmodel": "`.pdmodel`", "openvino": "OpenVINO"}
+_WORDS = {
+    "native": "native engine",
+    "onednn": "oneDNN",
+    "onnxruntime": "ONNX Runtime",
+    "json": "`.json`",
+    "pdmodel": "`.pdmodel`",
+    "openvino": "OpenVINO",
+}
 
 
 def write_pages(root: Path) -> list[Path]:
@@ -183,18 +189,33 @@ def _zoo(result: Row, *precisions: str) -> str:
     for name, network in _networks(result).items():
         for precision in precisions or ("fp32",):
             cells = _cells(network, precision=precision)
-            mine = "lenet_cpp/native" + (f"/{precision}" if precision in _REDUCED else "")
+            contender = "lenet_cpp/native"
+            if precision in _REDUCED:
+                contender += f"/{precision}"
             row = [f"{name}, {precision}" if precisions else name]
             for size in (1, 8):
-                own, (other, who) = cells[mine][size], _best(cells, size)
-                kind = "oneDNN" if "onednn" in who else _NAMES[who.partition("/")[0]]
-                kind = "Paddle's OpenVINO" if who == "lenet_cpp/pdmodel/openvino" else kind
-                both = [own, _network_cells(result, name)["lenet_cpp/native"][size]]
-                row += [_number(time / 1e3) for time in both[: 2 if precisions else 1]]
-                row += [f"{_number(other / 1e3)}, {kind}", f"{own / other:.2f}"]
+                own = cells[contender][size]
+                other, other_name = _best(cells, size)
+                row.append(_number(own / 1e3))
+                if precisions:
+                    in_float32 = _network_cells(result, name)["lenet_cpp/native"][size]
+                    row.append(_number(in_float32 / 1e3))
+                row.append(f"{_number(other / 1e3)}, {_peer(other_name)}")
+                row.append(f"{own / other:.2f}")
             rows.append(row)
-    rest = [*(["in float32"] if precisions else []), "fastest other", "native / fastest other"]
-    return _table(["milliseconds per batch", "1 image", *rest, "8 images", *rest], rows)
+    columns = ["fastest other", "native / fastest other"]
+    if precisions:
+        columns.insert(0, "in float32")
+    return _table(["milliseconds per batch", "1 image", *columns, "8 images", *columns], rows)
+
+
+def _peer(contender: str) -> str:
+    """Return the short name of a contender that is not the native engine."""
+    if contender == "lenet_cpp/pdmodel/openvino":
+        return "Paddle's OpenVINO"
+    if "onednn" in contender:
+        return "oneDNN"
+    return _NAMES[contender.partition("/")[0]]
 
 
 def _network_cells(result: Row, name: str) -> dict[str, dict[int, float]]:
@@ -233,7 +254,8 @@ def _startup(result: Row) -> str:
 def _memory(result: Row, kind: str) -> str:
     rows = [
         [
-            *(_label(row["contender"]), f"{row['samples'][-1][0]:,}"),
+            _label(row["contender"]),
+            f"{row['samples'][-1][0]:,}",
             *(_number(row[f"{name}_bytes"] / 1e6) for name in ("settled", "last")),
             f"{round(row['bytes_each']):,}",
         ]
@@ -297,23 +319,43 @@ def _scale(result: Row) -> str:
 
 def _photos(result: Row, network: str) -> str:
     """Return milliseconds from the file of a photo to its class, with one network."""
-    places: dict[tuple[str, str], dict[str, Row]] = {}
+    contenders_of: dict[tuple[str, str], dict[str, Row]] = {}
     for row in result["rows"]:
         if row["network"] == network and row["status"] == "measured":
-            places.setdefault((row["photo"], row["rule"]), {})[row["contender"]] = row
-    there = dict.fromkeys(name for by in places.values() for name in by)
-    others = [name for name in there if name not in BY_HAND.values()]
+            photo_and_rule = row["photo"], row["rule"]
+            contenders_of.setdefault(photo_and_rule, {})[row["contender"]] = row
+    names = dict.fromkeys(name for by_name in contenders_of.values() for name in by_name)
+    others = [name for name in names if name not in BY_HAND.values()]
     started = [name for name in ("Classifier", "PaddleX") if name in others]
-    rows = []
-    for (photo, _), by in places.items():
-        hand = next(row for name, row in by.items() if name in BY_HAND.values())
-        times = [_cell(by.get(name), "median_us", 1e-3) for name in others]
-        firsts = [_cell(by.get(name), "first_ms") for name in started]
-        row = [photo, hand["contender"], *times, _cell(hand, "median_us", 1e-3)]
-        rows.append([*row, f"{by['Classifier']['ratio']:.2f}", *firsts, _cell(hand, "first_ms")])
-    header = ["photo", "by hand with", *(f"`{name}`" for name in others), "by hand"]
-    header += ["`Classifier` / by hand", *(f"first photo, `{name}`" for name in started)]
-    return _table([*header, "first photo, by hand"], rows)
+    rows = [
+        _photo_row(photo, by_name, others, started)
+        for (photo, _rule), by_name in contenders_of.items()
+    ]
+    header = [
+        "photo",
+        "by hand with",
+        *(f"`{name}`" for name in others),
+        "by hand",
+        "`Classifier` / by hand",
+        *(f"first photo, `{name}`" for name in started),
+        "first photo, by hand",
+    ]
+    return _table(header, rows)
+
+
+def _photo_row(
+    photo: str, by_name: dict[str, Row], others: list[str], started: list[str]
+) -> list[str]:
+    hand = next(row for name, row in by_name.items() if name in BY_HAND.values())
+    return [
+        photo,
+        hand["contender"],
+        *(_cell(by_name.get(name), "median_us", 1e-3) for name in others),
+        _cell(hand, "median_us", 1e-3),
+        f"{by_name['Classifier']['ratio']:.2f}",
+        *(_cell(by_name.get(name), "first_ms") for name in started),
+        _cell(hand, "first_ms"),
+    ]
 
 
 def _cell(row: Row | None, key: str, scale: float = 1.0) -> str:

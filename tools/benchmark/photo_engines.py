@@ -1,4 +1,4 @@
-"""How a library gets from a photo to its class; what a child process of ``--photos`` imports.
+"""Get from a photo to its class with each library; a child process of ``--photos`` imports this.
 
 As in ``engines.py``, each function takes a model and returns what runs: here a function from the
 path of a photo to the number of its class and the probability of that. A model also has

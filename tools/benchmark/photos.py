@@ -219,8 +219,9 @@ def _python_turn(row: Row, seconds: float, doing: str) -> None:
         "factory": row.contender.factory,
         "model": row.model,
         "path": str(row.photo),
+        "seconds": seconds,
+        "warmup": min(_WARM_SECONDS, seconds),
     }
-    given |= {"seconds": seconds, "warmup": min(_WARM_SECONDS, seconds)}
     environment = row.contender.environment
     python = None if environment is None else environment.find()
     started = time.monotonic()
@@ -290,15 +291,21 @@ def _server_turn(row: Row, seconds: float, doing: str) -> None:
 
 
 def _call_program(row: Row, count: int) -> list[tuple[int, float]]:
-    options = {key: row.model[key] for key in ("preprocess", "threads")}
-    options |= {"model_file": row.model["program"], "params_file": row.model["params"]}
-    options |= {"engine": "native", "format": "json", "topk": 1}
-    said = call_program(
+    options = {
+        "preprocess": row.model["preprocess"],
+        "threads": row.model["threads"],
+        "model_file": row.model["program"],
+        "params_file": row.model["params"],
+        "engine": "native",
+        "format": "json",
+        "topk": 1,
+    }
+    printed = call_program(
         Path(row.model["programs"], "lenet_classify"),
         *(f"--{key}={value}" for key, value in options.items()),
         *[str(row.photo)] * count,
     )
-    best = [image["predictions"][0] for image in json.loads(said)]
+    best = [image["predictions"][0] for image in json.loads(printed)]
     return [(each["class_id"], each["probability"]) for each in best]
 
 

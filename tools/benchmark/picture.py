@@ -27,14 +27,14 @@ text { font: 14px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-seri
 def bars(panels: Sequence[Panel]) -> str:
     """Draw the panels side by side, each with a scale of its own that begins at 0."""
     height = 50 + _LINE * max(len(rows) for _, _, rows in panels)
-    said = "; ".join(
+    summary = "; ".join(
         f"{title}: " + ", ".join(f"{name} {_shown(value)} {unit}" for name, value in rows)
         for title, unit, rows in panels
     )
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}"'
         f' width="{_WIDTH}" height="{height}" role="img">',
-        f"<title>{escape(said)}</title>",
+        f"<title>{escape(summary)}</title>",
         f"<style>\n{_STYLE}\n</style>",
         f'<rect class="page" width="{_WIDTH}" height="{height}" rx="8"/>',
     ]

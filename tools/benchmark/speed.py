@@ -94,7 +94,13 @@ class _Network:
         limits: list[dict[str, Any]] = []
         cells: list[dict[str, Any]] = []
         tasks = {
-            name: task_of(one, self._files, self._subject, threads, self._settings.program)
+            name: task_of(
+                one,
+                self._files,
+                self._subject,
+                threads=threads,
+                program=self._settings.program,
+            )
             for name, one in self._there.items()
         }
         for size in self._settings.batch_sizes:

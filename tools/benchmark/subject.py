@@ -1,4 +1,4 @@
-"""What is measured: a network, its images, the right outputs, and the files contenders read."""
+"""The subject of a benchmark: a network, its images, the right outputs, and the model files."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Subject:
 
     @property
     def name(self) -> str:
-        """The name as people write it."""
+        """Return the name as people write it."""
         if self.files:
             path = Path(self.network)
             name = path.stem if path.suffix in _SUFFIXES else path.name
@@ -189,11 +189,20 @@ def lenet_subject(model_dir: Path, batch_sizes: Sequence[int], folder: Path) -> 
         raise Unsupported(f"{model_dir} was exported with --softmax; export it without")
     weights = lenet.read_weights(find_models(model_dir)[0].combined_params)
     test = read_mnist_dir(sample_dir()).test
-    images = to_model_input(test.images)
-    logits = lenet.activations(weights, images)["linear3"]
-    arrays = _repeated(images, logits, batch_sizes, folder)
-    known = (lenet.MULTIPLY_ADDS, test.labels, weights)
-    return Subject("lenet", model_dir, folder, *arrays, *known)
+    digits = to_model_input(test.images)
+    logits = lenet.activations(weights, digits)["linear3"]
+    images, different, expected = _repeated(digits, logits, batch_sizes, folder)
+    return Subject(
+        network="lenet",
+        model_dir=model_dir,
+        folder=folder,
+        images=images,
+        different=different,
+        expected=expected,
+        multiply_adds=lenet.MULTIPLY_ADDS,
+        labels=test.labels,
+        weights=weights,
+    )
 
 
 def network_subject(
@@ -204,30 +213,49 @@ def network_subject(
     make("export", folder, network=network, image_size=image_size, target=model_dir)
     first = find_models(model_dir)[0].program.name
     shape = read_manifest(model_dir).models[first].inputs[0].shape[1:]
-    images = np.random.default_rng(_SEED).random((_DIFFERENT, *shape), np.float32)
-    np.save(file, images)
-    of: dict[str, Any] = {"network": network, "model_dir": model_dir, "images": file}
-    multiply_adds = make("reference", folder, target=folder, **of)
-    arrays = _repeated(images, np.load(folder / "expected.npy"), batch_sizes, folder)
-    return Subject(network, model_dir, folder, *arrays, multiply_adds)
+    drawn = np.random.default_rng(_SEED).random((_DIFFERENT, *shape), np.float32)
+    np.save(file, drawn)
+    multiply_adds = make(
+        "reference", folder, target=folder, network=network, model_dir=model_dir, images=file
+    )
+    outputs = np.load(folder / "expected.npy")
+    images, different, expected = _repeated(drawn, outputs, batch_sizes, folder)
+    return Subject(
+        network=network,
+        model_dir=model_dir,
+        folder=folder,
+        images=images,
+        different=different,
+        expected=expected,
+        multiply_adds=multiply_adds,
+    )
 
 
 def file_subject(
     network: str, image_size: int | None, batch_sizes: Sequence[int], folder: Path
 ) -> Subject:
     """Take model files; make images, for which Paddle or onnxruntime computes the outputs."""
-    files, images = model_files(network), folder / "different.npy"
+    files, images_file = model_files(network), folder / "different.npy"
     first = next(iter(files.values()))
     shape = make("image_shape", folder, **first)
     sizes = [size if size > 0 else image_size or _SIZE for size in shape]
     if image_size is not None and sizes[-2:] != [image_size] * 2:
         raise BadInput(f"{network} takes images of {' x '.join(map(str, shape))} only")
     drawn = np.random.default_rng(_SEED).random((_DIFFERENT, *sizes), np.float32)
-    np.save(images, drawn)
-    make("file_reference", folder, **first, images=images, target=folder)
-    arrays = _repeated(drawn, np.load(folder / "expected.npy"), batch_sizes, folder)
-    path = Path(next(iter(first.values())))
-    return Subject(network, path.parent, folder, *arrays, None, files=files)
+    np.save(images_file, drawn)
+    make("file_reference", folder, **first, images=images_file, target=folder)
+    outputs = np.load(folder / "expected.npy")
+    images, different, expected = _repeated(drawn, outputs, batch_sizes, folder)
+    return Subject(
+        network=network,
+        model_dir=Path(next(iter(first.values()))).parent,
+        folder=folder,
+        images=images,
+        different=different,
+        expected=expected,
+        multiply_adds=None,
+        files=files,
+    )
 
 
 def _repeated(
@@ -249,24 +277,17 @@ def prepare(
     """Write what contenders read, the quantized models among them.
 
     Returns:
-        The files; and of who cannot take part the ``status``, ``unavailable`` or ``refused``, and
-        the ``reason``.
+        The files; and for each contender that cannot take part the ``status``, ``unavailable`` or
+        ``refused``, and the ``reason``.
     """
     files = dict(subject.files or {})
     if not files:
         files = {one.format: _paths(one) for one in find_models(subject.model_dir) if one.params}
     absent: dict[str, dict[str, str]] = {}
-    users: dict[str, list[str]] = {}
+    users: dict[str, list[str]] = {}  # the contenders that need a file which is not there yet
     for one in contenders:
-        reason, reads = one.missing(), reads_of(one, files)
-        if subject.weights is None and one.reads.startswith("tflite"):
-            reason = "a .tflite is written of LeNet only"
-        if reason is None and reads in {"pdmodel", "json"} and reads not in files:
-            reason = f"{subject.model_dir} has no .{reads}"
-        if reason is None and subject.files and reads in {"weights", "quantized"}:
-            reason = "it takes networks by their names only"
-        if reason is None and one.factory is None and not program.is_file():
-            reason = f"there is no {program}: build it with ./run.sh"
+        reads = reads_of(one, files)
+        reason = _why_absent(one, reads, subject, files, program)
         if reason is not None:
             absent[one.name] = {"status": "unavailable", "reason": reason}
         elif reads not in files:
@@ -278,6 +299,23 @@ def prepare(
         except Error as error:
             absent |= dict.fromkeys(users[kind], failure(error, "refused"))
     return files, absent
+
+
+def _why_absent(
+    one: Contender, reads: str, subject: Subject, files: Files, program: Path
+) -> str | None:
+    """Return why a contender cannot take part, or None if it can."""
+    if subject.weights is None and one.reads.startswith("tflite"):
+        return "a .tflite is written of LeNet only"
+    if (reason := one.missing()) is not None:
+        return reason
+    if reads in {"pdmodel", "json"} and reads not in files:
+        return f"{subject.model_dir} has no .{reads}"
+    if subject.files and reads in {"weights", "quantized"}:
+        return "it takes networks by their names only"
+    if one.factory is None and not program.is_file():
+        return f"there is no {program}: build it with ./run.sh"
+    return None
 
 
 def failure(error: Error, status: str) -> dict[str, str]:
@@ -292,27 +330,44 @@ def _paths(model: Any) -> dict[str, str]:
 
 def _write(kind: str, subject: Subject, files: Files) -> dict[str, str]:
     """Write one of the files that are made; a ``.tflite`` of LeNet only."""
-    weights, folder = subject.weights, subject.folder
-    name = kind.partition("_")[0]
-    path, images = folder / f"{kind}.{name}", folder / "calibration.npy"
-    if kind in {"quantized", "onnx_int8"} and not images.exists():
-        np.save(images, subject.images[:_DIFFERENT] if weights is None else calibration_images())
+    suffix = kind.partition("_")[0]
+    path = subject.folder / f"{kind}.{suffix}"
     if kind == "quantized":
-        make(kind, folder, model_dir=subject.model_dir.resolve(), images=images, target=path)
+        model_dir = subject.model_dir.resolve()
+        images = _calibration_file(subject)
+        make(kind, subject.folder, model_dir=model_dir, images=images, target=path)
         return _paths(find_models(path, ["pdmodel"])[0])
-    if kind == "weights":  # a network's are there
-        path = folder / "state.npz"
-        arrays: dict[str, Any] = {**(weights or {})}
-        if not path.exists():
-            np.savez(path, **arrays)
+    if kind == "weights":
+        path = _write_weights(subject)
     elif kind == "onnx_int8":
-        source = (files.get("onnx") or _write("onnx", subject, files))["onnx"]
-        make(kind, folder, source=source, images=images, target=path)
-    elif weights is None:
+        onnx = files.get("onnx") or _write("onnx", subject, files)
+        images = _calibration_file(subject)
+        make(kind, subject.folder, source=onnx["onnx"], images=images, target=path)
+    elif subject.weights is None:
         program: Any = next(iter(files.values()))
-        make(kind, folder, **program, target=path)
+        make(kind, subject.folder, **program, target=path)
     elif kind == "onnx":
-        lenet.write_onnx(weights, path)
+        lenet.write_onnx(subject.weights, path)
     else:
-        write_tflite(weights, path, calibration_images() if kind == "tflite_int8" else None)
-    return {name: str(path)}
+        calibration = calibration_images() if kind == "tflite_int8" else None
+        write_tflite(subject.weights, path, calibration)
+    return {suffix: str(path)}
+
+
+def _calibration_file(subject: Subject) -> Path:
+    """Write the images for calibration, unless they are there; return their file."""
+    path = subject.folder / "calibration.npy"
+    if not path.exists():
+        # Digits calibrate LeNet only.
+        lenet_is_measured = subject.weights is not None
+        np.save(path, calibration_images() if lenet_is_measured else subject.images[:_DIFFERENT])
+    return path
+
+
+def _write_weights(subject: Subject) -> Path:
+    """Write the parameters of LeNet; those of other networks are in the file already."""
+    path = subject.folder / "state.npz"
+    arrays: dict[str, Any] = {**(subject.weights or {})}
+    if not path.exists():
+        np.savez(path, **arrays)
+    return path

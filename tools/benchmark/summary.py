@@ -1,4 +1,4 @@
-"""What a set of run times comes to, and whether a contender's answers are right."""
+"""Summarize run times, and judge whether a contender's answers are right."""
 
 from __future__ import annotations
 

@@ -49,8 +49,14 @@ def _table(title: str, rows: Iterable[Row], columns: dict[str, Any]) -> str:
 
 def render(result: dict[str, Any], *, markdown: bool = False) -> str:
     """Format any result of the benchmark; ``markdown`` sets each table as a block for a page."""
-    kinds = {"speed": _speed, "compare": _compare, "memory": _memory, "startup": _startup}
-    kinds |= {"serve": _serve, "photos": _photos}
+    kinds = {
+        "speed": _speed,
+        "compare": _compare,
+        "memory": _memory,
+        "startup": _startup,
+        "serve": _serve,
+        "photos": _photos,
+    }
     tables, notes = kinds[result["kind"]](result)
     if figures := result.get("figures"):
         tables.append(_table("", figures, _FIGURES))

@@ -66,14 +66,25 @@ def task_of(
     ``classes``; ``cache``, an empty folder; and of what it reads ``program`` and ``params``,
     ``onnx``, ``tflite`` or ``weights``.
     """
-    model = {k: getattr(contender, k) for k in ("engine", "accelerator", "precision")}
-    model |= {"threads": threads, "cache": tempfile.mkdtemp(dir=subject.folder)}
-    model |= {"network": subject.network, "classes": subject.expected.shape[1]}
-    model |= files.get(reads_of(contender, files), {})
+    model: dict[str, Any] = {
+        "engine": contender.engine,
+        "accelerator": contender.accelerator,
+        "precision": contender.precision,
+        "threads": threads,
+        "cache": tempfile.mkdtemp(dir=subject.folder),
+        "network": subject.network,
+        "classes": subject.expected.shape[1],
+        **files.get(reads_of(contender, files), {}),
+    }
     if contender.name == "lenet_infer_native":
         program = program.with_name(contender.name)
-    runs = None if contender.factory else program.absolute()
-    return Task(contender.name, contender.factory, runs, model, subject.folder / "images.npy")
+    return Task(
+        name=contender.name,
+        factory=contender.factory,
+        program=None if contender.factory else program.absolute(),
+        model=model,
+        images=subject.folder / "images.npy",
+    )
 
 
 @dataclass(frozen=True)
@@ -100,7 +111,7 @@ class Turn:
 
     @property
     def used(self) -> str | None:
-        """The engine, and the accelerator of Paddle; None of other libraries."""
+        """Return the engine, and the accelerator of Paddle; None of other libraries."""
         engine: str | None = self.about.get("engine")
         return f"{engine}, {self.about['accelerator']}" if engine == "paddle" else engine
 
@@ -145,14 +156,27 @@ def take_turn(task: Task, batch_size: int = 1, *, count: int = 0, seconds: float
 
 def _python_turn(task: Task, batch_size: int, count: int, seconds: float) -> Turn:
     outputs = task.images.with_name("outputs.npy")
-    arguments: dict[str, Any] = {"factory": task.factory, "model": task.model, "count": count}
-    arguments |= {"images": str(task.images), "outputs": str(outputs), "batch_size": batch_size}
-    arguments |= {"seconds": seconds, "warmup": min(_WARM_SECONDS, seconds)}
-    arguments["own_package"] = task.program is not None
-    variables = {"TMPDIR": str(task.images.parent)}  # what an ended process leaves goes with it
-    of: dict[str, Any] = {"python": task.program, "variables": variables}
+    arguments: dict[str, Any] = {
+        "factory": task.factory,
+        "model": task.model,
+        "count": count,
+        "images": str(task.images),
+        "outputs": str(outputs),
+        "batch_size": batch_size,
+        "seconds": seconds,
+        "warmup": min(_WARM_SECONDS, seconds),
+        "own_package": task.program is not None,
+    }
+    # What an ended process leaves is removed with this folder.
+    variables = {"TMPDIR": str(task.images.parent)}
     started = time.monotonic()
-    found = call(f"{CHILD}:turn", arguments, doing="its process", **of).result
+    found = call(
+        f"{CHILD}:turn",
+        arguments,
+        doing="its process",
+        python=task.program,
+        variables=variables,
+    ).result
     first, times = 1e3 * (found.pop("done") - started), found.pop("ns")
     answers = np.load(outputs) if count else None
     return Turn(first, block=block_of(times) if times else None, outputs=answers, **found)
@@ -191,9 +215,9 @@ def _program_turn(task: Task, batch_size: int, count: int, seconds: float) -> Tu
 def _call_program(task: Task, options: dict[str, Any]) -> dict[str, Any]:
     if task.program is None:
         raise AssertionError("the C++ program has a file")
-    said = call_program(task.program, *(f"--{key}={value}" for key, value in options.items()))
+    printed = call_program(task.program, *(f"--{key}={value}" for key, value in options.items()))
     try:
-        found: dict[str, Any] = json.loads(said)
+        found: dict[str, Any] = json.loads(printed)
     except ValueError as error:
         raise BackendFailure("its answer is no JSON") from error
     return found

@@ -1,4 +1,4 @@
-"""From PyTorch over ONNX to Caffe2 and to Caffe2 alone, with the same answers at each station."""
+"""Take a network from PyTorch over ONNX to Caffe2, and compare the answers of each station."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,8 @@ from lenet_cpp.verify.across import softmax_of
 from tools.caffe2.environment import call_worker, require_environment, run_nets
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from lenet_cpp._base.worker import Report
@@ -52,7 +54,7 @@ class RoundTrip(NamedTuple):
 
     @property
     def agrees(self) -> bool:
-        """Whether every station agrees with PyTorch."""
+        """Return whether every station agrees with PyTorch."""
         return all(station.comparison.agrees for station in self.stations)
 
 
@@ -94,32 +96,28 @@ def round_trip(
     if output.exists() and not output.is_dir():
         raise BadInput(f"{output} is a file: the output has to be a folder")
     state = None if params is None else as_arrays(torch_models.load_state(params))
-    bias = None if state is None else state.get(f"{network.last}.bias")
-    classes = (num_classes or network.classes) if bias is None else bias.size
-    if not 0 < classes <= 1 << 20 or num_classes not in {None, classes}:
-        wanted = classes if num_classes is None else num_classes
-        raise BadInput(f"{wanted} classes cannot be: {params or network.name} has {classes}")
+    classes = _count_classes(network, params, state, num_classes)
     with tempfile.TemporaryDirectory(prefix="lenet-caffe2-") as name:
         folder = Path(name)
         np.save(folder / "inputs.npy", np.ascontiguousarray(images, np.float32))
         if state is not None:
             np.savez(folder / "state.npz", **state)  # type: ignore[arg-type] # only arrays
-        networks = str(Path(torch_models.__file__).with_name("networks.py"))
-        settings = {"builder": network.builder, "classes": classes, "seed": seed}
-        settings |= {"networks": networks, "params": str(params)}
-        versions = call_worker("convert", folder, report=report, **settings)
-        # A process of its own: "without ONNX" is to be true.
+        versions = call_worker(
+            "convert",
+            folder,
+            report=report,
+            builder=network.builder,
+            classes=classes,
+            seed=seed,
+            networks=str(Path(torch_models.__file__).with_name("networks.py")),
+            params=str(params),
+        )
+        # The nets run in another process than the conversion, so that "without ONNX" is true.
         nets = [folder / INIT_NET, folder / PREDICT_NET]
         call_worker("run", folder, report=report, nets=[str(net) for net in nets], batch_size=1)
         info = {"input": [FLOAT, [1, *shape]]}
         (folder / VALUE_INFO).write_text(json.dumps(info) + "\n", encoding="utf-8")
-        found = {"Caffe2 through ONNX": np.load(folder / "caffe2_onnx.npy", allow_pickle=False)}
-        found["Caffe2 alone"] = np.load(folder / "caffe2.npy", allow_pickle=False)
-        unread = None
-        try:
-            found["its nets in onnxruntime"] = OnnxSession(read_nets(*nets)).run(images)[0]
-        except Unsupported as error:
-            unread = str(error)
+        found, unread = _read_outputs(folder, images)
         reference = np.load(folder / "torch.npy", allow_pickle=False)
         if not np.isfinite(reference).all():
             raise BadModel(f"{network.name} gives values that are not finite")
@@ -130,6 +128,37 @@ def round_trip(
             for file in _FILES:
                 shutil.copyfile(folder / file, whole.enter_context(atomic_path(output / file)))
         return done._replace(files=tuple(output / file for file in _FILES))
+
+
+def _count_classes(
+    network: torch_models.TorchNetwork,
+    params: Path | None,
+    state: Mapping[str, NDArray[Any]] | None,
+    num_classes: int | None,
+) -> int:
+    """Return the number of classes, which the parameters decide if there are some."""
+    bias = None if state is None else state.get(f"{network.last}.bias")
+    classes = (num_classes or network.classes) if bias is None else bias.size
+    if not 0 < classes <= 1 << 20 or num_classes not in {None, classes}:
+        wanted = classes if num_classes is None else num_classes
+        raise BadInput(f"{wanted} classes cannot be: {params or network.name} has {classes}")
+    return classes
+
+
+def _read_outputs(
+    folder: Path, images: NDArray[np.float32]
+) -> tuple[dict[str, NDArray[np.float32]], str | None]:
+    """Return the outputs of each way to run the nets, and why onnxruntime does not run them."""
+    found = {
+        "Caffe2 through ONNX": np.load(folder / "caffe2_onnx.npy", allow_pickle=False),
+        "Caffe2 alone": np.load(folder / "caffe2.npy", allow_pickle=False),
+    }
+    try:
+        onnx = read_nets(folder / INIT_NET, folder / PREDICT_NET)
+        found["its nets in onnxruntime"] = OnnxSession(onnx).run(images)[0]
+    except Unsupported as error:
+        return found, str(error)
+    return found, None
 
 
 def _compare(

@@ -1,4 +1,4 @@
-"""What is done in Caffe2's environment: Python 3.9 and PyTorch 1.10.2, without lenet_cpp.
+"""Convert and run networks in Caffe2's environment: Python 3.9 and PyTorch 1.10.2, no lenet_cpp.
 
 :mod:`lenet_cpp._base.worker` calls the public functions. They find their arrays in a folder, and
 leave their results there.

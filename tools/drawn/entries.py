@@ -1,4 +1,4 @@
-"""What the workers that export operators share, in the environment of any framework.
+"""Functions of the workers that export operators, which run in the environment of any framework.
 
 It imports nothing of the project, because some workers run in environments that do not have it. A
 worker is started as a script, so that Python finds the modules beside it.

@@ -55,8 +55,8 @@ def check(case: Case) -> Outcome:
                 expected = arrays["y" + key[1:]]
                 answer = predictor.run(arrays[key])
                 if answer.shape != expected.shape:
-                    said = f"the shape of {key} is {answer.shape} in place of {expected.shape}"
-                    return "wrong", said
+                    message = f"the shape of {key} is {answer.shape} in place of {expected.shape}"
+                    return "wrong", message
                 difference = np.abs(answer - expected).max() / max(np.abs(expected).max(), 1e-30)
                 worst = max(worst, float(np.nan_to_num(difference, nan=np.inf)))
     except lenet_cpp.Error as error:
@@ -64,9 +64,9 @@ def check(case: Case) -> Outcome:
     return ("right" if worst <= TOLERANCE else "wrong"), f"the difference is {worst:.1e}"
 
 
-def remedy_of(said: str) -> dict[str, Any] | None:
+def remedy_of(message: str) -> dict[str, Any] | None:
     """Return the options that a message asks for."""
-    return next((options for word, options in REMEDIES if re.search(word, said)), None)
+    return next((options for word, options in REMEDIES if re.search(word, message)), None)
 
 
 def check_all(cases: Iterable[Case], parallel: int) -> Iterator[tuple[Case, Outcome, str]]:
@@ -95,5 +95,5 @@ def check_all(cases: Iterable[Case], parallel: int) -> Iterator[tuple[Case, Outc
 
 
 def _in_groups(cases: list[Case]) -> list[list[Case]]:
-    """A process for every 20: loading Paddle takes longer than running one."""
+    """Return groups of 20, each for a process: loading Paddle takes longer than running one."""
     return [cases[k : k + 20] for k in range(0, len(cases), 20)]

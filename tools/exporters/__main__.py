@@ -257,8 +257,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 index[tool] = make(tool, folder)
                 print(f"{tool}: {len(index[tool]['files'])} files")
                 for what in ("not_written", "not_run"):
-                    for file, said in index[tool][what].items():
-                        print(f"  {what}: {file}: {said}")
+                    for file, reason in index[tool][what].items():
+                        print(f"  {what}: {file}: {reason}")
         except Error as error:
             print(f"exporters: {error}", file=sys.stderr)
             return error.exit_code

@@ -49,7 +49,7 @@ def _run(case: Case, folder: str) -> Outcome:
 def summarise(outcomes: Iterable[tuple[Case, Outcome]]) -> list[dict[str, Any]]:
     """Return a row for each tool: its files, and what each engine does with them."""
     rows: dict[str, dict[str, Any]] = {}
-    for (file, engine), (kind, said) in outcomes:
+    for (file, engine), (kind, message) in outcomes:
         found = read_index()[file.tool]
         unused = {key: found[key] for key in ("not_written", "not_run")}
         row = rows.setdefault(
@@ -64,9 +64,9 @@ def summarise(outcomes: Iterable[tuple[Case, Outcome]]) -> list[dict[str, Any]]:
         elif kind == "near":
             of_engine["near"].append(file.name)
         elif kind == "Unsupported":
-            of_engine["refused"].setdefault(reason(said), []).append(file.name)
+            of_engine["refused"].setdefault(reason(message), []).append(file.name)
         else:
-            of_engine["failures"][file.name] = [kind, said]
+            of_engine["failures"][file.name] = [kind, message]
     return list(rows.values())
 
 
@@ -98,8 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failed = False
     for row in rows:
         for engine in ENGINES:
-            for name, (kind, said) in row[engine]["failures"].items():
+            for name, (kind, message) in row[engine]["failures"].items():
                 failed |= kind in FAILURES
-                print(f"{row['tool']} {name}, {engine}: {kind}: {said}", file=sys.stderr)
+                print(f"{row['tool']} {name}, {engine}: {kind}: {message}", file=sys.stderr)
     print(f"{options.output}: {sum(row['files'] for row in rows)} files")
     return int(failed)

@@ -152,20 +152,20 @@ def compare(file: File, found: NDArray[Any]) -> tuple[str, str]:
         return "wrong", f"the shape is {found.shape} in place of {expected.shape}"
     found = found.reshape(expected.shape)
     share = difference(found, expected)
-    said = f"the difference is {share:.1e}"
+    message = f"the difference is {share:.1e}"
     tolerance = HALF_TOLERANCE if gives_half(file) else TOLERANCE
     if share <= max(tolerance, file.optimized + 1e-6):
-        return "right", said
+        return "right", message
     ordered = np.sort(expected, 1)
     sure = ordered[:, -1] - ordered[:, -2] > file.optimized * np.maximum(1, abs(expected).max(1))
     same = found.argmax(1) == expected.argmax(1)
     within = np.abs(found - expected).max() <= STEPS * file.step * 1.0001
-    return ("near" if within and same[sure].all() else "wrong"), said
+    return ("near" if within and same[sure].all() else "wrong"), message
 
 
-def reason(said: str) -> str:
+def reason(message: str) -> str:
     """Return the operator for which a file is refused, or another reason in a few words."""
-    name = operator(said)
+    name = operator(message)
     if name:
         return f"`{name}`"
-    return next((reason for part, reason in _REASONS.items() if part in said), said)
+    return next((reason for part, reason in _REASONS.items() if part in message), message)

@@ -63,7 +63,10 @@ def make_layers(keras: Any) -> SimpleNamespace:
         return both
 
     def join(make: Any) -> Any:
-        return lambda *branches: lambda x: make()([branch(x) for branch in branches])
+        def join_branches(*branches: Any) -> Any:
+            return lambda x: make()([branch(x) for branch in branches])
+
+        return join_branches
 
     def attention(width: int) -> Any:
         return lambda x: layers.MultiHeadAttention(2, width // 2)(x, x)

@@ -141,10 +141,14 @@ CONVOLUTIONAL = tuple(INPUTS)[:-2]
 
 def draw(name: str, shapes: dict[str, Any], is_positive: Callable[[str], bool]) -> Any:
     """Return parameters by their names, with which the answer depends on the image."""
-    return {
-        key: value * (1.0 if is_positive(key) else 1.5 if value.ndim > 1 else 0.25)
-        for key, value in parameter_values(name, shapes, is_positive).items()
-    }
+
+    def scale(key: str, rank: int) -> float:
+        if is_positive(key):
+            return 1.0
+        return 1.5 if rank > 1 else 0.25
+
+    values = parameter_values(name, shapes, is_positive)
+    return {key: value * scale(key, value.ndim) for key, value in values.items()}
 
 
 def base(folder: str, network: str) -> str:
@@ -172,8 +176,8 @@ def make_all(
         except Exception as error:  # noqa: BLE001 - whatever a tool raises is its result
             path.unlink(missing_ok=True)
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            said = re.sub(
+            message = re.sub(
                 r"\S*/(?=\S+\.py)", "", (lines or ["nothing"])[0]
             )  # this machine's folder
-            failed[name] = f"{type(error).__name__}: {said}"
+            failed[name] = f"{type(error).__name__}: {message}"
     return {"files": made, "failed": failed}

@@ -1,4 +1,4 @@
-"""What onnxruntime itself writes: optimized models, and quantized ones."""
+"""Write models by onnxruntime itself: optimized ones, and quantized ones."""
 
 from __future__ import annotations
 

@@ -60,10 +60,10 @@ def total(result: dict[str, Any], engine: str, what: str) -> str:
 def not_made(result: dict[str, Any]) -> str:
     """Return the files that a tool did not write, or that onnxruntime does not run."""
     found = {
-        f"{row['tool']} {name}": said
+        f"{row['tool']} {name}": outcome
         for row in result["tools"]
-        for said in ("not_written", "not_run")
-        for name in row[said]
+        for outcome in ("not_written", "not_run")
+        for name in row[outcome]
     }
     return ", ".join(f"`{name}`" for name in found)
 

@@ -77,6 +77,27 @@ def find(folder: Path, name: str, suffix: str) -> Path | None:
     return next((path for path in files if path.is_file()), None)
 
 
+def _timed(turns_of: Mapping[str, Sequence[Row]], place: int) -> Row:
+    """Return the times of each peer for the batch size at a place, and their ratio."""
+    cells = {who: [turn["cells"][place] for turn in turns] for who, turns in turns_of.items()}
+    found: Row = {}
+    for who, turns in cells.items():
+        runs = np.concatenate([turn["runs_us"] for turn in turns])
+        found[who] = {
+            "median_us": float(np.median(runs)),
+            "p99_us": float(np.percentile(runs, 99)),
+            "first_s": median(turn["first_s"] for turn in turns),
+            "runs": len(runs),
+        }
+    if PEER in cells:
+        ratios = [
+            median(own["runs_us"]) / median(peer["runs_us"])
+            for own, peer in zip(cells[OWN], cells[PEER], strict=True)
+        ]
+        found |= {"ratio": median(ratios), "ratios": ratios}
+    return found
+
+
 class Check:
     """The parts of the check, and what they found."""
 
@@ -88,12 +109,18 @@ class Check:
         self.result.pop("settings")
         gpu = gpu_facts(self.device) or {}
         gpu.pop("memory.used", None)
-        libraries = {each.name: each.version for each in lenet_cpp.available_engines()}
-        self.result |= {"device": self.device, "gpu": gpu, "cuda": {}, "libraries": libraries}
         self.rows: list[Row] = []
         self.errors: list[Row] = []
         self.not_run: dict[str, str] = {}
-        self.result |= {"rows": self.rows, "errors": self.errors, "not_run": self.not_run}
+        self.result |= {
+            "device": self.device,
+            "gpu": gpu,
+            "cuda": {},
+            "libraries": {each.name: each.version for each in lenet_cpp.available_engines()},
+            "rows": self.rows,
+            "errors": self.errors,
+            "not_run": self.not_run,
+        }
         self.bar = tqdm(unit="part", disable=None)
 
     def run(self) -> None:
@@ -104,9 +131,9 @@ class Check:
             if file is None:
                 self.not_run[engine] = "there are no models for it"
                 continue
-            said = self._ask("load", file=file, engine=engine)
-            if said != "runs":
-                self.not_run[engine] = said
+            answer = self._ask("load", file=file, engine=engine)
+            if answer != "runs":
+                self.not_run[engine] = answer
                 self._write()
                 continue
             for name in self._options.networks:
@@ -116,20 +143,23 @@ class Check:
 
     def _call(self, function: str, **arguments: Any) -> Any:
         self.bar.set_postfix_str(f"{function} {arguments.get('file', '')}")
-        given = {k: str(v) if isinstance(v, Path) else v for k, v in arguments.items()}
+        plain = {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in arguments.items()
+        }
         doing = f"running a model on {self.device}"
         try:
-            return call(f"tools.gpu.worker:{function}", given, doing=doing, seconds=_SECONDS).result
+            return call(f"tools.gpu.worker:{function}", plain, doing=doing, seconds=_SECONDS).result
         finally:
             self.bar.update()
 
     def _ask(self, function: str, **arguments: Any) -> str:
-        """Return what a worker's function says, or the error that ended it."""
+        """Return the answer of a worker's function, or the error that ended it."""
         try:
-            said = self._call(function, **({"device": self.device} | arguments))
+            answer = self._call(function, **{"device": self.device, **arguments})
         except Error as error:
-            said = f"{type(error).__name__}: {error}"
-        return without_folders(str(said))
+            answer = f"{type(error).__name__}: {error}"
+        return without_folders(str(answer))
 
     def _network(self, name: str, engine: str, precisions: Sequence[str]) -> None:
         for suffix in SUFFIXES[engine]:
@@ -138,14 +168,18 @@ class Check:
                 continue
             images, target = self._images(name, file)
             for precision in precisions if self.device != "cpu" else ["fp32"]:
-                row: Row = {"network": name, "engine": engine, "format": suffix}
-                row["precision"] = precision
+                row: Row = {
+                    "network": name,
+                    "engine": engine,
+                    "format": suffix,
+                    "precision": precision,
+                }
                 try:
                     row |= self._python(file, engine, precision, images, target)
                     row["program"] = dict(self._program(file, engine, precision, images, target))
                     self.rows.append(row)
                     self._write()
-                except Error as error:  # the rest may run
+                except Error as error:  # the other precisions and models may run
                     what = f"{name}.{suffix} in {precision}"
                     self._note(engine, what, "runs", f"{type(error).__name__}: {error}")
 
@@ -168,48 +202,41 @@ class Check:
 
     def _python(self, file: Path, engine: str, precision: str, images: Path, target: Path) -> Row:
         """Run from Python in turn with onnxruntime's own; return times, memory and agreement."""
-        found: dict[str, list[Row]] = {}
-        measure = partial(
-            self._call,
-            "measure",
-            file=file,
-            engine=engine,
-            device=self.device,
-            precision=precision,
-            batches=self._options.batches,
-            images=images,
-            folder=self._folder,
-        )
-        outputs = [self._folder / f"{size}.npy" for size in self._options.batches]
+        batches = self._options.batches
+        outputs = [self._folder / f"{size}.npy" for size in batches]
+        peers = (OWN, PEER) if engine == "onnxruntime" else (OWN,)
+        turns_of: dict[str, list[Row]] = {who: [] for who in peers}
+        agreements: list[Row] = []
         for _ in range(self._options.turns if precision == "fp32" else 1):
-            for who in (OWN, PEER) if engine == "onnxruntime" else (OWN,):
-                measured = measure(who=who, seconds=self._options.seconds)
+            for who in peers:
+                measured = self._call(
+                    "measure",
+                    who=who,
+                    file=file,
+                    engine=engine,
+                    device=self.device,
+                    precision=precision,
+                    batches=batches,
+                    images=images,
+                    folder=self._folder,
+                    seconds=self._options.seconds,
+                )
                 self.result["cuda"] |= measured.pop("cuda")
-                found.setdefault(who, []).append(measured)
+                turns_of[who].append(measured)
                 if who == OWN:
-                    agree = [self._compared(target, each, precision) for each in outputs]
-        cells = []
-        for place, size in enumerate(self._options.batches):
-            each = {who: [turn["cells"][place] for turn in turns] for who, turns in found.items()}
-            cell: Row = {"images": size, **agree[place]}
-            for who, turns in each.items():
-                runs = np.concatenate([turn["runs_us"] for turn in turns])
-                cell[who] = {
-                    "median_us": float(np.median(runs)),
-                    "p99_us": float(np.percentile(runs, 99)),
-                    "first_s": median(turn["first_s"] for turn in turns),
-                    "runs": len(runs),
-                }
-            if PEER in each:
-                pairs = zip(each[OWN], each[PEER], strict=True)
-                ratios = [median(a["runs_us"]) / median(b["runs_us"]) for a, b in pairs]
-                cell |= {"ratio": median(ratios), "ratios": ratios}
-            cells.append(cell)
-        whole = {}
-        for who, turns in found.items():
-            load = median(turn["load_s"] for turn in turns)
-            whole[who] = {"load_s": load, "memory_mb": turns[0]["memory_mb"]}
-        return {"cells": cells, **whole}
+                    agreements = [self._compared(target, each, precision) for each in outputs]
+        cells = [
+            {"images": size, **agreement, **_timed(turns_of, place)}
+            for place, (size, agreement) in enumerate(zip(batches, agreements, strict=True))
+        ]
+        loading = {
+            who: {
+                "load_s": median(turn["load_s"] for turn in turns),
+                "memory_mb": turns[0]["memory_mb"],
+            }
+            for who, turns in turns_of.items()
+        }
+        return {"cells": cells, **loading}
 
     def _program(
         self, file: Path, engine: str, precision: str, images: Path, target: Path
@@ -234,9 +261,9 @@ class Check:
             yield str(size), self._compared(target, found, precision)
 
     def _failures(self, engine: str) -> None:
-        """See that what cannot work ends in the right error, and that work goes on after it.
+        """Check that what cannot work ends in the right error, and that work goes on after it.
 
-        That is tried with the largest model.
+        The largest model is used.
         """
         sizes = {}
         for each in self._options.networks:
@@ -249,13 +276,13 @@ class Check:
 
         def compared(function: str, **more: object) -> str:
             found.unlink(missing_ok=True)
-            said = ask(function, images=images, target=found, **more)
+            answer = ask(function, images=images, target=found, **more)
             if not found.exists():
-                return said
+                return answer
             same = [compare(np.load(target)[: len(one)], one) for one in np.load(found)]
             worst = max(each.share for each in same)
             agree = "they agree" if all(each.agrees for each in same) else "they do not agree"
-            return f"{said}; {agree}: {worst:.2g} of the tolerance"
+            return f"{answer}; {agree}: {worst:.2g} of the tolerance"
 
         every = len(np.load(images, mmap_mode="r"))
         cases: list[tuple[str, str, Callable[[], str]]] = [
@@ -288,8 +315,8 @@ class Check:
             # A processor has other memory, and no variable hides it.
             self._note(engine, what, pattern if self.device != "cpu" else ".*", do())
 
-    def _note(self, engine: str, what: str, expected: str, said: str) -> None:
-        self.errors.append({"engine": engine, "what": what, "expected": expected, "said": said})
+    def _note(self, engine: str, what: str, expected: str, message: str) -> None:
+        self.errors.append({"engine": engine, "what": what, "expected": expected, "said": message})
         self._write()
 
     def _write(self) -> None:
@@ -306,13 +333,14 @@ class Check:
 
     def _hidden(self, file: Path, engine: str) -> str:
         done = self._run_program(file, engine, os.environ | {"CUDA_VISIBLE_DEVICES": ""})
-        said = done.stderr.strip() or "runs"
-        return without_folders(said.partition(": ")[2] or said)
+        message = done.stderr.strip() or "runs"
+        _program, _, error = message.partition(": ")
+        return without_folders(error or message)
 
 
-def without_folders(said: str) -> str:
+def without_folders(message: str) -> str:
     """Return a message that names files, not where they are on this machine."""
-    return re.sub(r"(?<=[\s'])/[^\s']*/(?=[^\s'/]+\.(onnx|so|json|pdmodel))", "", said)
+    return re.sub(r"(?<=[\s'])/[^\s']*/(?=[^\s'/]+\.(onnx|so|json|pdmodel))", "", message)
 
 
 def failures(result: Row) -> list[str]:
@@ -335,7 +363,7 @@ def failures(result: Row) -> list[str]:
     return found
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tools.gpu",
         description=__doc__,
@@ -370,6 +398,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             metavar="NAME",
             help=f"models of lenet-cpp ({' '.join(NETWORKS)})",
         )
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = _parser()
     options = parser.parse_args(arguments)
     try:
         if options.command == "make":
@@ -379,25 +412,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error("--batches and --turns are at least 1")
         if not re.fullmatch(r"cpu|gpu(:\d+)?", options.device):
             parser.error("--device is gpu, gpu:ID or cpu")
-        if not options.program.is_file():
-            raise FileNotFound(f"there is no program {options.program}; ./run.sh builds it")
-        with tempfile.TemporaryDirectory() as folder:
-            if options.models is None:
-                options.models = Path(folder, "models")
-                make(options.models, options.networks)
-            check = Check(options, Path(folder))
-            check.run()
+        check = _run(options)
     except Error as error:
         print(f"gpu: {error}", file=sys.stderr)
         return error.exit_code
-    for engine, why in check.not_run.items():
-        print(f"not run: {engine}: {why}")
+    for engine, reason in check.not_run.items():
+        print(f"not run: {engine}: {reason}")
     wrong = failures(check.result) if check.rows else ["no engine computes there"]
     for line in wrong:
         print(line)
     if check.rows:
         print(f"{options.output}: {len(check.rows)} models and precisions, {len(wrong)} failures")
     return int(bool(wrong))
+
+
+def _run(options: argparse.Namespace) -> Check:
+    """Make the models, unless there are some, and run the check on them."""
+    if not options.program.is_file():
+        raise FileNotFound(f"there is no program {options.program}; ./run.sh builds it")
+    with tempfile.TemporaryDirectory() as folder:
+        if options.models is None:
+            options.models = Path(folder, "models")
+            make(options.models, options.networks)
+        check = Check(options, Path(folder))
+        check.run()
+    return check
 
 
 if __name__ == "__main__":

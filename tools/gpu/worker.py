@@ -1,4 +1,4 @@
-"""What runs in a process of its own, where CUDA's libraries and their memory stay."""
+"""Run models in another process, where CUDA's libraries and their memory stay."""
 
 from __future__ import annotations
 
@@ -225,12 +225,12 @@ def taken_memory(file: str, report: Report, **options: Any) -> str:
                 raise lenet_cpp.Unsupported("the GPU's memory cannot be taken")
             try:
                 load(file, report, **options)
-                said = "runs all the same"
+                answer = "runs all the same"
             except lenet_cpp.Error as error:
-                said = f"{type(error).__name__}: {error}"
+                answer = f"{type(error).__name__}: {error}"
         finally:
             other.kill()
-    return f"{said}; when the other has ended, it {load(file, report, **options)}"
+    return f"{answer}; when the other has ended, it {load(file, report, **options)}"
 
 
 def hold_memory(number: int) -> None:

@@ -13,6 +13,7 @@ Exit code: 0 nothing found, 1 finds, 2 wrong usage.
 
 import argparse
 import datetime
+import re
 import sys
 import tempfile
 from collections import Counter
@@ -37,7 +38,7 @@ from tools.hostile.survey import ACCELERATORS, survey
 
 COUNTING = Path(__file__).parents[2] / "build" / "asan-ubsan" / "lenet_measure_loading"
 TOKENS_SEED = 15
-PADDLE_EVERY = 9  # of the networks of tokens, one is exported by Paddle
+PADDLE_EVERY = 9  # one of so many networks of tokens is exported by Paddle
 MUTANTS = """Damage a model in many ways, load and run each variant in a child process, and report
 what was refused, ran, or killed the child. SHA256SUMS is not looked at: who changes a model can
 change that too. An .onnx is damaged only with --engine native, and where --model-dir holds one or
@@ -82,14 +83,15 @@ def number(text):
 
 def parser():
     about = (__doc__ or "").partition("\n")[0]
-    made = argparse.ArgumentParser(prog="python -m tools.hostile", description=about)
-    commands = made.add_subparsers(required=True, metavar="COMMAND")
+    whole = argparse.ArgumentParser(prog="python -m tools.hostile", description=about)
+    commands = whole.add_subparsers(required=True, metavar="COMMAND")
 
     def command(run, text):
-        name = run.__name__.partition("_")[2]
-        found = commands.add_parser(name, help=text.partition(",")[0], description=text)
-        found.set_defaults(run=run)
-        return found.add_argument
+        """Add the command of a function ``run_NAME``; return what adds its options."""
+        name = run.__name__.removeprefix("run_")
+        one = commands.add_parser(name, help=text.partition(",")[0], description=text)
+        one.set_defaults(run=run)
+        return one.add_argument
 
     add = command(run_mutants, MUTANTS)
     add("--count", type=number, default=2000, help="mutants of each format (%(default)s)")
@@ -125,9 +127,9 @@ def parser():
     add("--scale", type=float, default=1, help="of the sizes (%(default)s)")
     add("--family", default="*", help="a pattern of names")
 
-    networks = add = command(run_networks, NETWORKS)
-    add("--count", type=number, default=150, help="how many (%(default)s)")
-    add(
+    networks = command(run_networks, NETWORKS)
+    networks("--count", type=number, default=150, help="how many (%(default)s)")
+    networks(
         "--program-every",
         type=int,
         default=15,
@@ -149,7 +151,7 @@ def parser():
         add("--save-dir", type=Path, default=Path("build/networks"), help="(%(default)s)")
         add("--most", type=int, default=20, help="minimise and save at most N finds (%(default)s)")
         add("--minimise", action=argparse.BooleanOptionalAction, default=True)
-    return made
+    return whole
 
 
 def export_tokens(number, folder):
@@ -170,33 +172,63 @@ def run_mutants(options):
 def damage(options, model_dir):
     """Damage the model in a folder, and print what became of the mutants; return the status."""
     if options.engine == "native":
-        options.accelerators = ["plain"]
+        accelerators = ["plain"]
     elif options.precision != "fp32":
-        options.accelerators = ["onednn"]
-    alone = options.engine == "native" and [*model_dir.glob("*.onnx")]
-    formats = options.formats or [each for each in ACCELERATORS if alone or each != "onnx"]
-    if options.precision == "int8":
-        formats = [each for each in formats if each != "json"]  # of which nothing runs in int8
+        accelerators = ["onednn"]
+    else:
+        accelerators = options.accelerators or ACCELERATORS["pdmodel"]
     tallies = []
-    for model_format in formats:
+    for model_format in damaged_formats(options, model_dir):
         with tqdm(total=options.count, desc=model_format, unit="mutant", disable=None) as bar:
-            indices = range(options.first, options.first + options.count)
-            how = {name: getattr(options, name) for name in ("seed", "engine", "precision")}
-            how["accelerators"] = options.accelerators or ACCELERATORS["pdmodel"]
-            tallies.append(survey(model_dir, model_format, indices, bar.update, **how))
-    kinds = ["refused", "equal", "different", "(non-finite)", "killed"]
-    print(tabulate([tally.shares() for tally in tallies], ["format", "mutants", *kinds]))
-    rows = [[t.format, *key, count] for t in tallies for key, count in sorted(t.details.items())]
-    print("\n" + tabulate(rows, ["format", "outcome", "detail", "mutants"]))
+            tallies.append(
+                survey(
+                    model_dir,
+                    model_format,
+                    range(options.first, options.first + options.count),
+                    bar.update,
+                    seed=options.seed,
+                    engine=options.engine,
+                    precision=options.precision,
+                    accelerators=accelerators,
+                )
+            )
+    print_tallies(tallies)
     killers = [killer for tally in tallies for killer in tally.killers]
     for mutant, outcome in killers:
         print(f"\nkilled by {mutant.name} ({mutant.change}): {outcome.detail}: {outcome.message}")
         if options.keep is not None:
-            target = options.keep / mutant.name.replace("/", "-")
-            target.mkdir(parents=True, exist_ok=True)
-            for name, contents in mutant.files.items():
-                (target / name).write_bytes(contents)
+            write_mutant(mutant, options.keep)
     return int(bool(killers))
+
+
+def damaged_formats(options, model_dir):
+    """Return the formats to damage: by default those that the engine and the precision run."""
+    formats = options.formats
+    if not formats:
+        with_onnx = options.engine == "native" and any(model_dir.glob("*.onnx"))
+        formats = [each for each in ACCELERATORS if with_onnx or each != "onnx"]
+    if options.precision == "int8":  # no engine runs a .json in int8
+        formats = [each for each in formats if each != "json"]
+    return formats
+
+
+def print_tallies(tallies):
+    kinds = ["refused", "equal", "different", "(non-finite)", "killed"]
+    shares = [tally.shares() for tally in tallies]
+    print(tabulate(shares, ["format", "mutants", *kinds]))
+    rows = []
+    for tally in tallies:
+        for (outcome, detail), count in sorted(tally.details.items()):
+            rows.append([tally.format, outcome, detail, count])
+    print("\n" + tabulate(rows, ["format", "outcome", "detail", "mutants"]))
+
+
+def write_mutant(mutant, folder):
+    """Write the files of a mutant into a folder of its name."""
+    target = folder / mutant.name.replace("/", "-")
+    target.mkdir(parents=True, exist_ok=True)
+    for name, contents in mutant.files.items():
+        (target / name).write_bytes(contents)
 
 
 def run_networks(options):
@@ -208,18 +240,18 @@ def run_networks(options):
 
 def run_traffic(options):
     def entry_of(i):
-        drawn = TRAFFIC_TARGETS[i % len(TRAFFIC_TARGETS)]
-        return {"targets": options.targets or [drawn], "kind": "traffic"}
+        target = TRAFFIC_TARGETS[i % len(TRAFFIC_TARGETS)]
+        return {"targets": options.targets or [target], "kind": "traffic"}
 
     return run_drawn(options, entry_of)
 
 
 def run_tokens(options):
     def entry_of(i):
-        paddle = i % PADDLE_EVERY == PADDLE_EVERY - 1
-        every = PADDLE_TOKENS_TARGETS if paddle else TOKENS_TARGETS
-        drawn = every if paddle else [every[i % len(every)]]
-        return {"targets": options.targets or drawn, "kind": "paddle_" * paddle + "tokens"}
+        if i % PADDLE_EVERY == PADDLE_EVERY - 1:
+            return {"targets": options.targets or PADDLE_TOKENS_TARGETS, "kind": "paddle_tokens"}
+        target = TOKENS_TARGETS[i % len(TOKENS_TARGETS)]
+        return {"targets": options.targets or [target], "kind": "tokens"}
 
     return run_drawn(options, entry_of)
 
@@ -229,13 +261,19 @@ def run_drawn(options, entry_of):
     seed = int(today if options.seed == "today" else options.seed)
     numbers = range(options.first, options.first + options.count)
     print(f"seed {seed}, networks {numbers[0]} to {numbers[-1]}")
-    which = {"seed": seed, "kind": ""}
-    entries = [{**which, "name": f"{seed}/{i}", "number": i, **entry_of(i)} for i in numbers]
+    entries = [
+        {"seed": seed, "kind": "", "name": f"{seed}/{i}", "number": i, **entry_of(i)}
+        for i in numbers
+    ]
     return int(bool(examine(entries, options).finds))
 
 
 def run_replay(options):
-    entries = [entry(*each, *options.targets) for path in options.files for each in load(path)]
+    entries = [
+        entry(name, network, *options.targets)
+        for path in options.files
+        for name, network in load(path)
+    ]
     report = examine(entries, options)
     return int(bool(report.finds or report.invalid))
 
@@ -244,29 +282,15 @@ def examine(entries, options):
     """Run networks; print what came of them, and minimise and save the finds."""
     with tqdm(total=len(entries), unit="network", disable=None) as bar:
         report = hunt(entries, options.jobs, bar.update)
-    unmade = len(report.invalid)
-    print(f"{len(entries) - unmade} networks ran; {unmade} could not be made")
-    print(*(f"  {reason}\n" for reason in report.invalid), sep="", end="")
-    for target in sorted({target for target, _ in report.outcomes}):
-        counts = Counter(outcome for of, outcome in report.outcomes if of == target)
-        said = (f"{count} {outcome}" for outcome, count in sorted(counts.items()))
-        print(f"  {target}: {', '.join(said)}")
-    if report.refusals:
-        counts = Counter(report.refusals).most_common()
-        print("  refused for:", ", ".join(f"{name} {count}" for name, count in counts))
-    print(f"{len(report.finds)} finds")
-    groups = {}  # each of one network and outcome, and may have a cause of its own
+    print_outcomes(report, len(entries))
+    groups = {}  # by network and outcome, which may each have a cause of its own
     for find in report.finds:
         groups.setdefault((find.name, find.outcome), []).append(find)
+    print(f"{len(report.finds)} finds")
     for (name, outcome), group in groups.items():
         targets = " ".join(find.target for find in group)
         print(f"  {name} {outcome}: {targets}: {group[0].detail[:200]}")
-    finds = [
-        min(group, key=lambda each: "auto" in each.target or "program" in each.target)
-        for group in groups.values()
-    ]
-    last = "BadModel", "BackendFailure"
-    finds = sorted(finds, key=lambda each: each.outcome in last)[: options.most]
+    finds = most_telling(groups.values())[: options.most]
     if options.minimise and finds:
         with tqdm(total=len(finds), unit="find", desc="minimise", disable=None) as bar:
             finds = minimised(finds, options.jobs, bar.update)
@@ -276,15 +300,43 @@ def examine(entries, options):
     return report
 
 
+def print_outcomes(report, count):
+    """Print how often each target had each outcome, and the reasons of refusals."""
+    failed = len(report.invalid)
+    print(f"{count - failed} networks ran; {failed} could not be made")
+    for reason in report.invalid:
+        print(f"  {reason}")
+    by_target = {}
+    for target, outcome in report.outcomes:
+        by_target.setdefault(target, Counter())[outcome] += 1
+    for target, counts in sorted(by_target.items()):
+        parts = [f"{count} {outcome}" for outcome, count in sorted(counts.items())]
+        print(f"  {target}: {', '.join(parts)}")
+    if report.refusals:
+        operators = Counter(report.refusals).most_common()
+        parts = [f"{name} {count}" for name, count in operators]
+        print("  refused for:", ", ".join(parts))
+
+
+def most_telling(groups):
+    """Return one find of each group; errors that name their reason come last."""
+    finds = []
+    for group in groups:
+        # A target with one engine shows more than `auto`, or than the C++ program.
+        plain = [find for find in group if not re.search("auto|program", find.target)]
+        finds.append([*plain, *group][0])
+    return sorted(finds, key=lambda find: find.outcome in {"BadModel", "BackendFailure"})
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run a command; return the exit code."""
-    made = parser()
-    options = made.parse_args(argv)
+    whole = parser()
+    options = whole.parse_args(argv)
     if options.run is run_mutants:
         if options.count < 1:
-            made.error("--count: expected 1 or more")
+            whole.error("--count: expected 1 or more")
         if options.precision == "int8" and options.formats == ["json"]:
-            made.error("--precision int8: nothing of a .json runs in int8")
+            whole.error("--precision int8: nothing of a .json runs in int8")
     return run_cli(lambda: options.run(options))
 
 

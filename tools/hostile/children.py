@@ -26,13 +26,13 @@ def do_steps(function, steps, heard, *, seconds, per_child=200, **arguments):
     while numbered:
         at = numbered[0][0]
 
-        def report(said, number, _):
+        def report(answer, number, _):
             nonlocal at
             if INTERRUPTED.is_set():
                 raise KeyboardInterrupt
             at = number
-            if said:
-                heard(at, json.loads(said))
+            if answer:
+                heard(at, json.loads(answer))
 
         request = {"function": function, "steps": numbered[:per_child], "seconds": seconds}
         request["arguments"] = arguments

@@ -57,7 +57,14 @@ class Draw(random.Random):
 
         ``measure`` returns the shapes of all its values, or raises InvalidNetworkError.
         """
-        self.network = Network(kind, shape, [], [0], self.randrange(2**31), options)
+        self.network = Network(
+            kind=kind,
+            shape=shape,
+            layers=[],
+            outputs=[0],
+            seed=self.randrange(2**31),
+            options=options,
+        )
         self.measure = measure
         self.shapes = measure(self.network)
 
@@ -346,8 +353,10 @@ EVERY = {
     "compare": one_of(of=COMPARED, cast=[True, False]), "gram": one_of(batched=[True, False]),
     "matmul": one_of(transpose_x=[False, True], transpose_y=[False, True]),
 }
-SEVERAL_INPUTS = {"binary", "concat", "stack", "compare", "matmul", "Add", "Mul", "Concat"}
-SEVERAL_INPUTS |= {"Sub", "Max", "Min", "Sum"}
+SEVERAL_INPUTS = {
+    "binary", "concat", "stack", "compare", "matmul",
+    "Add", "Mul", "Concat", "Sub", "Max", "Min", "Sum",
+}
 WITH_PARAMETERS = {
     *"conv2d conv1d conv2d_transpose linear batch_norm prelu constant add_at".split()
 }

@@ -1,9 +1,10 @@
-"""What runs in child processes: draw and export a network, and run it with an engine."""
+"""Draw and export a network, and run it with an engine, in child processes."""
 
 import importlib
 import json
 import os
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -190,17 +191,18 @@ def compare_all(network, folder, answers, model):
     """Compare all outputs with those that are expected."""
     expected = read_expected(folder)
     tolerance = agreement.TOLERANCES[answers.precision]
-    compared = [compare(network, folder, expected, answers.every, tolerance)]
+    check = partial(compare, network, folder, tolerance=tolerance)
+    compared = [check(expected, answers.every)]
     images = np.load(folder / "images.npy")
     for (first, last), outputs in answers.few.items():
         if "mixes" in network.options:  # what is right depends on the batch
             some = images[first:last]
             truth = framework(network.kind).answers(network, some, some)[0]
-            compared.append(compare(network, folder, truth, outputs, tolerance))
+            compared.append(check(truth, outputs))
         elif first == 0:
-            compared.append(compare(network, folder, expected, outputs, tolerance))
+            compared.append(check(expected, outputs))
     last = len(answers.every) - 1
-    compared += [compare(network, folder, expected, [one], tolerance, last) for one in answers.cut]
+    compared += [check(expected, [output], first=last) for output in answers.cut]
     found = next((each for each in compared if each[0] != "equal"), compared[0])
     if found[0] == "wrong" and answers.engine == "onnxruntime":
         own = framework("onnx").run_onnx(model.read_bytes(), images, optimize=True)
@@ -250,8 +252,13 @@ def run_predictor(network, images, options):
             return [*predictor.run_outputs(some).values()] if several else [predictor.run(some)]
 
         few = {part: run(images[slice(*part)]) for part in sorted(parts)}
-        engine, precision = predictor.options["engine"], options.get("precision", "fp32")
-        answers = Answers(few, run(images), predictor.output_spec.shape, engine, precision)
+        answers = Answers(
+            few=few,
+            every=run(images),
+            spec=predictor.output_spec.shape,
+            engine=predictor.options["engine"],
+            precision=options.get("precision", "fp32"),
+        )
         name = predictor.output_spec.name
     if not native:
         return answers
@@ -293,17 +300,20 @@ def compare_one(network, folder, number, found, expected, tolerance):
         judge = framework("onnx").judge(network, images)[number]
     else:
         judge = np.load(folder / "judge.npy")[: len(found)]
-    ours, theirs = share(judge, found, tolerance), share(judge, expected, tolerance)
+    engine_error = share(judge, found, tolerance)
+    reference_error = share(judge, expected, tolerance)
     rounding = 0.0
-    if network.kind == "onnx" and ours > 1:
+    if network.kind == "onnx" and engine_error > 1:
         unit = UNITS["bf16" if tolerance == agreement.TOLERANCES["bf16"] else "fp32"]
         rounded = framework("onnx").judge(network, images, unit)[number]
         rounding = share(judge, rounded, tolerance)
-    most = max(1, rounding / CONDITION, 2 * theirs if theirs > 1 else 0)
-    return "equal" if ours <= most else "wrong", (
+    most = max(1, rounding / CONDITION)
+    if reference_error > 1:
+        most = max(most, 2 * reference_error)
+    return "equal" if engine_error <= most else "wrong", (
         f"{comparison.mismatch}; the largest output is {np.abs(expected).max():.3g}; from float64,"
-        f" as a share of the tolerance, the engine {ours:.3g}, the reference {theirs:.3g}, rounding"
-        f" of each value {rounding:.3g}"
+        f" as a share of the tolerance, the engine {engine_error:.3g}, the reference"
+        f" {reference_error:.3g}, rounding of each value {rounding:.3g}"
     )
 
 

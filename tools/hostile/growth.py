@@ -210,7 +210,8 @@ def measure(program, family, size, *, limited):
         return Cost(run.stderr[-2000:], file_bytes, f"ended with {run.returncode}")
     numbers, _, message = run.stdout.partition("\n")
     result, *counts, seconds = numbers.split()
-    return Cost(message.strip(), file_bytes, result, *map(int, counts), float(seconds))
+    counts = [int(count) for count in counts]
+    return Cost(message.strip(), file_bytes, result, *counts, float(seconds))
 
 
 def measure_twice(program, name, scale=1, *, limited):

@@ -6,7 +6,6 @@ import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,65 +29,68 @@ class Find:
     network: Network
 
     def kind(self):
-        """Return what tells this fault from others, as far as can be said."""
-        said = "" if self.outcome == "wrong" else re.sub(r"'[^']*'|[\d(), ]+", "", self.detail)[:80]
-        return self.target, self.outcome, said
+        """Return what is alike of finds that show the same fault, as far as can be known."""
+        message = ""
+        if self.outcome != "wrong":
+            without_names_and_numbers = re.sub(r"'[^']*'|[\d(), ]+", "", self.detail)
+            message = without_names_and_numbers[:80]
+        return self.target, self.outcome, message
 
 
 class Report(NamedTuple):
     """What came of some networks."""
 
     outcomes: list[tuple[str, str]]  # the target and the outcome of each run
-    invalid: list[str]
+    invalid: list[str]  # the names of networks that could not be made, and why
     finds: list[Find]
     refusals: list[str]  # the operators of networks that were refused
 
 
 def accepted(network, target, outcome, detail):
-    """Return whether a refusal is right: by name, where others run it."""
-    way = target.split("/")[1:]
-    certain = way[0] == "onnxruntime" or {"auto", "plain"} & {*way}
-    known = ["Paddle does not load from a .json"]
-    too_late = False
-    if network.options.get("open_sizes"):  # which nobody knows before an image comes
-        known += ["that the program does not fix", "that Paddle took for 1"]
-        known += ["paddle instead of native"]
-        too_late = outcome == "BadInput" and "does not take images of" in detail
-    elsewhere = not certain or any(reason in detail for reason in known)
-    return too_late or (outcome == "Unsupported" and elsewhere)
+    """Return whether an engine may refuse a network in this way."""
+    if network.options.get("open_sizes") and outcome == "BadInput":
+        # The engine does not know the size before an image comes.
+        return "does not take images of" in detail
+    if outcome != "Unsupported":
+        return False
+    _form, engine, *others = target.split("/")
+    runs_all = engine == "onnxruntime" or not {"auto", "plain"}.isdisjoint([engine, *others])
+    if not runs_all:
+        return True
+    reasons = ["Paddle does not load from a .json"]
+    if network.options.get("open_sizes"):
+        reasons += [
+            "that the program does not fix",
+            "that Paddle took for 1",
+            "paddle instead of native",
+        ]
+    return any(reason in detail for reason in reasons)
 
 
 def examine(entries, done=lambda: None, keep=None):
     """Export and run networks, in this order.
 
-    Each entry is a ``name`` with ``network``, or ``seed`` and ``number``; ``targets``, where not
-    every one, and ``program``, whether the C++ program too runs it. The exported models are left
-    in ``keep``, in folders by number.
+    Each entry is a ``name`` with ``network``, or ``seed`` and ``number``; ``targets``, unless all
+    of them run it, and ``program``, whether the C++ program runs it too. The exported models are
+    left in ``keep``, in folders by number.
     """
     report = Report([], [], [], [])
     steps = []
 
-    def exported(number, said):
-        if "targets" in said:
-            steps.extend((number, target) for target in said["targets"])
+    def exported(number, answer):
+        if "targets" in answer:
+            steps.extend((number, target) for target in answer["targets"])
             return
-        # Else Paddle itself crashed.
-        why = said.get("invalid") or f"{said['outcome']}: {said['detail']}"
-        report.invalid.append(f"{entries[number]['name']}: {why}")
+        # An answer without a reason is that of a child which Paddle crashed.
+        reason = answer.get("invalid") or f"{answer['outcome']}: {answer['detail']}"
+        report.invalid.append(f"{entries[number]['name']}: {reason}")
         done()
 
-    def ran(step, said):
+    def ran(step, answer):
         number, target = steps[step]
-        if said:
-            report.outcomes.append((target, said["outcome"]))
-            if said["outcome"] == "Unsupported":
-                report.refusals.append(operator(said["detail"]) or "other reasons")
-            if said["outcome"] not in {"equal", "own"}:
-                path = folder / str(number) / "network.json"
-                network = Network.from_json(json.loads(path.read_text("utf-8")))
-                if not accepted(network, target, **said):
-                    found = Find(entries[number]["name"], target, **said, network=network)
-                    report.finds.append(found)
+        if answer:
+            network_file = folder / str(number) / "network.json"
+            add_outcome(report, entries[number]["name"], target, answer, network_file)
         if step + 1 == len(steps) or steps[step + 1][0] != number:
             done()
 
@@ -98,6 +100,20 @@ def examine(entries, done=lambda: None, keep=None):
         do_steps("tools.hostile.engines:export_network", [*enumerate(entries)], exported, **where)
         do_steps("tools.hostile.engines:run_target", steps, ran, **where)
     return report
+
+
+def add_outcome(report, name, target, answer, network_file):
+    """Add the outcome of a run to a report, and a find if the outcome is not right."""
+    outcome, detail = answer["outcome"], answer["detail"]
+    report.outcomes.append((target, outcome))
+    if outcome == "Unsupported":
+        report.refusals.append(operator(detail) or "other reasons")
+    if outcome in {"equal", "own"}:
+        return
+    network = Network.from_json(json.loads(network_file.read_text("utf-8")))
+    if not accepted(network, target, outcome, detail):
+        find = Find(name=name, target=target, outcome=outcome, detail=detail, network=network)
+        report.finds.append(find)
 
 
 def hunt(entries, jobs, done):
@@ -111,8 +127,12 @@ def hunt(entries, jobs, done):
             INTERRUPTED.set()  # else the threads would go on to the end of their chunks
             executor.shutdown(wait=False, cancel_futures=True)
             raise
-    parts = zip(Report([], [], [], []), *reports, strict=True)
-    return Report(*(list(chain(*lists)) for lists in parts))
+    return Report(
+        outcomes=[outcome for report in reports for outcome in report.outcomes],
+        invalid=[reason for report in reports for reason in report.invalid],
+        finds=[find for report in reports for find in report.finds],
+        refusals=[name for report in reports for name in report.refusals],
+    )
 
 
 def minimised(finds, jobs, done):
@@ -131,10 +151,11 @@ def minimised(finds, jobs, done):
             entries += [entry(i, network, least[i].target) for network in candidates]
         if not entries:
             break
-        for found in hunt(entries, jobs, lambda: None).finds:
-            i = found.name
-            if found.kind() == finds[i].kind() and weight(found.network) < weight(least[i].network):
-                least[i] = replace(found, name=finds[i].name)
+        for smaller_find in hunt(entries, jobs, lambda: None).finds:
+            i = smaller_find.name
+            same_fault = smaller_find.kind() == finds[i].kind()
+            if same_fault and weight(smaller_find.network) < weight(least[i].network):
+                least[i] = replace(smaller_find, name=finds[i].name)
                 tried[i] = 0
     return least
 
@@ -153,6 +174,6 @@ def save(finds, folder):
             shutil.rmtree(folder / title, ignore_errors=True)
             shutil.copytree(Path(name) / str(i), folder / title)
             paths.append(folder / title / "find.json")
-            said = {**vars(find), "network": find.network.to_json()}  # replay() reads it
-            paths[-1].write_text(dump(said) + "\n", encoding="utf-8")
+            description = {**vars(find), "network": find.network.to_json()}  # replay() reads it
+            paths[-1].write_text(dump(description) + "\n", encoding="utf-8")
     return paths

@@ -1,4 +1,4 @@
-"""How a model is damaged: changes to the bytes of a file, and to the structure of a program.
+"""Damage a model by changes to the bytes of a file, and to the structure of a program.
 
 A mutant is named by the format of its model, a seed and an index, and is made the same each time.
 A change takes the file to change, another one, and what chooses.

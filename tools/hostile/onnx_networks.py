@@ -22,13 +22,19 @@ _SHAPES = {}
 
 
 def window(d, kernel, opset, *, pool):
-    """Strides and paddings; what is the default is now and then left out."""
+    """Draw strides and paddings; an attribute at its default is now and then left out."""
     most = [size - 1 for size in kernel] if pool else [4, 4]
     pads = [d.randint(0, min(most[i % 2], 3)) for i in range(4)]
     mode = d.pick(["NOTSET", "pads", "pads", None, None, "SAME_UPPER", "SAME_LOWER", "VALID"])
-    padding = {"pads": pads} if mode == "pads" else {"auto_pad": mode} if mode else {}
-    more = d.some(strides=(0.6, d.two([1, 2, 2, 3])))
-    return padding | more | (d.some(ceil_mode=(0.35, 1)) if pool and opset >= 10 else {})
+    attributes = {}
+    if mode == "pads":
+        attributes["pads"] = pads
+    elif mode is not None:
+        attributes["auto_pad"] = mode
+    attributes |= d.some(strides=(0.6, d.two([1, 2, 2, 3])))
+    if pool and opset >= 10:
+        attributes |= d.some(ceil_mode=(0.35, 1))
+    return attributes
 
 
 def constant(d, s):
@@ -199,16 +205,24 @@ def draw_onnx(d, shapes):
     d.begin("onnx", shape, shapes, opset=version, batch=batch, **written)
     d.add_one_of({"Conv": conv} if d.chance(0.95) else body)
     for _ in range(d.pick(range(5))):
-        d.add_one_of(joints if d.chance(0.3) else others if d.chance(0.4) else body)
+        if d.chance(0.3):
+            d.add_one_of(joints)
+        else:
+            d.add_one_of(others if d.chance(0.4) else body)
     if d.chance(0.9):
-        d.add_one_of(flat)
-        if len(d.shapes[-1]) > 2 and d.chance(0.8):
-            d.add_one_of(flatter)
-        for _ in range(d.pick(range(4))):
-            d.add_one_of(ends)
+        end_with_vectors(d, flat, flatter, ends)
         if d.chance(0.25):
             d.add("Softmax", softmax, {})
     return d.network
+
+
+def end_with_vectors(d, flat, flatter, ends):
+    """Flatten, mostly down to vectors, and then add layers that work on vectors."""
+    d.add_one_of(flat)
+    if len(d.shapes[-1]) > 2 and d.chance(0.8):
+        d.add_one_of(flatter)
+    for _ in range(d.pick(range(4))):
+        d.add_one_of(ends)
 
 
 class Writer:
@@ -411,7 +425,7 @@ class Writer:
         return "LayerNormalization", [*x, *parts], {"axis": axis, **more}
 
     def written_norm(self, x, s, axes, squares="Pow", bias=True, epsilon=1e-5):
-        """A normalization in single operators, of which the last one adds the bias."""
+        """Write a normalization in single operators, of which the last one adds the bias."""
         mean = self.node("ReduceMean", x, axes=axes, keepdims=1)
         centred = self.node("Sub", [*x, mean])
         other = centred if squares == "Mul" else self.constant(np.float32(2))
@@ -462,7 +476,7 @@ class Writer:
         return "Identity", outputs[:1], {}
 
     def gatherelements(self, x, s, axis, count):
-        """By places that are expanded to the number of images."""
+        """Gather elements by places that are expanded to the number of images."""
         sizes = [1, *s[1:]]
         sizes[axis] = count
         places = np.arange(math.prod(sizes)).reshape(sizes) * 7 % s[axis]

@@ -21,7 +21,7 @@ RENAMED = {
 
 
 def writes_pdmodel():
-    """Whether a program of the format before PIR is being made."""
+    """Return whether a program of the format before PIR is being made."""
     return not paddle.in_dynamic_mode() and not paddle.framework.in_pir_mode()
 
 
@@ -222,7 +222,7 @@ class Run:
         return BINARY[of](x, other.reshape([*other.shape, *[1] * (len(x.shape) - axis - count)]))
 
     def split(self, x, parts, axis, take=None):
-        """One part, or all of them in the other order."""
+        """Return one part, or all of them in the other order."""
         found = paddle.split(x, parts, axis)
         return found[take] if take is not None else paddle.concat(found[::-1], axis)
 
@@ -286,8 +286,8 @@ def export(network, folder, formats):
             if not formats or formats - {"pdmodel", "separate"}:
                 _save(network, folder, ranks)
         except Exception as error:
-            said = f"export: {type(error).__name__}: {str(error)[-300:]}"
-            raise InvalidNetworkError(said) from error
+            message = f"export: {type(error).__name__}: {str(error)[-300:]}"
+            raise InvalidNetworkError(message) from error
         finally:
             paddle.disable_static()
 

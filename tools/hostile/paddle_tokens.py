@@ -161,7 +161,14 @@ def translated(network):
     outputs = [values[network.outputs[0]]]
     kept = ("images", "threads", "forget", "mixes")
     options = {name: network.options[name] for name in kept if name in network.options}
-    return Network("paddle", network.shape, growing.layers, outputs, network.seed, options)
+    return Network(
+        kind="paddle",
+        shape=network.shape,
+        layers=growing.layers,
+        outputs=outputs,
+        seed=network.seed,
+        options=options,
+    )
 
 
 def draw(d):

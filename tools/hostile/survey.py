@@ -1,4 +1,4 @@
-"""What becomes of a series of mutants, each loaded and run in a child process."""
+"""Load and run a series of mutants, each in a child process, and count what became of them."""
 
 import resource
 import signal
@@ -51,7 +51,7 @@ class Tally:
 
     @property
     def outcomes(self):
-        """How many there were of each kind."""
+        """Return how many there were of each kind."""
         return Counter(kind for kind, _ in self.details.elements())
 
     def shares(self):

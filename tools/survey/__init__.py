@@ -1,1 +1,1 @@
-"""What the surveys share: zoo, drawn, exporters, versions and toolkits."""
+"""Functions that all surveys use: zoo, drawn, exporters, versions and toolkits."""

@@ -82,9 +82,10 @@ def judge(
         return result
     truth = exact()
     if truth is not None:
-        ours, theirs = (_farthest(truth, outputs) for outputs in (found, expected))
-        result["float64"] = [ours, theirs]
-        if ours <= (AS_FAR * theirs if theirs > 1 else 1):
+        own_error, reference_error = (_farthest(truth, outputs) for outputs in (found, expected))
+        result["float64"] = [own_error, reference_error]
+        most = AS_FAR * reference_error if reference_error > 1 else 1
+        if own_error <= most:
             return result
     return result | {"outcome": "own" if own() else "wrong"}
 
@@ -104,10 +105,10 @@ def same_bits(first: Outputs, second: Outputs) -> bool:
     return len(first) == len(second) and all(map(np.array_equal, first, second))
 
 
-def operator(said: str) -> str:
+def operator(message: str) -> str:
     """Return the operator that a message names; nothing if it names none."""
-    said = said.split(" (engine native:")[0]
+    message = message.split(" (engine native:")[0]
     for pattern in _OPERATORS:
-        if match := re.search(pattern, said):
+        if match := re.search(pattern, message):
             return match[1]
     return ""

@@ -1,4 +1,4 @@
-"""What the steps share: the folders of a comparison, and the pictures."""
+"""The folders of a comparison and the pictures, which all steps use."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ Result = dict[str, Any]
 TOLERANCE = 2e-5
 # The name, [height, width] and mode of each picture.
 PICTURES = (
-    *(("a.png", (301, 417), "RGB"), ("b.png", (451, 301), "RGB"), ("c.png", (97, 61), "RGB")),
-    *(("d.png", (903, 1203), "RGB"), ("grey.png", (333, 511), "L")),
-    *(("opaque.png", (257, 259), "RGBA"), ("photo.jpg", (427, 641), "RGB")),
+    ("a.png", (301, 417), "RGB"),
+    ("b.png", (451, 301), "RGB"),
+    ("c.png", (97, 61), "RGB"),
+    ("d.png", (903, 1203), "RGB"),
+    ("grey.png", (333, 511), "L"),
+    ("opaque.png", (257, 259), "RGBA"),
+    ("photo.jpg", (427, 641), "RGB"),
     ("turned.jpg", (333, 257), "RGB"),
 )
 

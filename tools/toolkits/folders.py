@@ -15,21 +15,19 @@ WATERMARK = "practical_models/watermark_exists/inference_watermark_exists.yaml"
 # Names that show a shift, an order by line, and a cut at a comma, a colon or a space. yaml.dump
 # writes the long ones in several lines, in plain, single-quoted and double-quoted style.
 NAMES = (
-    *(
-        "zero",
-        "one, or first",
-        "two: a pair",
-        'three "III"',
-        "four  4",
-        "五 five",
-        "6 six",
-        "seven",
-    ),
-    *("eight - 8", "nine; IX", "ten: " + "one more " * 9 + "or 5 + 5"),
-    *(
-        "eleven " + "is one more than ten and " * 4 + "prime",
-        "twelve " + "is twice six, 十二, " * 6,
-    ),
+    "zero",
+    "one, or first",
+    "two: a pair",
+    'three "III"',
+    "four  4",
+    "五 five",
+    "6 six",
+    "seven",
+    "eight - 8",
+    "nine; IX",
+    "ten: " + "one more " * 9 + "or 5 + 5",
+    "eleven " + "is one more than ten and " * 4 + "prime",
+    "twelve " + "is twice six, 十二, " * 6,
 )
 
 
@@ -115,16 +113,21 @@ def write_paddlex3(folder: Path) -> None:
         ("paddlex3_topk", "PP-LCNet_x1_0", short, {"Topk": {"topk": 5, "label_list": imagenet}}),
         ("paddlex3_names", "PP-LCNet_x1_0", short, {"Topk": {"topk": 13, "label_list": names}}),
         (
-            *("paddlex3_orientation", "PP-LCNet_x1_0_doc_ori", short),
+            "paddlex3_orientation",
+            "PP-LCNet_x1_0_doc_ori",
+            short,
             {"Topk": {"topk": 1, "label_list": angles}},
         ),
         (
-            *("paddlex3_textline", "PP-LCNet_x0_25_textline_ori"),
+            "paddlex3_textline",
+            "PP-LCNet_x0_25_textline_ori",
             [{"ResizeImage": {"size": [160, 80]}}],
             {"Topk": {"topk": 1, "label_list": ["0_degree", "180_degree"]}},
         ),
         (
-            *("paddlex3_multilabel", "PP-LCNet_x1_0_ML", [{"ResizeImage": {"size": 448}}]),
+            "paddlex3_multilabel",
+            "PP-LCNet_x1_0_ML",
+            [{"ResizeImage": {"size": 448}}],
             {"MultiLabelThreshOutput": {"threshold": 0.5, "label_list": names}},
         ),
     ):

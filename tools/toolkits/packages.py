@@ -47,7 +47,8 @@ class PaddleClas:
                 values["class_id_map_file"] = str(config.with_name(name))
         postprocess = import_module("paddleclas.deploy.python.postprocess")
         self.postprocess = postprocess.build_postprocess(post)
-        self.thresholds = floats(*map(vars, self.postprocess.func_list))
+        settings = [vars(function) for function in self.postprocess.func_list]
+        self.thresholds = floats(*settings)
 
     def tensor(self, path: str) -> Any:
         """Return what the network takes for a picture, float32 [C, H, W]."""
@@ -165,10 +166,15 @@ def paddlex2(packages: Path) -> Any:
     """Return paddlex.cv.transforms of PaddleX 2; it resizes by OpenCV, polygons are not needed."""
     collate = "paddle.fluid.dataloader.collate"  # Paddle 2.6 has it elsewhere
     shapes = dict.fromkeys(("Polygon", "MultiPolygon", "GeometryCollection"))
-    stubs: dict[str, dict[str, Any]] = {"shapely": {}, "shapely.ops": {}}
-    stubs |= {"shapely.geometry": shapes, "paddlex.utils.logging": {}}
-    stubs |= {"paddle.fluid": {}, "paddle.fluid.dataloader": {}}
-    stubs |= {collate: {"default_collate_fn": None}}
+    stubs: dict[str, dict[str, Any]] = {
+        "shapely": {},
+        "shapely.ops": {},
+        "shapely.geometry": shapes,
+        "paddlex.utils.logging": {},
+        "paddle.fluid": {},
+        "paddle.fluid.dataloader": {},
+        collate: {"default_collate_fn": None},
+    }
     bare = ("paddlex", "paddlex.cv", "paddlex.utils")
     import_parts(packages / "paddlex2", bare, stubs)
     package = sys.modules["paddlex"]
@@ -187,8 +193,19 @@ def paddlex3(packages: Path) -> tuple[type, type]:
     single, multiple = f"{models}.image_classification", f"{models}.image_multilabel_classification"
     utils, reader = f"{inference}.utils", f"{inference}.common.reader"
     bare = (
-        *("paddlex", "paddlex.utils", "paddlex.modules", modules, inference, models, common),
-        *(single, multiple, utils, f"{utils}.io", f"{inference}.common", reader),
+        "paddlex",
+        "paddlex.utils",
+        "paddlex.modules",
+        modules,
+        inference,
+        models,
+        common,
+        single,
+        multiple,
+        utils,
+        f"{utils}.io",
+        f"{inference}.common",
+        reader,
     )
     timer = SimpleNamespace(timeit=lambda made: made, timeit_with_options=unchanged)
     dependencies = {"is_dep_available": lambda name: name == "opencv-contrib-python"}
@@ -206,8 +223,11 @@ def paddlex3(packages: Path) -> tuple[type, type]:
     }
     import_parts(packages / "paddlex3", bare, stubs)
     for package, source in (
-        *((f"{utils}.io", ".readers"), (reader, ".image_reader"), (common, ".vision")),
-        *((single, ".predictor"), (multiple, ".predictor")),
+        (f"{utils}.io", ".readers"),
+        (reader, ".image_reader"),
+        (common, ".vision"),
+        (single, ".predictor"),
+        (multiple, ".predictor"),
     ):
         found = import_module(source, package)
         sys.modules[package].__dict__.update(

@@ -60,7 +60,14 @@ def judge(folder: Path, programs: Path) -> int:
         with np.load(model_dir / "tensors.npz") as stored:
             tensors = [stored[path] for path in pictures]
         results = json.loads((model_dir / "results.json").read_text())
-        trial = Trial(case, model_dir, programs, pictures, tensors, results)
+        trial = Trial(
+            case=case,
+            model_dir=model_dir,
+            programs=programs,
+            pictures=pictures,
+            tensors=tensors,
+            results=results,
+        )
         cells = []
         for name, problem_of in faces.items():
             problem = trial.verdict(problem_of(trial))
@@ -226,8 +233,8 @@ def by_server(trial: Trial) -> str:
         try:
             port = re.search(r"http://127\.0\.0\.1:(\d+)", next(iter(server.stdout or ()), ""))
             if port is None:
-                _, said = server.communicate(timeout=30)
-                return f"exit status {server.returncode}: {said.strip()}"
+                _, message = server.communicate(timeout=30)
+                return f"exit status {server.returncode}: {message.strip()}"
             connection = HTTPConnection("127.0.0.1", int(port[1]), timeout=30)
             replies = [ask(connection, trial.case, path) for path in trial.pictures]
         finally:

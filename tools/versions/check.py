@@ -35,6 +35,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from versions_corpus import Network, networks, unpack  # noqa: E402 - tests/ is on the path only now
 
 Case = tuple[Network, str]
+_PER_PROCESS = 20  # networks: loading Paddle takes longer than running one
 _NUMBER = re.compile(r"\d\.\de[+-]\d+")
 
 
@@ -49,80 +50,124 @@ def _run(case: Case, folder: str) -> Outcome:
         options["model_file"] = program
         if params:
             options["params_file"] = params[0]
-    kind, said = predict(options, x, expected)
-    return kind, said.replace(f"{here}/", "")
+    kind, message = predict(options, x, expected)
+    return kind, message.replace(f"{here}/", "")
 
 
 def summarise(outcomes: Iterable[tuple[Case, Outcome]]) -> dict[str, Any]:
     """Return the counts, the operators that do not run, and the failures."""
-    counts: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
-    failures: dict[tuple[str, ...], set[str]] = defaultdict(set)
-    refused: dict[Network, str] = {}
-    unchecked: dict[Network, Outcome] = {}
-    for (network, engine), (kind, said) in outcomes:
-        counts[network.version, network.layout, engine][kind] += 1
-        if engine == "unchecked":
-            unchecked[network] = kind, said
-        elif engine == "auto" and kind == "Unsupported":
-            refused[network] = said
-        if kind not in {"right", "Unsupported"} and (engine != "unchecked" or kind in FAILURES):
-            where = f"{network.version} {network.layout}"
-            failures[network.name, engine, kind, _NUMBER.sub("X", said)].add(where)
-    operators: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for network, said in refused.items():
-        name = operator(said) or f"network {network.name}"
-        kind, why = unchecked[network]
-        how = "absent" if "is not registered" in why else "refused"
-        how = "unchecked" if kind == "right" else how
-        operators[network.version][how].add(name)
-    keys = ("version", "layout", "engine")
+    outcomes = list(outcomes)
     return {
-        "counts": [
-            {**dict(zip(keys, key, strict=True)), "outcomes": dict(sorted(count.items()))}
-            for key, count in sorted(counts.items())
-        ],
-        "operators": {
-            version: {how: sorted(names) for how, names in sorted(found.items())}
-            for version, found in sorted(operators.items())
-        },
-        "failures": [
-            dict(
-                zip(("network", "engine", "outcome", "said"), key, strict=True), files=sorted(where)
-            )
-            for key, where in sorted(failures.items())
-        ],
+        "counts": _counts(outcomes),
+        "operators": _operators(outcomes),
+        "failures": _failures(outcomes),
     }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def _counts(outcomes: Sequence[tuple[Case, Outcome]]) -> list[dict[str, Any]]:
+    """Return how often each engine had each outcome, by the version and the layout of the file."""
+    counts: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
+    for (network, engine), (kind, _message) in outcomes:
+        counts[network.version, network.layout, engine][kind] += 1
+    return [
+        {
+            "version": version,
+            "layout": layout,
+            "engine": engine,
+            "outcomes": dict(sorted(count.items())),
+        }
+        for (version, layout, engine), count in sorted(counts.items())
+    ]
+
+
+def _operators(outcomes: Sequence[tuple[Case, Outcome]]) -> dict[str, dict[str, list[str]]]:
+    """Return the operators that engine auto refuses, by version and by what runs them unchecked."""
+    refused: dict[Network, str] = {}
+    unchecked: dict[Network, Outcome] = {}
+    for (network, engine), (kind, message) in outcomes:
+        if engine == "unchecked":
+            unchecked[network] = kind, message
+        elif engine == "auto" and kind == "Unsupported":
+            refused[network] = message
+    operators: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for network, message in refused.items():
+        name = operator(message) or f"network {network.name}"
+        group = _group_of_refused(unchecked[network])
+        operators[network.version][group].add(name)
+    return {
+        version: {group: sorted(names) for group, names in sorted(groups.items())}
+        for version, groups in sorted(operators.items())
+    }
+
+
+def _group_of_refused(unchecked: Outcome) -> str:
+    """Return what became of a refused network when it was not checked."""
+    kind, message = unchecked
+    if kind == "right":
+        return "unchecked"
+    return "absent" if "is not registered" in message else "refused"
+
+
+def _failures(outcomes: Sequence[tuple[Case, Outcome]]) -> list[dict[str, Any]]:
+    """Return the failures, each once, with the files that have it."""
+    files: dict[tuple[str, str, str, str], set[str]] = defaultdict(set)
+    for (network, engine), (kind, message) in outcomes:
+        if kind in {"right", "Unsupported"}:
+            continue
+        if engine != "unchecked" or kind in FAILURES:
+            key = network.name, engine, kind, _NUMBER.sub("X", message)
+            files[key].add(f"{network.version} {network.layout}")
+    return [
+        {
+            "network": network_name,
+            "engine": engine,
+            "outcome": kind,
+            "said": message,
+            "files": sorted(places),
+        }
+        for (network_name, engine, kind, message), places in sorted(files.items())
+    ]
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tools.versions check",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    known = sorted({network.version for network in networks()})
-    parser.add_argument("--version", nargs="+", choices=known, default=known)
+    versions = sorted({network.version for network in networks()})
     layouts = sorted({network.layout for network in networks()})
+    output = ROOT / "docs" / "results" / "versions.json"
+    parser.add_argument("--version", nargs="+", choices=versions, default=versions)
     parser.add_argument("--layout", nargs="+", choices=layouts, default=layouts)
     parser.add_argument("--sample", type=int, metavar="N", help="networks of each layout")
     parser.add_argument("--parallel", type=int, default=2, metavar="N", help="processes")
-    target = ROOT / "docs" / "results" / "versions.json"
-    parser.add_argument("--output", type=Path, default=target, metavar="FILE")
+    parser.add_argument("--output", type=Path, default=output, metavar="FILE")
+    return parser
+
+
+def _choose(versions: Sequence[str], layouts: Sequence[str], sample: int | None) -> list[Network]:
+    """Return the networks, or a sample of each layout of each version, at equal distances."""
+    groups: dict[tuple[str, str], list[Network]] = defaultdict(list)
+    for network in networks():
+        if network.version in versions and network.layout in layouts:
+            groups[network.version, network.layout].append(network)
+    chosen = []
+    for group in groups.values():
+        step = len(group) / min(sample or len(group), len(group))
+        chosen += [group[int(k * step)] for k in range(round(len(group) / step))]
+    return chosen
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = _parser()
     options = parser.parse_args(arguments)
     if options.parallel < 1 or (options.sample is not None and options.sample < 1):
         parser.error("--parallel and --sample are at least 1")
-    groups: dict[tuple[str, str], list[Network]] = defaultdict(list)
-    for network in networks():
-        if network.version in options.version and network.layout in options.layout:
-            groups[network.version, network.layout].append(network)
-    for key, group in groups.items():
-        step = len(group) / min(options.sample or len(group), len(group))
-        groups[key] = [group[int(k * step)] for k in range(round(len(group) / step))]
-    chosen = [network for group in groups.values() for network in group]
-    # A process for every 20 networks: loading Paddle takes longer than running one.
+    chosen = _choose(options.version, options.layout, options.sample)
     cases = [
-        [(network, engine) for network in chosen[k : k + 20] for engine in ENGINES]
-        for k in range(0, len(chosen), 20)
+        [(network, engine) for network in chosen[k : k + _PER_PROCESS] for engine in ENGINES]
+        for k in range(0, len(chosen), _PER_PROCESS)
     ]
     with tempfile.TemporaryDirectory() as folder:
         outcomes = run_all(cases, functools.partial(_run, folder=folder), options.parallel)
@@ -133,7 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         **summarise(outcomes),
     }
     results.write(options.output, result)
-    for one in result["failures"]:
-        print("{network}, {engine}: {outcome}: {said}; {files}".format(**one))
+    for failure in result["failures"]:
+        print("{network}, {engine}: {outcome}: {said}; {files}".format(**failure))
     print(f"{options.output}: {result['networks']} files, {len(result['failures'])} failures")
-    return int(any(one["outcome"] in FAILURES for one in result["failures"]))
+    return int(any(failure["outcome"] in FAILURES for failure in result["failures"]))

@@ -1,4 +1,4 @@
-"""What the workers of all versions of Paddle share, in Python 3.7 and with NumPy alone."""
+"""Functions of the workers of all versions of Paddle; they need only Python 3.7 and NumPy."""
 
 from __future__ import annotations
 
@@ -30,17 +30,23 @@ def make_input(name: str) -> Any:
     return np.random.RandomState(seed_of(name)).uniform(-1, 1, (2, *SIZES)).astype("float32")
 
 
+def _fan_in(shape: tuple[int, ...]) -> Any:
+    """Return how many values each output of a layer is a sum of, by the shape of its weights."""
+    if len(shape) > 2:
+        return np.prod(shape[1:])
+    return shape[0] if len(shape) == 2 else 4
+
+
 def parameter_values(name: str, shapes: dict[str, Any], positive: Callable[[str], bool]) -> Any:
     """Return parameters by their names, in multiples of 1/64: these compress well."""
     random = np.random.RandomState(seed_of(name) + 1)
     values = {}
     for key in sorted(shapes):
         shape = tuple(shapes[key])
-        fan_in = np.prod(shape[1:]) if len(shape) > 2 else shape[0] if len(shape) == 2 else 4
         if positive(key):
             value = random.uniform(0.5, 1.5, shape)
         else:
-            value = random.normal(0, (1.5 / fan_in) ** 0.5, shape)
+            value = random.normal(0, (1.5 / _fan_in(shape)) ** 0.5, shape)
         values[key] = (np.round(value * 64) / 64).astype("float32")
     return values
 

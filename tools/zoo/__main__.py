@@ -177,9 +177,11 @@ def show(rows: Sequence[Row]) -> int:
             if row.get(engine, {}).get("outcome") == "Unsupported"
         )
         if outcomes:
-            said = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.most_common())
+            counts_text = ", ".join(
+                f"{count} {outcome}" for outcome, count in outcomes.most_common()
+            )
             names = ", ".join(f"{name} {count}" for name, count in refused.most_common())
-            print(f"{engine}: {said}" + (f" ({names})" if names else ""))
+            print(f"{engine}: {counts_text}" + (f" ({names})" if names else ""))
     for kind in ("not_built", "not_written", "too_large"):
         if count := sum(kind in row for row in rows):
             print(f"{kind}: {count}")

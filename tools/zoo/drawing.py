@@ -1,4 +1,4 @@
-"""Which networks of a package are drawn."""
+"""Draw networks of a package."""
 
 from __future__ import annotations
 

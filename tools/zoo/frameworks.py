@@ -1,4 +1,4 @@
-"""What is done with a network in its framework: random numbers, answers, exports."""
+"""Run and export a network in its framework, with random parameters."""
 
 from __future__ import annotations
 

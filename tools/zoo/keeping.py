@@ -39,7 +39,7 @@ class Case(NamedTuple):
 
     @property
     def row(self) -> Row:
-        """The beginning of its row in the results."""
+        """Return the beginning of its row in the results."""
         of = {"source": self.source, "family": self.family}
         return of | {"network": self.name, "format": self.suffix}
 
@@ -71,8 +71,8 @@ class Keep:
         for name in sorted({*made, *about}):
             before, now = made.get(name, "none"), about.get(name, "none")
             if before != now and (makes or name in about):
-                said = f"{folder} was made with {name} {before}, and here is {name} {now}"
-                raise BadInput(f"{said}; remove the folder, or name another")
+                message = f"{folder} was made with {name} {before}, and here is {name} {now}"
+                raise BadInput(f"{message}; remove the folder, or name another")
 
     def place(self, case: Case) -> Path:
         """Return the folder of a network and format, whether it is there or not."""
@@ -133,11 +133,11 @@ def make(case: Case, packages: str, folder: Path, most: float | None) -> Row:
         folder.mkdir(parents=True)
         of: Row = {"source": case.source, "name": case.name, "suffix": case.suffix, "most": most}
         of |= {"packages": packages, "folder": str(folder)}
-        found, said = _call("make", case, of, ended)
+        found, message = _call("make", case, of, ended)
         if found is not None:
             return found | ({"ended": True} if ended and "file" not in found else {})
-        if said:
-            return {"not_built": said, "ended": True}
+        if message:
+            return {"not_built": message, "ended": True}
 
 
 def run(case: Case, folder: Path, file: str, engines: Sequence[str]) -> Row:
@@ -146,11 +146,11 @@ def run(case: Case, folder: Path, file: str, engines: Sequence[str]) -> Row:
     given: Row = {"framework": SOURCES[case.source].framework, "path": str(folder / file)}
     given["engines"] = list(engines)
     while True:
-        found, said = _call("run", case, given, ended)
+        found, message = _call("run", case, given, ended)
         if found is not None:
             return found
-        if said:
-            return {engine: {"outcome": "crashed", "said": said} for engine in engines}
+        if message:
+            return {engine: {"outcome": "crashed", "said": message} for engine in engines}
 
 
 def _call(function: str, case: Case, given: Row, ended: dict[str, str]) -> tuple[Row | None, str]:
@@ -170,10 +170,10 @@ def _call(function: str, case: Case, given: Row, ended: dict[str, str]) -> tuple
             variables=VARIABLES[case.suffix],
         )
     except BackendFailure as error:
-        said = error.signal if isinstance(error, WorkerCrashed) else str(error)
+        message = error.signal if isinstance(error, WorkerCrashed) else str(error)
         if steps[-1] in {"start", *ended}:
-            return None, said
-        ended[steps[-1]] = said
+            return None, message
+        ended[steps[-1]] = message
         return None, ""
     found: Row = answer.result
     return found, ""

@@ -55,7 +55,9 @@ def totals(result: Row) -> str:
 
 def _percent(share: float) -> str:
     percent = 100 * share
-    return f"{percent:,.0f} %" if percent >= 1 else "<1 %" if percent else "0 %"
+    if 0 < percent < 1:
+        return "<1 %"
+    return f"{percent:,.0f} %"
 
 
 def cell(engine: str, found: Row) -> str:
@@ -64,8 +66,8 @@ def cell(engine: str, found: Row) -> str:
     if outcome in {"right", "own", "wrong"}:
         text = _percent(found["share"]) if "share" in found else found["said"]
         if "float64" in found:
-            ours, theirs = map(_percent, found["float64"])
-            text += f" (from float64 {ours}, the framework {theirs})"
+            own, reference = map(_percent, found["float64"])
+            text += f" (from float64 {own}, the framework {reference})"
         if outcome == "own":
             return f"{_LIBRARIES.get(engine, 'the library')}'s own, {text}"
         return text if outcome == "right" else f"**wrong**, {text}"

@@ -121,24 +121,24 @@ def make(
         parameters = sum(int(np.prod(each.shape)) for each in network.parameters())
         return framework(network, images, np.random.RandomState(seed)), images, parameters
 
-    built, said = step("build", build)
+    built, message = step("build", build)
     if built is None:
-        return {"not_built": said}
+        return {"not_built": message}
     made, images, parameters = built
     if most is not None and parameters > most:
         return {"too_large": parameters}
-    expected, said = step("answer", lambda: made.run(images))
+    expected, message = step("answer", lambda: made.run(images))
     if expected is None:
-        return {"not_built": said}
+        return {"not_built": message}
     spread = max(
         float(np.ptp(each, axis=0).max() / max(1, np.abs(each).max())) for each in expected
     )
     row: Row = {"shape": images.shape[1:], "spread": spread, "parameters": parameters}
     np.save(target / _IMAGES, images)
     np.savez(target / _EXPECTED, *expected)
-    path, said = step("export", lambda: made.export(target, suffix, images))
+    path, message = step("export", lambda: made.export(target, suffix, images))
     if path is None:
-        return row | {"not_written": said}
+        return row | {"not_written": message}
     exact, _ = step("float64", lambda: made.run_exactly(images))
     if exact is not None:
         np.savez(target / _EXACT, *exact)
@@ -166,8 +166,8 @@ def run(
     row: Row = {}
     for engine in engines:
         work = partial(_run, FRAMEWORKS[framework], file, engine, images, expected)
-        found, said = _step(engine, work, ended, report)
-        row[engine] = found or {"outcome": "crashed", "said": said}
+        found, message = _step(engine, work, ended, report)
+        row[engine] = found or {"outcome": "crashed", "said": message}
     return row
 
 
@@ -184,15 +184,15 @@ def _run(framework: Any, path: Path, engine: Any, images: Any, expected: Any) ->
             answers = [list(predictor.run_outputs(batch).values()) for batch in batches]
             accelerators = [predictor.accelerator(count) for count in BATCHES]
     except lenet_cpp.Error as error:
-        said = str(error).replace(f"{path}", path.name)
+        message = str(error).replace(f"{path}", path.name)
         by_library = engine != "auto" or isinstance(error, lenet_cpp.BackendFailure)
         if engine != "native" and by_library:  # is it the file?
             try:
                 framework.run_file(path, batches, "plain")
             except Exception as cause:  # noqa: BLE001 - whatever the library raises is its result
                 return {"outcome": "not_run", "said": last_line(cause)}
-        named = {"operator": operator(said)} if operator(said) else {}
-        return {"outcome": type(error).__name__, **named, "said": said[:_LENGTH]}
+        named = {"operator": operator(message)} if operator(message) else {}
+        return {"outcome": type(error).__name__, **named, "said": message[:_LENGTH]}
     results = []
     for batch, answer, using in zip(batches, answers, accelerators, strict=True):
         count = len(batch)
@@ -202,8 +202,10 @@ def _run(framework: Any, path: Path, engine: Any, images: Any, expected: Any) ->
             return [each[:count] for each in _read(exact)] if exact.is_file() else None
 
         def own(batch: Any = batch, answer: Any = answer, using: str = using) -> bool:
-            theirs = None if engine == "native" else framework.run_file(path, [batch], using)[0]
-            return theirs is not None and same_bits(theirs, answer)
+            if engine == "native":
+                return False
+            reference = framework.run_file(path, [batch], using)[0]
+            return reference is not None and same_bits(reference, answer)
 
         results.append(judge_answer([each[:count] for each in expected], answer, truth, own))
     return worst(results)
@@ -212,5 +214,5 @@ def _run(framework: Any, path: Path, engine: Any, images: Any, expected: Any) ->
 def last_line(error: Exception) -> str:
     """Return the last line of a message, which is Paddle's reason, or the only one."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said, kind = lines[-1] if lines else "", type(error).__name__
-    return (said if said.startswith(kind) else f"{kind}: {said}")[:_LENGTH]
+    message, kind = lines[-1] if lines else "", type(error).__name__
+    return (message if message.startswith(kind) else f"{kind}: {message}")[:_LENGTH]
