@@ -57,8 +57,9 @@ def replaced(document, place, value):
 
 @st.composite
 def documents(draw):
-    """Draw the bundled manifest with other values at one to three places, or without some."""
+    """Draw the bundled manifest with other values at one to three places."""
     document = json.loads((BUNDLED / MANIFEST_NAME).read_bytes())
+    document["quantization"] = {"method": "static-ptq", "bits": 8}  # which is optional
     for _ in range(draw(st.integers(1, 3))):
         place = draw(st.sampled_from(list(places(document))))
         document = replaced(document, place, draw(VALUES))
