@@ -52,7 +52,7 @@ def in_empty_root(folder, *command, user="0:0"):
 
 
 @pytest.fixture(scope="module")
-def built():
+def static_programs():
     """The folder of the static programs."""
     python = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     printed_by("sh", "-euc", page_commands("--preset static"), cwd=ROOT, env=os.environ | python)
@@ -60,11 +60,11 @@ def built():
 
 
 @pytest.fixture(scope="module")
-def empty_root(built, model_dir, tmp_path_factory):
+def empty_root(static_programs, model_dir, tmp_path_factory):
     folder = tmp_path_factory.mktemp("root")
     folder.chmod(0o755)
     for name in PROGRAMS:
-        shutil.copy(built / name, folder)
+        shutil.copy(static_programs / name, folder)
     shutil.copytree(model_dir, folder / "lenet")
     return folder
 
@@ -77,10 +77,10 @@ def predict_over_http(server, body, headers):
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_is_one_small_file(built, name):
-    assert "no dynamic section" in printed_by("readelf", "--dynamic", built / name)
-    assert "INTERP" not in printed_by("readelf", "--program-headers", built / name)
-    assert (built / name).stat().st_size <= MAX_BYTES
+def test_is_one_small_file(static_programs, name):
+    assert "no dynamic section" in printed_by("readelf", "--dynamic", static_programs / name)
+    assert "INTERP" not in printed_by("readelf", "--program-headers", static_programs / name)
+    assert (static_programs / name).stat().st_size <= MAX_BYTES
 
 
 @pytest.mark.nightly
@@ -120,7 +120,7 @@ def test_other_programs_in_an_empty_root(empty_root, digit):
 
 
 @pytest.fixture(scope="module")
-def archive(built, model_dir, tmp_path_factory):
+def archive(static_programs, model_dir, tmp_path_factory):
     """The container image as the page's commands make it."""
     if shutil.which("buildah") is None:
         pytest.skip("needs buildah (Debian: apt-get install buildah), which not all systems have")
@@ -128,7 +128,7 @@ def archive(built, model_dir, tmp_path_factory):
     shutil.copytree(ROOT / "deploy", folder / "deploy")
     shutil.copytree(model_dir, folder / "inference_model" / "lenet")
     (folder / "build" / "static").mkdir(parents=True)
-    shutil.copy(built / "lenet_serve", folder / "build" / "static")
+    shutil.copy(static_programs / "lenet_serve", folder / "build" / "static")
     storage = folder / "storage.conf"
     places = f'graphroot = "{folder}/images"\nrunroot = "{folder}/run"\n'
     storage.write_text(f'[storage]\ndriver = "vfs"\n{places}')

@@ -6,6 +6,7 @@ ValueError that begins with the place.
 
 import json
 from collections.abc import Callable, Iterable
+from math import isfinite
 from typing import Any, TypeVar
 
 _Record = TypeVar("_Record")
@@ -14,13 +15,18 @@ _SHOWN = 60
 
 
 def read_json(data: bytes | str) -> Any:
-    """Parse JSON; refuse NaN, infinity and repeated names in an object.
+    """Parse JSON; refuse NaN, infinity, numbers beyond float64, and repeated names in an object.
 
     Raises:
         ValueError: The text is not such a document.
     """
     try:
-        return json.loads(data, parse_constant=_refuse_constant, object_pairs_hook=_unique)
+        return json.loads(
+            data,
+            parse_float=_finite,
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_unique,
+        )
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 
@@ -91,6 +97,14 @@ def integer(value: Any, where: str, least: int | None = None) -> int:
     """Return an integer; it must be ``least`` or more when that is given."""
     if type(value) is not int or (least is not None and value < least):
         raise wrong(where, "an integer" + ("" if least is None else f" of at least {least}"), value)
+    return value
+
+
+def _finite(number: str) -> float:
+    """Return a number; one that float64 cannot hold could not be written again."""
+    value = float(number)
+    if not isfinite(value):
+        raise ValueError(f"{number[:_SHOWN]} is too large")
     return value
 
 
