@@ -17,7 +17,7 @@ from lenet_cpp.formats.manifest import (
 )
 
 BUNDLED = Path(__file__).parents[2] / "python" / "lenet_cpp" / "bundled" / "lenet"
-# The same files in every run, so that a failure is not a matter of luck.
+# Every run draws the same files, so that a failure can be repeated.
 MANY = settings(
     max_examples=500,
     deadline=None,

@@ -196,7 +196,7 @@ def test_damaged_metadata_is_left_out(tmp_path):
     with lenet_cpp.InferenceEngine("native").load_predictor(path) as engine:
         assert engine.topk(np.arange(4))[0][0].label == "d"
         with pytest.raises(BadModel, match=r"a\.onnx: the preprocessing in its metadata"):
-            engine.pipeline  # noqa: B018 - reading it is what fails
+            engine.pipeline  # noqa: B018 - the property raises when it is read
     whole = path.read_bytes()
     # In another field than ours, and in more bytes than an entry has.
     entry = onnx.StringStringEntryProto(key="lenet_cpp.fake", value="1").SerializeToString()

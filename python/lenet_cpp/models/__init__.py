@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from lenet_cpp._base.lazy import lazy_exports
 from lenet_cpp.models.specs import MODELS, ModelSpec, find, get, resolve
-from lenet_cpp.models.specs import list_names as list  # noqa: A004 - as in timm
+from lenet_cpp.models.specs import list_names as list  # noqa: A004 - users call models.list()
 
 if TYPE_CHECKING:
     from lenet_cpp.models.building import build

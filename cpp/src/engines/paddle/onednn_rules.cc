@@ -19,7 +19,8 @@ bool are_small(const Integers& sizes, std::size_t count) {
          });
 }
 
-/// Of the top, bottom, left and right; of another number when they make no sense.
+/// Returns the paddings of the top, bottom, left and right. A program that makes no sense gives
+/// another number of them.
 Integers paddings_of(const OperatorInProgram& op) {
   Integers paddings = op.integers("paddings");
   if (paddings.size() == 2) paddings = {paddings[0], paddings[0], paddings[1], paddings[1]};
@@ -209,7 +210,7 @@ constexpr Faulty kFaulty[] = {
     {"layer_norm", refuse_layer_norm},
     {"softplus", refuse_softplus},
     {"prelu", refuse_prelu},
-    // Of its means and maxima of few channels, a matmul behind them misreads the layout.
+    // A matmul behind one whose few channels are averaged or reduced misreads the layout.
     {"conv2d_transpose", refuse_any, kPir},
     // In PIR the scales are stored as doubles, of which the arguments of oneDNN's kernels know no
     // arrays.

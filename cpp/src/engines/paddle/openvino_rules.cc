@@ -9,7 +9,7 @@ namespace {
 // What was compared with Paddle's own kernels, and nothing else: the operators of the networks in
 // lenet_cpp.models, with the attributes that they have there.
 
-/// Of vectors, some outputs are empty.
+/// OpenVINO gives empty outputs for some inputs that are vectors.
 std::string refuse_feed(const OperatorInProgram& op) {
   const Value* given = op.output("Out");
   return given != nullptr && given->shape.size() == 4 ? "" : "an input that is no image";
@@ -55,7 +55,7 @@ std::string refuse_sum(const OperatorInProgram& op) {
   return y != nullptr && (y->shape == bias || y->shape == x) ? "" : op.with_shape("Y");
 }
 
-/// Of a convolution's bias.
+/// Exporters reshape the bias of a convolution; OpenVINO was compared for no other reshape.
 std::string refuse_reshape(const OperatorInProgram& op) {
   if (!op.input("X")->parameter) return op.with_shape("X");
   const Integers shape = op.integers("shape");

@@ -55,7 +55,7 @@ class OperatorInProgram {
     return found == op_.attributes.end() ? "" : to_text(found->second);
   }
 
-  /// Such as "pool2d with ceil_mode=1".
+  /// Returns a reason for a refusal, such as "pool2d with ceil_mode=1".
   std::string with(const std::string& name) const {
     return printable(type_) + " with " + name + "=" + text(name);
   }
