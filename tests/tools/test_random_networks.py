@@ -85,6 +85,42 @@ def test_what_rounding_decides_is_no_fault(tmp_path, scale, outcome):
     assert compare_one(network, tmp_path, 0, found, expected, 1e-5)[0] == "wrong"
 
 
+@pytest.mark.parametrize(
+    ("reference_error", "engine_error", "outcome"),
+    [
+        (3, 5, "equal"),
+        (3, 7, "wrong"),
+        (0.5, 0.9, "equal"),
+        (0.5, 1.6, "wrong"),
+        (np.inf, 5, "wrong"),
+    ],
+)
+def test_a_reference_that_is_off_excuses_an_engine_that_is_as_far_off(
+    tmp_path, reference_error, engine_error, outcome
+):
+    """The errors are shares of the tolerance, on either side of float64."""
+    layers = [Layer("scaled", [0], {"scale": 1.5})]
+    network = Network("onnx", [8], layers, [1], 1, {"opset": 17, "images": 3})
+    np.save(tmp_path / "images.npy", network.images())
+    (truth,) = onnx_networks.judge(network, network.images())
+    tolerance = 1e-5 * np.maximum(1, np.abs(truth).max(axis=1, keepdims=True))
+    found = truth - engine_error * tolerance
+    expected = truth + reference_error * tolerance
+    assert compare_one(network, tmp_path, 0, found, expected, 1e-5)[0] == outcome
+
+
+def test_the_judge_takes_no_logarithm_of_a_softmax_that_is_zero():
+    """The class LogSoftmax of the package onnx does, for values that are 745 apart."""
+    layers = [Layer("scaled", [0], {"scale": 1e4}), Layer("LogSoftmax", [1], {"axis": 1})]
+    network = Network("onnx", [2], layers, [2], 1, {"opset": 17, "images": 3})
+    scores = 1e4 * network.images().astype(np.float64)
+    (found,) = onnx_networks.judge(network, network.images())
+    smaller = scores.min(axis=1) - scores.max(axis=1)
+    assert (smaller < -745).all()
+    np.testing.assert_allclose(found.min(axis=1), smaller)
+    np.testing.assert_array_equal(found.max(axis=1), 0)
+
+
 def test_networks_that_were_wrong(tmp_path):
     hostile(tmp_path, "replay", str(CASES), "--no-minimise")
 
