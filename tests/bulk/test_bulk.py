@@ -592,3 +592,13 @@ def test_empty_tables(tmp_path):
             assert run(tmp_path / name, "--output", tmp_path / f"out{suffix}") == 0
             assert read_results(tmp_path / f"out{suffix}") == []
     assert "class_id" in parquet.read_schema(tmp_path / "out.parquet").names
+
+
+def test_tables_that_end_in_row_groups_without_rows(tmp_path, pixels):
+    table = pa.table({"image": pa.array([row.tobytes() for row in pixels[:3]])})
+    for rows in (0, 3):
+        with parquet.ParquetWriter(tmp_path / "in.parquet", table.schema) as writer:
+            for count in (rows, 0, 0):
+                writer.write_table(table[:count])
+        assert run(tmp_path / "in.parquet", "--output", tmp_path / "out.csv", "--part-rows=3") == 0
+        assert len(read_results(tmp_path / "out.csv")) == rows

@@ -230,7 +230,7 @@ def predict_part(job: Job, part: Part, report: _Report | None = None) -> Done:
         why[row] if part.name_of(row) in why[row] else f"{part.name_of(row)}: {why[row]}"
         for row in bad[:_EXAMPLES]
     )
-    columns["model"] = job.predictor.checksum
+    columns["model"] = np.full(part.rows, job.predictor.checksum, dtype=object)
     target = job.file_of(part.number)
     tables.write_part(target, part, columns, _table(job, part, kept))
     return Done(part.number, part.rows, len(bad), sha256_file(target), examples)

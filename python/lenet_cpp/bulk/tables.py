@@ -1,17 +1,19 @@
 """The inputs of bulk prediction, cut into parts, and the files of its results."""
 
+from __future__ import annotations
+
 import csv
 import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +25,9 @@ from lenet_cpp.data.images import find_images
 from lenet_cpp.data.mnist import read_idx
 from lenet_cpp.errors import BadInput, FileNotFound
 
-_Batch = tuple[Any, Any]
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyarrow import parquet
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 
@@ -83,12 +87,12 @@ def find_parts(names: Sequence[Path], *, part_rows: int | None, missing: bool) -
         BadInput: A table cannot be read.
         Unsupported: There is a .parquet file, and pyarrow is not installed.
     """
-    parts: list[dict[str, Any]] = []
+    parts: list[Part] = []
     files: list[str] = []
 
     def add_files() -> None:
         size = part_rows or _FILES_OF_A_PART
-        parts.extend({"files": tuple(files[i : i + size])} for i in range(0, len(files), size))
+        parts.extend(Part(0, tuple(files[i : i + size])) for i in range(0, len(files), size))
         files.clear()
 
     for name in names:
@@ -99,7 +103,7 @@ def find_parts(names: Sequence[Path], *, part_rows: int | None, missing: bool) -
         else:
             files += map(str, find_images(name, missing=missing))
     add_files()
-    return [Part(number, **fields) for number, fields in enumerate(parts)]
+    return [replace(part, number=number) for number, part in enumerate(parts)]
 
 
 def fingerprint(parts: Sequence[Part]) -> str:
@@ -115,7 +119,9 @@ def fingerprint(parts: Sequence[Part]) -> str:
     return digest.hexdigest()
 
 
-def read_part(part: Part, column: str, keep: Sequence[str], size: int) -> Iterator[_Batch]:
+def read_part(
+    part: Part, column: str, keep: Sequence[str], size: int
+) -> Iterator[tuple[Any, pa.RecordBatch | None]]:
     """Read a part in batches of at most ``size`` rows: the images, and other columns to hand on.
 
     Raises:
@@ -133,15 +139,24 @@ def read_part(part: Part, column: str, keep: Sequence[str], size: int) -> Iterat
             yield np.asarray(array[at : min(at + size, part.end)]), None
 
 
-def write_part(target: Path, part: Part, columns: dict[str, Any], kept: Any) -> None:
+def write_part(
+    target: Path, part: Part, results: Mapping[str, NDArray[Any]], kept: pa.Table | None
+) -> None:
     """Write the results of a part, which appear as a whole or not at all.
 
-    ``columns`` are arrays of some of :data:`RESULTS`, with a value for each row, except for
-    ``model``, which is one string; ``kept`` is a table of Arrow, or None.
+    Args:
+        target: The file; its suffix is one of :data:`SUFFIXES`.
+        part: The rows.
+        results: Arrays [rows] or [rows, classes] of some of :data:`RESULTS`, with ``class_id``
+            among them, which is negative in bad rows.
+        kept: The columns of the input that are handed on.
+
+    Raises:
+        BadInput: A column that is handed on holds text that the file cannot have.
     """
     with atomic_path(target) as temporary:
         write = _write_arrow if target.suffix == ".parquet" else _write_text
-        write(temporary, part, columns, kept)
+        write(temporary, part, results, kept)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())  # a name must not outlive its contents when the power fails
 
@@ -169,30 +184,47 @@ def _text(path: Path) -> IO[str]:
     return path.open("w", encoding="utf-8", errors="surrogateescape", newline="")
 
 
-def _cut(path: Path, rows: int) -> Iterator[dict[str, Any]]:
-    """Yield the fields of the parts of a table; one part when it is empty."""
+def _cut(path: Path, rows: int) -> Iterator[Part]:
+    """Yield the parts of a table, not yet numbered; one part when it is empty."""
+    return _cut_parquet(path, rows) if path.suffix == ".parquet" else _cut_array(path, rows)
+
+
+def _cut_array(path: Path, rows: int) -> Iterator[Part]:
     table = str(path)
-    if path.suffix != ".parquet":
-        count = len(_array(table))
-        for begin in range(0, count or 1, rows):
-            yield {"table": table, "begin": begin, "end": min(begin + rows, count)}
-        return
+    count = len(_array(table))
+    for begin in range(0, count or 1, rows):
+        yield Part(0, table=table, begin=begin, end=min(begin + rows, count))
+
+
+def _cut_parquet(path: Path, rows: int) -> Iterator[Part]:
+    """Yield parts that hold whole row groups, or a piece of one that is much too large."""
+    table = str(path)
     with _parquet(table) as file:
         sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
-    largest = max(rows, min(4 * rows, _MAX_ROWS_OF_A_PART))
-    begin, groups, held = 0, [], 0
+    if not sizes:
+        yield Part(0, table=table)
+    begin = 0
+    for groups in _gather_groups(sizes, rows):
+        held = sum(sizes[group] for group in groups)
+        most = held if len(groups) > 1 else max(rows, min(4 * rows, _MAX_ROWS_OF_A_PART))
+        for skip in range(0, held or 1, most or 1):
+            end = begin + min(skip + most, held)
+            yield Part(0, table=table, begin=begin + skip, end=end, groups=groups, skip=skip)
+        begin += held
+
+
+def _gather_groups(sizes: Sequence[int], rows: int) -> Iterator[tuple[int, ...]]:
+    """Yield the numbers of row groups, neighbours together until they have enough rows."""
+    groups: list[int] = []
+    held = 0
     for group, size in enumerate(sizes):
         groups.append(group)
         held += size
-        if held < rows and group + 1 < len(sizes):
-            continue
-        for skip in range(0, held or 1, largest if len(groups) == 1 else held):
-            end = min(skip + largest, held) if len(groups) == 1 else held
-            fields = {"begin": begin + skip, "end": begin + end, "skip": skip}
-            yield {"table": table, "groups": tuple(groups), **fields}
-        begin, groups, held = begin + held, [], 0
-    if not sizes:
-        yield {"table": table}
+        if held >= rows:
+            yield tuple(groups)
+            groups, held = [], 0
+    if groups:
+        yield tuple(groups)
 
 
 def _array(table: str) -> NDArray[Any]:
@@ -235,7 +267,7 @@ def _reading_parquet(table: str) -> Iterator[None]:
         raise BadInput(f"{table} is not a .parquet file that can be read: {error}") from error
 
 
-def _parquet(table: str) -> Any:
+def _parquet(table: str) -> parquet.ParquetFile:
     require("pyarrow", extra="parquet")
     from pyarrow import parquet
 
@@ -243,7 +275,9 @@ def _parquet(table: str) -> Any:
         return parquet.ParquetFile(table, memory_map=True, pre_buffer=False)
 
 
-def _read_parquet(part: Part, column: str, keep: Sequence[str], size: int) -> Iterator[_Batch]:
+def _read_parquet(
+    part: Part, column: str, keep: Sequence[str], size: int
+) -> Iterator[tuple[Any, pa.RecordBatch]]:
     with _parquet(part.table) as file, _reading_parquet(part.table):
         names = file.schema_arrow.names
         for name in (column, *keep):
@@ -268,38 +302,67 @@ def _utf8(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def _write_arrow(target: Path, part: Part, columns: dict[str, Any], kept: Any) -> None:
+def _in_order(results: Mapping[str, NDArray[Any]]) -> list[str]:
+    """Return the names of the results in the order of the file."""
+    return [name for name in _TYPES if name in results]
+
+
+def _write_arrow(
+    target: Path, part: Part, results: Mapping[str, NDArray[Any]], kept: pa.Table | None
+) -> None:
     """Write a part of a .parquet in Arrow's file format: it is read once, and soon removed."""
     import pyarrow as pa
 
-    if part.files:
-        names = [*map(_utf8, part.files)]
-        arrays = {"file": pa.array(names, pa.string()), "row": pa.nulls(part.rows, pa.int64())}
-    else:
-        rows = pa.array(np.arange(part.begin, part.end))
-        arrays = {"file": pa.repeat(pa.scalar(_utf8(part.table)), part.rows), "row": rows}
-    arrays |= {name: kept.column(name) for name in (kept.column_names if kept is not None else ())}
-    bad = columns["class_id"] < 0
-    for name in (name for name in _TYPES if name in columns):
-        kind, values = _TYPES[name], columns[name]
-        if name == "model":
-            arrays[name] = pa.repeat(pa.scalar(values), part.rows)
-        elif kind == "list":
-            ends = np.arange(0, values.size + 1, values.shape[1], dtype=np.int32)
-            arrays[name] = pa.ListArray.from_arrays(pa.array(ends), pa.array(values.ravel()))
-            if bad.any():
-                rows = [None if each else row for each, row in zip(bad, values, strict=True)]
-                arrays[name] = pa.array(rows, arrays[name].type)
-        else:
-            missing = bad if values.dtype != object else None
-            if kind == "string":
-                values = [None if text is None else _utf8(text) for text in values]
-            kinds = {"int32": pa.int32(), "float": pa.float32(), "string": pa.string()}
-            kinds |= {"class_ids": pa.list_(pa.int32()), "labels": pa.list_(pa.string())}
-            arrays[name] = pa.array(values, kinds[kind], mask=missing)
-    table = pa.table(arrays)
+    columns = _arrow_names(part)
+    if kept is not None:
+        columns |= {name: kept.column(name) for name in kept.column_names}
+    bad = results["class_id"] < 0
+    for name in _in_order(results):
+        columns[name] = _arrow_column(results[name], _TYPES[name], bad)
+    table = pa.table(columns)
     with pa.ipc.new_file(str(target), table.schema) as writer:
         writer.write_table(table)
+
+
+def _arrow_names(part: Part) -> dict[str, pa.Array]:
+    """Return the columns that tell which rows these are."""
+    import pyarrow as pa
+
+    if part.files:
+        files = pa.array([*map(_utf8, part.files)], pa.string())
+        return {"file": files, "row": pa.nulls(part.rows, pa.int64())}
+    file = pa.repeat(pa.scalar(_utf8(part.table)), part.rows)
+    return {"file": file, "row": pa.array(np.arange(part.begin, part.end))}
+
+
+def _arrow_column(values: NDArray[Any], kind: str, bad: NDArray[np.bool_]) -> pa.Array:
+    """Return results as an array of a type in ``_TYPES``, whose numbers are null in bad rows."""
+    import pyarrow as pa
+
+    if kind == "list":
+        return _arrow_lists(values, bad)
+    if kind == "string":
+        return pa.array([None if text is None else _utf8(text) for text in values], pa.string())
+    types = {
+        "int32": pa.int32(),
+        "float": pa.float32(),
+        "class_ids": pa.list_(pa.int32()),
+        "labels": pa.list_(pa.string()),
+    }
+    # Objects are None in bad rows already.
+    return pa.array(values, types[kind], mask=None if values.dtype == object else bad)
+
+
+def _arrow_lists(values: NDArray[Any], bad: NDArray[np.bool_]) -> pa.Array:
+    """Return [rows, classes] as a list for each row, which is null in bad rows."""
+    import pyarrow as pa
+
+    ends = np.arange(0, values.size + 1, values.shape[1], dtype=np.int32)
+    lists = pa.ListArray.from_arrays(pa.array(ends), pa.array(values.ravel()))
+    if not bad.any():
+        return lists
+    rows = [None if wrong else row for wrong, row in zip(bad, values, strict=True)]
+    return pa.array(rows, lists.type)
 
 
 def _join_parquet(target: Path, parts: Sequence[Path]) -> None:
@@ -319,7 +382,40 @@ def _join_parquet(target: Path, parts: Sequence[Path]) -> None:
             writer.close()
 
 
-def _listed(part: Part, name: str, column: Any) -> list[Any]:
+def _write_text(
+    target: Path, part: Part, results: Mapping[str, NDArray[Any]], kept: pa.Table | None
+) -> None:
+    """Write lines of CSV, without the header, or of JSON."""
+    columns = _text_columns(part, results, kept)
+    rows = zip(*columns.values(), strict=True)
+    with _text(target) as file:
+        if target.suffix == ".csv":
+            csv.writer(file, lineterminator="\n").writerows([*map(_csv_cell, row)] for row in rows)
+        else:
+            for row in rows:
+                print(json.dumps(dict(zip(columns, row, strict=True)), default=str), file=file)
+
+
+def _text_columns(
+    part: Part, results: Mapping[str, NDArray[Any]], kept: pa.Table | None
+) -> dict[str, Sequence[Any]]:
+    """Return the columns of the file with Python's values; results are None in bad rows."""
+    columns: dict[str, Sequence[Any]] = {
+        "file": part.files or [part.table] * part.rows,
+        "row": [None] * part.rows if part.files else range(part.begin, part.end),
+    }
+    if kept is not None:
+        columns |= {name: _listed(part, name, kept.column(name)) for name in kept.column_names}
+    bad = (results["class_id"] < 0).tolist()
+    for name in _in_order(results):
+        values = results[name].tolist()
+        if name not in {"error", "model"}:  # which bad rows have too
+            values = [None if wrong else each for wrong, each in zip(bad, values, strict=True)]
+        columns[name] = values
+    return columns
+
+
+def _listed(part: Part, name: str, column: pa.ChunkedArray) -> list[Any]:
     try:
         return list(column.to_pylist())
     except UnicodeDecodeError as error:
@@ -329,28 +425,6 @@ def _listed(part: Part, name: str, column: Any) -> list[Any]:
         ) from error
 
 
-def _write_text(target: Path, part: Part, columns: dict[str, Any], kept: Any) -> None:
-    """Write lines of CSV, without the header, or of JSON."""
-    numbers = [None] * part.rows if part.files else range(part.begin, part.end)
-    table: dict[str, Sequence[Any]] = {"file": part.files or [part.table] * part.rows}
-    table["row"] = numbers
-    if kept is not None:
-        table |= {name: _listed(part, name, kept.column(name)) for name in kept.column_names}
-    bad = (columns["class_id"] < 0).tolist()
-    for name in (name for name in _TYPES if name in columns):
-        values = [columns[name]] * part.rows if name == "model" else columns[name].tolist()
-        missing = bad if name not in {"error", "model"} else [False] * part.rows
-        each = zip(missing, values, strict=True)
-        table[name] = [None if wrong else value for wrong, value in each]
-    with _text(target) as file:
-        if target.suffix == ".csv":
-            csv.writer(file, lineterminator="\n").writerows(
-                [
-                    json.dumps(value, default=str) if isinstance(value, (list, dict)) else value
-                    for value in row
-                ]
-                for row in zip(*table.values(), strict=True)
-            )
-        else:
-            for row in zip(*table.values(), strict=True):
-                print(json.dumps(dict(zip(table, row, strict=True)), default=str), file=file)
+def _csv_cell(value: object) -> object:
+    """Return a value as a cell has it: lists and dicts as JSON, others as they are."""
+    return json.dumps(value, default=str) if isinstance(value, (list, dict)) else value
