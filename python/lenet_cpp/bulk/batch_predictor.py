@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from lenet_cpp._base.closing import Closing
 from lenet_cpp._base.lazy import Self, Unpack, cached
 from lenet_cpp._base.memory import memory_errors
-from lenet_cpp.bulk.columns import KINDS, OUTPUTS, OutputColumns, Rows, read_column
-from lenet_cpp.data.arrays import fits
+from lenet_cpp.bulk.columns import KINDS, Rows, read_column
+from lenet_cpp.bulk.output_columns import OUTPUTS, OutputColumns
+from lenet_cpp.data.arrays import fits, stack_alike
 from lenet_cpp.data.images import Pipeline
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, Error, FileNotFound, Unsupported
 from lenet_cpp.inference.model import Model, Opened, Overrides, as_labels
@@ -35,6 +36,9 @@ from lenet_cpp.inference.options import (
 )
 from lenet_cpp.inference.outputs import of_each
 from lenet_cpp.inference.predictor import Predictor
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _Path = str | os.PathLike[str] | None
 
@@ -158,7 +162,9 @@ class BatchPredictor(Closing):
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the configuration alone."""
-        return {**{each: v for each, v in vars(self).items() if each != "_key"}, "_known": None}
+        state = {name: value for name, value in vars(self).items() if name != "_key"}
+        state["_known"] = None
+        return state
 
     @memory_errors("predicting a batch")
     def __call__(self, batch: Any) -> Any:
@@ -178,26 +184,20 @@ class BatchPredictor(Closing):
         names = list(batch.column_names if hasattr(batch, "column_names") else batch)
         if self._column not in names:
             raise BadInput(f"no column {self._column!r} among {', '.join(map(repr, names))}")
-        kept = [each for each in names if each != self._column]
-        if self._keep is not None:
-            kept = [each for each in kept if each in self._keep]
-        results = self.columns(
-            batch[self._column], names=None if self._name is None else batch[self._name]
-        )
+        kept = self._kept_of(names)
+        row_names = None if self._name is None else batch[self._name]
+        results = self.columns(batch[self._column], names=row_names)
         if taken := sorted(results.keys() & set(kept)):
             raise BadInput(
                 f"the table has a column {taken[0]!r} already: name another one for the result,"
                 f" outputs={{'{taken[0]}': 'predicted_{taken[0]}'}}"
             )
-        if isinstance(batch, Mapping):
-            return {**{each: batch[each] for each in kept}, **results}
-        if hasattr(batch, "column_names"):  # Arrow's tables and batches of records
-            table = batch.select(kept)
-            for each, values in results.items():
-                table = table.append_column(each, _arrow(values))
-            return table
-        flat = {each: [*values] if values.ndim > 1 else values for each, values in results.items()}
-        return batch[kept].assign(**flat)
+        return _with_results(batch, kept, results)
+
+    def _kept_of(self, names: Sequence[str]) -> list[str]:
+        """Return the columns of a batch that are handed on."""
+        others = [name for name in names if name != self._column]
+        return others if self._keep is None else [name for name in others if name in self._keep]
 
     @memory_errors("predicting a batch")
     def columns(self, images: Any, *, names: Any = None) -> dict[str, NDArray[Any]]:
@@ -372,7 +372,7 @@ class BatchPredictor(Closing):
         threads = min(self._options.get("threads", 1), len(rows.images))
         with futures.ThreadPoolExecutor(threads) as pool:
             found = list(pool.map(one, [source for _, source in rows.images]))
-        same: dict[tuple[int, ...], dict[int, NDArray[np.float32]]] = {}
+        tensors: dict[int, NDArray[np.float32]] = {}
         for (number, _), tensor in zip(rows.images, found, strict=True):
             if isinstance(tensor, str):
                 rows.errors[number] = tensor
@@ -380,9 +380,8 @@ class BatchPredictor(Closing):
                 given, expected = list(tensor.shape), list(model.input_shape[1:])
                 rows.errors[number] = f"{given} after the preprocessing, expected {expected}"
             else:
-                same.setdefault(tensor.shape, {})[number] = tensor
-        for group in same.values():
-            rows.tensors.append((np.array([*group], np.intp), np.stack([*group.values()])))
+                tensors[number] = tensor
+        rows.tensors += stack_alike(tensors)
 
     def _run(
         self,
@@ -449,7 +448,21 @@ def _tensor(pipeline: Pipeline, source: Any) -> NDArray[np.float32] | str:
         return str(error)
 
 
-def _arrow(values: NDArray[Any]) -> Any:
+def _with_results(batch: Any, kept: Sequence[str], results: Mapping[str, NDArray[Any]]) -> Any:
+    """Return a table of the same kind with the columns that are kept, and the results."""
+    if isinstance(batch, Mapping):
+        return {**{name: batch[name] for name in kept}, **results}
+    if hasattr(batch, "column_names"):  # Arrow's tables and batches of records
+        table = batch.select(kept)
+        for name, values in results.items():
+            table = table.append_column(name, _arrow(values))
+        return table
+    # A column of pandas has one dimension: a row of several values is one object of it.
+    flat = {name: [*values] if values.ndim > 1 else values for name, values in results.items()}
+    return batch[kept].assign(**flat)
+
+
+def _arrow(values: NDArray[Any]) -> pa.Array:
     import pyarrow as pa
 
     if values.ndim == 1:

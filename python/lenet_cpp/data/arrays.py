@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, cast
 
@@ -263,6 +263,21 @@ def fits(given: tuple[int, ...], item: tuple[int, ...]) -> bool:
     return len(given) == len(item) and all(
         size == found or size < 0 < found for size, found in zip(item, given, strict=True)
     )
+
+
+def stack_alike(
+    arrays: Mapping[int, NDArray[Any]],
+) -> Iterator[tuple[NDArray[np.intp], NDArray[Any]]]:
+    """Yield the arrays of each shape and element type as one array, with their numbers.
+
+    Args:
+        arrays: Arrays of any shapes, by numbers such as those of rows.
+    """
+    alike: dict[tuple[tuple[int, ...], np.dtype[Any]], list[int]] = {}
+    for number, array in arrays.items():
+        alike.setdefault((array.shape, array.dtype), []).append(number)
+    for numbers in alike.values():
+        yield np.array(numbers, np.intp), np.stack([arrays[number] for number in numbers])
 
 
 def is_picture(shape: tuple[int, ...]) -> bool:
