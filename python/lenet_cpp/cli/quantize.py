@@ -3,12 +3,12 @@
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import numpy as np
@@ -176,15 +176,7 @@ def main(
     written when more is lost than --max-drop, when a weight is not int8, or when nothing is
     computed in int8. Training needs no labels: the model learns to answer as the float model does.
     """
-    if analyse == (method is not None):
-        raise click.UsageError("give one of --method and --analyse")
-    if plot is not None and not analyse:
-        raise click.UsageError("--plot goes with --analyse")
-    if analyse:
-        cli.refuse("output_dir", "via", why="does not go with --analyse, which writes no model")
-    require_paddle()
-    if plot is not None:
-        require("matplotlib", extra="bench")
+    _check_usage(method, plot, analyse=analyse)
     settings = QuantizationSettings(
         via=via,
         algo=algo,
@@ -208,27 +200,28 @@ def main(
         seed=seed,
     ) as source:
         say(f"model: {source.description}")
-        images = _images(source, calibration, data_dir, calibration_images, test_images, preprocess)
+        images = _images(
+            source,
+            calibration,
+            data_dir,
+            calibration_images=calibration_images,
+            test_images=test_images,
+            preprocess=preprocess,
+        )
         say(f"data: {images.description}")
-        refused: dict[str, str] = {}
         if analyse:
             result, text = _analyse(source, images, settings, plot)
         else:
-            folders = {
-                each: (output_dir or Path("inference_model")) / f"{source.name}_{each}"
-                if output_dir is None or method == "all"
-                else output_dir
-                for each in methods
-            }
-            done, reference = _quantize(source, images, settings, folders, refused, say)
+            folders = _folders(methods, source.name, output_dir)
+            outcome = _quantize(source, images, settings, folders, say=say)
             with _progress("report") as bar:
                 result = make_report(
                     source,
                     images,
                     settings,
-                    done,
-                    reference=reference,
-                    refused=refused,
+                    outcome.models,
+                    reference=outcome.reference,
+                    refused=outcome.refused,
                     program=cli.find_program(program),
                     seconds=seconds,
                     threads=threads,
@@ -241,13 +234,35 @@ def main(
         write_text(report, f"{document}\n")
     for written in filter(None, (report, plot)):
         say(f"written: {written}")
-    return BadModel.exit_code if refused else 0
+    return BadModel.exit_code if result.get("refused") else 0
+
+
+def _check_usage(method: str | None, plot: Path | None, *, analyse: bool) -> None:
+    """Refuse options that do not go together, and a missing package."""
+    if analyse == (method is not None):
+        raise click.UsageError("give one of --method and --analyse")
+    if plot is not None and not analyse:
+        raise click.UsageError("--plot goes with --analyse")
+    if analyse:
+        cli.refuse("output_dir", "via", why="does not go with --analyse, which writes no model")
+    require_paddle()
+    if plot is not None:
+        require("matplotlib", extra="bench")
+
+
+def _folders(methods: Sequence[str], name: str, output_dir: Path | None) -> dict[str, Path]:
+    """Return the folder that each method writes."""
+    if output_dir is not None and len(methods) == 1:
+        return {methods[0]: output_dir}
+    parent = output_dir or Path("inference_model")
+    return {method: parent / f"{name}_{method}" for method in methods}
 
 
 def _images(
     source: FloatModel,
     calibration: Path | None,
     data_dir: Path | None,
+    *,
     calibration_images: int | None,
     test_images: int | None,
     preprocess: Path | None,
@@ -262,34 +277,53 @@ def _images(
     return own_images(source, calibration, calibration_images, test_images, preprocess=preprocess)
 
 
+class _Outcome(NamedTuple):
+    """What quantizing gave."""
+
+    models: list[Quantized]
+    refused: dict[str, str]  # the methods without a model, and why
+    reference: NDArray[np.float32]  # the float model's outputs for the images to test with
+
+
 def _quantize(
     source: FloatModel,
     images: Images,
     settings: QuantizationSettings,
-    folders: dict[str, Path],
-    refused: dict[str, str],
+    folders: Mapping[str, Path],
+    *,
     say: Callable[[str], None],
-) -> tuple[list[Quantized], NDArray[np.float32]]:
-    """Quantize by each method into its folder; say in ``refused`` why one was not."""
-    done: list[Quantized] = []
-    reference = source.outputs(images.test)
+) -> _Outcome:
+    """Quantize by each method into its folder.
+
+    Raises:
+        BadModel: No method gave a model.
+        lenet_cpp.Error: The only method failed, or one of several did for another reason than the
+            model.
+    """
+    outcome = _Outcome([], {}, source.outputs(images.test))
     for method, folder in folders.items():
         say(f"{method}: to {folder}")
         try:
             with _progress(method) as report:
-                one = quantize(
-                    source, images, method, folder, settings, reference=reference, report=report
+                model = quantize(
+                    source,
+                    images,
+                    method,
+                    folder,
+                    settings=settings,
+                    reference=outcome.reference,
+                    report=report,
                 )
         except (BadModel, Unsupported) as error:
             if len(folders) == 1:
                 raise
-            refused[method] = str(error)  # the others may do better
+            outcome.refused[method] = str(error)  # the others may do better
         else:
-            done.append(one)
+            outcome.models.append(model)
             say(f"wrote {folder}")
-    if not done:
-        raise BadModel("; ".join(refused.values()))
-    return done, reference
+    if not outcome.models:
+        raise BadModel("; ".join(outcome.refused.values()))
+    return outcome
 
 
 def _analyse(

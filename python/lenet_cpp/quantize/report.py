@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from lenet_cpp.quantize.deployed import (
     ENGINES,
     PADDLE,
     PROGRAM,
+    Deployed,
     Served,
     batch_size,
     measure_quality,
@@ -24,6 +26,8 @@ from lenet_cpp.quantize.deployed import (
     serve_by_program,
 )
 from lenet_cpp.quantize.sensitivity import Sensitivity
+
+_Latency = dict[str, dict[str, float]]  # milliseconds by route and batch size
 
 
 def make_report(
@@ -41,50 +45,46 @@ def make_report(
 ) -> dict[str, Any]:
     """Run the float model and the quantized ones by every route, on the images to test with.
 
-    Returns what can be written as JSON: a route that failed has ``error``; ``refused`` are the
-    methods without a model, and why. ``reference`` are the float model's outputs, with which all
-    are compared. Each model is timed for about so many seconds in Python by each route, for one
-    image and for a batch. Without a C++ program its route is left out.
+    Args:
+        source: The float model.
+        images: The images, of which those to test with are run.
+        settings: How the models were quantized.
+        quantized: The quantized models.
+        reference: The float model's outputs [N, classes], with which all are compared.
+        refused: The methods without a model, and why.
+        program: The C++ program; without one its route is left out.
+        seconds: About how many seconds each model is timed in Python by each route, for one image
+            and for a batch.
+        threads: CPU threads of a timed run.
+        report: What shows progress.
+
+    Returns:
+        What can be written as JSON; a route that failed has ``error``.
     """
-    models = {"float": source.deployed} | {one.method: one.deployed for one in quantized}
-    timing: Any = {"seconds": seconds, "threads": threads, "report": report}
-    timing["batch_sizes"] = (1, batch_size(images.test))
-    found = {
-        route: serve(list(models.values()), images.test, route, **timing)[0]
-        for route in (PADDLE, *ENGINES)
+    models = [source.deployed, *(one.deployed for one in quantized)]
+    serve_in_python = partial(
+        serve,
+        batch_sizes=(1, batch_size(images.test)),
+        seconds=seconds,
+        threads=threads,
+        report=report,
+    )
+    answers = {
+        route: serve_in_python(models, images.test, route)[0] for route in (PADDLE, *ENGINES)
     }
     if program is not None:
-        found[PROGRAM] = [serve_by_program(program, one, images.test) for one in models.values()]
-    entries: dict[str, dict[str, Any]] = {}
-    before: dict[str, dict[str, float]] = {}  # of the float model
-    for index, (name, model) in enumerate(models.items()):
-        served = {route: answers[index] for route, answers in found.items()}
-        latency = {
-            route: {size: 1000 * seconds for size, seconds in each.seconds.items()}
-            for route, each in served.items()
-            if each.seconds
-        }
-        before = latency if name == "float" else before
-        params_size = model.params.stat().st_size
-        entries[name] = {
-            "precision": model.precision,
-            "engine": next((each.engine for each in served.values() if each.engine), "-"),
-            "size": model.program.stat().st_size + params_size,
-            "params_size": params_size,
-            "routes": {route: _answer(each, reference, images) for route, each in served.items()},
-            "latency_ms": latency,
-            "times_as_fast": {
-                route: {size: before[route][size] / after for size, after in by_size.items()}
-                for route, by_size in latency.items()
-                if route in before
-            },
-        }
-    for one in quantized:
-        entries[one.method] |= {
-            "folder": str(one.result.folder),
-            "int8_primitives": {kind: list(both) for kind, both in one.primitives.items()},
-            "relative_error": one.quality.relative_error,
-        }
+        answers[PROGRAM] = [serve_by_program(program, model, images.test) for model in models]
+    by_model = [dict(zip(answers, row, strict=True)) for row in zip(*answers.values(), strict=True)]
+    before = _latency_ms(by_model[0])
+    entries = []
+    for model, served in zip(models, by_model, strict=True):
+        routes = {route: _answer(each, reference, images) for route, each in served.items()}
+        entries.append(_describe(model, served, routes, before))
+    float_entry, *others = entries
+    methods = {
+        one.method: entry | _describe_quantization(one)
+        for one, entry in zip(quantized, others, strict=True)
+    }
     return {
         "model": source.name,
         "images": images.kind,
@@ -93,16 +93,63 @@ def make_report(
         "settings": asdict(settings),
         "threads": threads,
         "versions": {"lenet_cpp": version(), "paddle": paddle_version()},
-        "float": entries.pop("float"),
-        "methods": entries,
+        "float": float_entry,
+        "methods": methods,
         "refused": dict(refused or {}),
     }
 
 
 def _answer(served: Served, reference: npt.NDArray[np.float32], images: Images) -> dict[str, Any]:
+    """Return how well a model answers by one route, or why it does not."""
     if served.error is not None:
         return {"error": f"{type(served.error).__name__}: {served.error}"}
     return asdict(measure_quality(reference, served.outputs, images.labels))
+
+
+def _latency_ms(served: Mapping[str, Served]) -> _Latency:
+    """Return the times of the routes that were timed."""
+    return {route: _milliseconds(one.seconds) for route, one in served.items() if one.seconds}
+
+
+def _milliseconds(seconds: Mapping[str, float]) -> dict[str, float]:
+    return {size: 1000 * each for size, each in seconds.items()}
+
+
+def _describe(
+    model: Deployed,
+    served: Mapping[str, Served],
+    routes: Mapping[str, dict[str, Any]],
+    before: _Latency,
+) -> dict[str, Any]:
+    """Return the entry of a model; ``before`` are the times of the float model."""
+    latency = _latency_ms(served)
+    params_size = model.params.stat().st_size
+    return {
+        "precision": model.precision,
+        "engine": next((each.engine for each in served.values() if each.engine), "-"),
+        "size": model.program.stat().st_size + params_size,
+        "params_size": params_size,
+        "routes": dict(routes),
+        "latency_ms": latency,
+        "times_as_fast": {
+            route: _quotients(before[route], after)
+            for route, after in latency.items()
+            if route in before
+        },
+    }
+
+
+def _quotients(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+    return {size: before[size] / each for size, each in after.items()}
+
+
+def _describe_quantization(one: Quantized) -> dict[str, Any]:
+    """Return what the entry of a quantized model has beside that of the float model."""
+    return {
+        "folder": str(one.result.folder),
+        "int8_primitives": {kind: list(both) for kind, both in one.primitives.items()},
+        "relative_error": one.quality.relative_error,
+    }
 
 
 def report_text(result: dict[str, Any]) -> str:
@@ -149,13 +196,15 @@ def _percent(share: float | None, otherwise: str = "-") -> str:
 def _quality_row(name: str, entry: dict[str, Any], *, labelled: bool) -> list[str]:
     shown = "accuracy" if labelled else "agreement"
     first = next((each for each in entry["routes"].values() if "error" not in each), None)
-    done = [sum(column) for column in zip(*entry.get("int8_primitives", {}).values(), strict=True)]
+    primitives = entry.get("int8_primitives", {}).values()  # of each kind those in int8, and all
+    in_int8 = sum(count for count, _ in primitives)
+    total = sum(count for _, count in primitives)
     return [
         name,
         *(_percent(found.get(shown), "failed") for found in entry["routes"].values()),
-        _percent(first and first["agreement"]),
+        _percent(first["agreement"] if first else None),
         f"{first['largest_difference']:.3g}" if first else "-",
-        f"{done[0]} of {done[1]}" if done else "-",
+        f"{in_int8} of {total}" if primitives else "-",
         f"{entry['params_size'] / 1000:,.0f} kB",
         entry["engine"],
     ]
