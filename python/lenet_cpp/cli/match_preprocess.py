@@ -3,10 +3,11 @@
 import os
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from hashlib import sha256
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from click import option
@@ -18,11 +19,11 @@ from lenet_cpp._base.files import reading
 from lenet_cpp.cli import _options as cli
 from lenet_cpp.data.images import (
     CenterCrop,
+    Digit,
     Normalize,
     Pipeline,
     Resize,
     ToCHW,
-    digit,
     find_images,
     read_image,
 )
@@ -63,7 +64,9 @@ _GREY = {
 }
 
 
-_Values = tuple[str, str]
+_Geometry = tuple[str, ...]
+_Values = tuple[str, str]  # the mode, and a name in _VALUES or _GREY
+_Pair = tuple[_Geometry, _Values]
 _Key = tuple[int, _Values]  # the number of a way, and the values
 
 
@@ -71,8 +74,8 @@ class _Way(NamedTuple):
     """How an image becomes as large as the input."""
 
     words: tuple[str, ...]
-    geometry: tuple[str, ...]
-    steps: tuple[Any, ...]
+    geometry: _Geometry
+    steps: tuple[Resize | CenterCrop | Digit, ...]
     end: int  # of _ENDS; -1: none
 
 
@@ -81,72 +84,135 @@ class _Distance(NamedTuple):
     largest: float
 
 
-def _ways(height: int, width: int, *, grey: bool) -> Iterator[_Way]:
-    side = min(height, width)
-    sizes: list[dict[str, Any]] = [{"short_side": round(side * 256 / 224)}]
-    sizes += [{"size": (height, width)}]
-    shorts = dict.fromkeys((side, int(side / 0.9), int(side / 0.95)))
-    sizes += [{"short_side": short} for short in shorts]
-    sizes += [{"size": (round(height * 256 / 224), round(width * 256 / 224))}]
-    for (library, name), number, size in product(_RESIZES, (0, 1), sizes):
+class _Layout(NamedTuple):
+    """The images that a model takes."""
+
+    channels: int
+    height: int
+    width: int
+    channels_last: bool
+
+    @property
+    def is_grey(self) -> bool:
+        return self.channels == 1
+
+
+def _layout_of(shape: tuple[int, ...], size: int | None) -> _Layout:
+    """Read the shape of a model's input; ``size``, or 224, is taken for sides of any size."""
+    channels_last = len(shape) == 4 and shape[1] not in {1, 3}
+    if len(shape) != 4 or shape[3 if channels_last else 1] not in {1, 3}:
+        raise BadInput(
+            f"the model takes {list(shape)}: expected [N, 1 or 3, height, width] or"
+            " [N, height, width, 1 or 3]"
+        )
+    channels, sides = (shape[3], shape[1:3]) if channels_last else (shape[1], shape[2:])
+    height, width = (size or 224 if side < 0 else side for side in sides)
+    return _Layout(channels, height, width, channels_last)
+
+
+def _ways(layout: _Layout) -> Iterator[_Way]:
+    """Yield every way to make an image as large as the input, the most usual one first."""
+    height, width = layout.height, layout.width
+    for (library, name), number, size in product(_RESIZES, (0, 1), _sizes(height, width)):
         rounding, middle = _ROUNDINGS[library][number]
         known = library if library == "opencv" else None
-        steps: tuple[Any, ...] = (
-            Resize(**size, interpolation=name, library=known, rounding=rounding),
-            CenterCrop((height, width), middle),
-        )
-        words = f"short side {size.get('short_side')}", f"{height} x {width}"
-        if "size" in size:
-            words = " x ".join(map(str, size["size"])), words[1]
+        resize = replace(size, interpolation=name, library=known, rounding=rounding)
+        resized = f"short side {size.short_side}"
+        if size.size is not None:
+            resized = " x ".join(map(str, size.size))
+        geometry = resized, f"{height} x {width}"
         end = _ENDS.index((library, name)) if (library, name) in _ENDS and number == 0 else -1
         convention = _CONVENTIONS[rounding is not None]
-        yield _Way((f"{library} {name}", *words, convention), words, steps, end)
-    if grey and (height, width) == (28, 28):
-        yield _Way(("Digit", "", "", ""), (), digit().steps[:1], 0)
+        steps = resize, CenterCrop((height, width), middle)
+        yield _Way((f"{library} {name}", *geometry, convention), geometry, steps, end)
+    if layout.is_grey and (height, width) == (28, 28):
+        yield _Way(("Digit", "", "", ""), (), (Digit(),), 0)
+
+
+def _sizes(height: int, width: int) -> list[Resize]:
+    """Return the sizes that an image gets before it is cropped."""
+    side = min(height, width)
+    shorts = dict.fromkeys((side, int(side / 0.9), int(side / 0.95)))
+    return [
+        Resize(short_side=round(side * 256 / 224)),
+        Resize(size=(height, width)),
+        *(Resize(short_side=short) for short in shorts),
+        Resize(size=(round(height * 256 / 224), round(width * 256 / 224))),
+    ]
+
+
+def _values_of(layout: _Layout) -> dict[_Values, Pipeline]:
+    """Return the preparations of an image that has its size, by the mode and what it is called."""
+    modes, values = (("L",), _GREY) if layout.is_grey else (("RGB", "BGR"), _VALUES)
+    end = () if layout.channels_last else (ToCHW(),)
+    return {
+        (mode, name): Pipeline(mode, (Normalize(*numbers), *end))
+        for name, numbers in values.items()
+        for mode in modes
+    }
 
 
 def _is_probabilities(outputs: NDArray[Any]) -> bool:
     return bool((outputs >= 0).all() and np.allclose(outputs.sum(axis=1), 1, atol=1e-3))
 
 
-class _Search:
-    """What was tried with a model and images, of which ``expected`` are the outputs elsewhere."""
+class _Expected:
+    """The outputs elsewhere, with which those of the model are compared."""
 
     softmax = ""  # whose outputs get one
+
+    def __init__(self, outputs: NDArray[Any], images: int) -> None:
+        if outputs.ndim != 2 or len(outputs) != images or outputs.dtype.kind != "f":
+            raise BadInput(
+                f"the expected outputs are {outputs.dtype} {list(outputs.shape)}: give floats,"
+                f" [{images}, classes], a row for each image"
+            )
+        if not np.isfinite(outputs).all():
+            raise BadInput("the expected outputs are not all finite")
+        self._outputs = outputs.astype(np.float64)
+        self.classes: int = outputs.shape[1]
+
+    def comparable(self, outputs: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the model's outputs as the expected ones are: both logits or probabilities."""
+        given = outputs.reshape(len(outputs), -1).astype(np.float64)
+        if given.shape[1] != self.classes:
+            raise BadInput(
+                f"the model has {given.shape[1]} outputs for an image, {self.classes} are expected"
+            )
+        are_probabilities = _is_probabilities(self._outputs)
+        if not self.softmax and are_probabilities and not _is_probabilities(given):
+            self.softmax = "the model's outputs"
+        elif not self.softmax and not are_probabilities and _is_probabilities(given):
+            self.softmax = "the expected outputs"
+            self._outputs = softmax(self._outputs)
+        return softmax(given) if self.softmax == "the model's outputs" else given
+
+    def distance(self, row: NDArray[np.float64], image: int) -> _Distance:
+        """Return how far an image's outputs are from the expected ones."""
+        expected = self._outputs[image]
+        largest = float(np.abs(row - expected).max())
+        return _Distance(largest / max(float(np.ptp(expected)), 1e-30), largest)
+
+
+class _Search:
+    """The preparations that were tried with a model and images."""
 
     def __init__(
         self, predictor: Predictor, images: list[Path], expected: NDArray[Any], size: int | None
     ) -> None:
-        shape = predictor.input_spec.shape
-        last = len(shape) == 4 and shape[1] not in {1, 3}
-        if len(shape) != 4 or shape[3 if last else 1] not in {1, 3}:
-            raise BadInput(
-                f"the model takes {list(shape)}: expected [N, 1 or 3, height, width] or"
-                " [N, height, width, 1 or 3]"
-            )
-        if expected.ndim != 2 or len(expected) != len(images) or expected.dtype.kind != "f":
-            raise BadInput(
-                f"the expected outputs are {expected.dtype} {list(expected.shape)}: give floats,"
-                f" [{len(images)}, classes], a row for each image"
-            )
-        if not np.isfinite(expected).all():
-            raise BadInput("the expected outputs are not all finite")
-        self.predictor, self.expected = predictor, expected.astype(np.float64)
-        grey = shape[3 if last else 1] == 1
-        self.mode, channels = ("L", 1) if grey else ("RGB", 3)
-        sides = shape[1:3] if last else shape[2:]
-        height, width = (size or 224 if each < 0 else each for each in sides)
-        read = [read_image(each, self.mode) for each in images]
-        self.pixels = [np.asarray(each).reshape(each.height, each.width, -1) for each in read]
-        self.plain = (Normalize(1.0, (0.0,) * channels, (1.0,) * channels),)
-        end = () if last else (ToCHW(),)
-        self.ways = list(_ways(height, width, grey=grey))
-        self.values = {
-            (mode, name): Pipeline(mode, (Normalize(*numbers), *end))
-            for name, numbers in (_GREY if grey else _VALUES).items()
-            for mode in (("L",) if grey else ("RGB", "BGR"))
-        }
-        self.known: dict[tuple[Any, ...], NDArray[Any]] = {}
+        layout = _layout_of(predictor.input_spec.shape, size)
+        self.expected = _Expected(expected, len(images))
+        self.ways = list(_ways(layout))
+        self.values = _values_of(layout)
+        self._predictor = predictor
+        self._mode = "L" if layout.is_grey else "RGB"
+        self._as_pixels = Normalize(1.0, (0.0,) * layout.channels, (1.0,) * layout.channels)
+        self._images = [_pixels_of(path, self._mode) for path in images]
+        # Of a square image every short side is the whole.
+        self._probe = int(np.argmax([abs(len(each) - each.shape[1]) for each in self._images]))
+        self._rows: dict[_Key, NDArray[np.float64]] = {}  # the outputs for the probe
+        self._found: dict[_Key, _Distance] = {}
+        self._known: dict[tuple[int, bytes, _Values], NDArray[np.float64]] = {}
 
     def run(self) -> list[tuple[_Distance, int, _Values]]:
         """Return what is best: the distance, the number of the way, the values.
@@ -155,94 +221,101 @@ class _Search:
         Where nothing fits, the third resizes in the way that is farthest from the first's, and the
         fourth in every way what is near, as far as these two are apart.
         """
-        # Of a square image every short side is the whole.
-        probe = int(np.argmax([abs(len(each) - each.shape[1]) for each in self.pixels]))
-        rows: dict[_Key, NDArray[Any]] = {}
-        found: dict[_Key, _Distance] = {}
         with tqdm(desc="match-preprocess", total=0, disable=None, leave=False) as bar:
-
-            def tries(wanted: Callable[[_Way, _Values], bool]) -> None:
-                chosen = {}
-                for i, way in enumerate(self.ways):
-                    left = (each for each in self.values if (i, each) not in found)
-                    if values := [each for each in left if wanted(way, each)]:
-                        chosen[i] = values
-                bar.total = bar.n + len(chosen)
-                for i, values in chosen.items():
-                    for each, row in zip(values, self._outputs(i, values, probe), strict=True):
-                        rows[i, each], found[i, each] = row, self._distance(row, probe)
-                    bar.update()
-
-            tries(lambda way, _: way.end == 0)
-            best = sorted(found, key=lambda each: found[each])[:_PAIRS]
+            self._try(bar, lambda way, _: way.end == 0)
+            best = sorted(self._found, key=lambda each: self._found[each])[:_PAIRS]
             pairs = {(self.ways[way].geometry, values) for way, values in best}
-            tries(lambda way, values: (way.geometry, values) in pairs)
-            if min(found.values()).share > _FITS:
-                tries(lambda way, _: way.end == 1)
-                near = self._near(rows, probe)
-                tries(lambda way, values: (way.geometry, values) in near)
-            ranked = sorted(found, key=lambda each: (found[each], each[0]))
-            kept = [key for i, key in enumerate(ranked) if i < _KEPT or found[key].share <= _FITS]
+            self._try(bar, lambda way, values: (way.geometry, values) in pairs)
+            if min(self._found.values()).share > _FITS:
+                self._try(bar, lambda way, _: way.end == 1)
+                near = self._near()
+                self._try(bar, lambda way, values: (way.geometry, values) in near)
+            kept = self._kept()
             bar.total = bar.n + len(kept)
             matches = []
             for way, values in kept:
-                each = (self._outputs(way, [values], i)[0] for i in range(len(self.pixels)))
-                furthest = max(self._distance(row, i) for i, row in enumerate(each))
-                matches.append((furthest, way, values))
+                matches.append((self._furthest(way, values), way, values))
                 bar.update()
         return sorted(matches, key=lambda each: (max(each[0].share, _SAME), each[1]))
 
-    def _near(self, rows: dict[_Key, NDArray[Any]], image: int) -> set[tuple[Any, _Values]]:
+    def _try(self, bar: "tqdm[NoReturn]", wanted: Callable[[_Way, _Values], bool]) -> None:
+        """Run what is wanted and was not tried yet, for the probe."""
+        chosen: dict[int, list[_Values]] = {}
+        for number, way in enumerate(self.ways):
+            left = [each for each in self.values if (number, each) not in self._found]
+            if values := [each for each in left if wanted(way, each)]:
+                chosen[number] = values
+        bar.total = bar.n + len(chosen)
+        for number, values in chosen.items():
+            rows = self._outputs(number, values, self._probe)
+            for each, row in zip(values, rows, strict=True):
+                self._rows[number, each] = row
+                self._found[number, each] = self.expected.distance(row, self._probe)
+            bar.update()
+
+    def _near(self) -> set[_Pair]:
         """Return the sizes and values of which some way of resizing may fit."""
-        # In photos and noise none was farther from both ends than 0.66 times their distance.
-        ends: tuple[dict[Any, NDArray[Any]], ...] = ({}, {}, {})
-        for (i, values), row in rows.items():
-            ends[self.ways[i].end][self.ways[i].geometry, values] = row
-        return {
-            pair
-            for pair, sharp in ends[1].items()
-            if min(self._distance(row, image).largest for row in (sharp, ends[0][pair]))
-            <= np.abs(sharp - ends[0][pair]).max()
-        }
+        smooth: dict[_Pair, NDArray[np.float64]] = {}
+        sharp: dict[_Pair, NDArray[np.float64]] = {}
+        for (number, values), row in self._rows.items():
+            way = self.ways[number]
+            if way.end == 0:
+                smooth[way.geometry, values] = row
+            elif way.end == 1:
+                sharp[way.geometry, values] = row
+        near = set()
+        for pair, row in sharp.items():
+            ends = row, smooth[pair]
+            nearest = min(self.expected.distance(each, self._probe).largest for each in ends)
+            # In photos and noise none was farther from both ends than 0.66 times their distance.
+            if nearest <= np.abs(row - smooth[pair]).max():
+                near.add(pair)
+        return near
 
-    def _outputs(self, way: int, values: list[_Values], image: int) -> list[NDArray[Any]]:
-        resize = Pipeline(self.mode, (*self.ways[way].steps, *self.plain))
+    def _kept(self) -> list[_Key]:
+        """Return what is compared for all images: all that fits the probe, or comes nearest."""
+        found = self._found
+        ranked = sorted(found, key=lambda each: (found[each], each[0]))
+        return [key for i, key in enumerate(ranked) if i < _KEPT or found[key].share <= _FITS]
+
+    def _furthest(self, way: int, values: _Values) -> _Distance:
+        """Return the greatest distance of all images."""
+        return max(
+            self.expected.distance(self._outputs(way, [values], image)[0], image)
+            for image in range(len(self._images))
+        )
+
+    def _outputs(self, way: int, values: list[_Values], image: int) -> list[NDArray[np.float64]]:
+        """Return the outputs for an image that is resized in a way, with each of the values."""
+        resize = Pipeline(self._mode, (*self.ways[way].steps, self._as_pixels))
         try:
-            pixels = resize.compiled(self.pixels[image]).astype(np.uint8)
+            pixels = resize.compiled(self._images[image]).astype(np.uint8)
         except BadInput:  # such as no digit
-            return [np.full(self.expected.shape[1], np.inf)] * len(values)
+            return [np.full(self.expected.classes, np.inf)] * len(values)
         digest = sha256(pixels.tobytes()).digest()  # many ways give the same
-        keys = [(image, digest, each) for each in values]
-        missing = {key: key[2] for key in keys if key not in self.known}
+        missing = [each for each in values if (image, digest, each) not in self._known]
         if missing:
-            batch = np.stack([self.values[each].compiled(pixels) for each in missing.values()])
-            count = self.predictor.input_spec.shape[0]
-            parts = [batch] if count < 0 else np.repeat(batch[:, None], count, axis=1)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", InputRangeWarning)
-                runs = [self.predictor.run(part) for part in parts]
-            outputs = np.concatenate([run if count < 0 else run[:1] for run in runs])
-            self.known |= zip(missing, self._comparable(outputs), strict=True)
-        return [self.known[key] for key in keys]
+            batch = np.stack([self.values[each].compiled(pixels) for each in missing])
+            outputs = self.expected.comparable(self._run(batch))
+            for each, row in zip(missing, outputs, strict=True):
+                self._known[image, digest, each] = row
+        return [self._known[image, digest, each] for each in values]
 
-    def _comparable(self, outputs: NDArray[Any]) -> NDArray[Any]:
-        given = outputs.reshape(len(outputs), -1).astype(np.float64)
-        if given.shape[1] != self.expected.shape[1]:
-            raise BadInput(
-                f"the model has {given.shape[1]} outputs for an image, {self.expected.shape[1]} are"
-                " expected"
-            )
-        are_probabilities = _is_probabilities(self.expected)
-        if not self.softmax and are_probabilities and not _is_probabilities(given):
-            self.softmax = "the model's outputs"
-        elif not self.softmax and not are_probabilities and _is_probabilities(given):
-            self.softmax = "the expected outputs"
-            self.expected = softmax(self.expected)
-        return softmax(given) if self.softmax == "the model's outputs" else given
+    def _run(self, batch: NDArray[np.float32]) -> NDArray[Any]:
+        """Return the outputs for images, also of a model that takes another number of them."""
+        count = self._predictor.input_spec.shape[0]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", InputRangeWarning)
+            if count < 0:
+                return self._predictor.run(batch)
+            repeated = np.repeat(batch[:, None], count, axis=1)
+            return np.concatenate([self._predictor.run(each)[:1] for each in repeated])
 
-    def _distance(self, row: NDArray[Any], image: int) -> _Distance:
-        largest = float(np.abs(row - self.expected[image]).max())
-        return _Distance(largest / max(float(np.ptp(self.expected[image])), 1e-30), largest)
+
+def _pixels_of(path: Path, mode: str) -> NDArray[np.uint8]:
+    """Return an image as [H, W, C]."""
+    image = read_image(path, mode)
+    return np.asarray(image).reshape(image.height, image.width, -1)
 
 
 def _read_expected(path: Path) -> NDArray[Any]:
@@ -313,8 +386,8 @@ def main(
         *("crop", "rounded as", "channels", "values"),
     )
     print(tabulate(rows, heads, disable_numparse=True))
-    if search.softmax:
-        print(f"compared with the softmax of {search.softmax}")
+    if search.expected.softmax:
+        print(f"compared with the softmax of {search.expected.softmax}")
     best, way, values = matches[0]
     if best.share > _FITS:
         print(
