@@ -212,23 +212,24 @@ def _open(file: IO[bytes], name: str) -> Image.Image:
     raise BadInput(f"{name} is not an image that can be read, which is {_NAMES}: {_RESAVE}")
 
 
-def _open_as(factory: Callable[[IO[bytes], str], Any], file: IO[bytes], name: str) -> Image.Image:
+def _open_as(
+    factory: Callable[[IO[bytes], str], Image.Image], file: IO[bytes], name: str
+) -> Image.Image:
     """Read the header by a class of one format."""
     file.seek(0)
     try:
-        opened: Image.Image = factory(file, name)
+        return factory(file, name)
     except MemoryError:
         raise
     except Exception as error:  # parsers raise anything on damaged bytes
         raise _damaged(name, error) from error
-    return opened
 
 
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 
 
-def _find_heif(prefix: bytes, name: str) -> Callable[[IO[bytes], str], Any] | None:
+def _find_heif(prefix: bytes, name: str) -> Callable[[IO[bytes], str], Image.Image] | None:
     """Return what opens a HEIC or AVIF file, which begin alike; None for any other file.
 
     Args:
@@ -256,7 +257,7 @@ def _find_heif(prefix: bytes, name: str) -> Callable[[IO[bytes], str], Any] | No
         require("pillow_heif", extra="heif")
     except Unsupported as error:
         raise Unsupported(f"{name} is a HEIC: {error}; or {_RESAVE}") from error
-    factory: Callable[[IO[bytes], str], Any] = import_module("pillow_heif").HeifImageFile
+    factory: Callable[[IO[bytes], str], Image.Image] = import_module("pillow_heif").HeifImageFile
     return factory
 
 
@@ -276,6 +277,29 @@ _UPRIGHT = {
 def _decode(
     image: Image.Image, mode: str, name: str, depth: int = 16, *, from_file: bool = False
 ) -> Image.Image:
+    """Load an opened image, and return it as :func:`read_image` does."""
+    _check_size(image, name)
+    if depth not in _DEPTHS:
+        raise BadInput(f"depth is {depth}; expected 10, 12, 14 or 16")
+    wide_colours = _has_wide_colours(image)
+    loaded = _load(image, name, keep_key=wide_colours and depth == 16)
+    high_byte = _has_high_byte(loaded)
+    if wide_colours and depth != 16 and not high_byte:
+        raise Unsupported(
+            f"{name} has 16-bit colours or transparency, of which Pillow reads the upper 8 bits"
+            f' only: "depth": {depth} needs grey, or lenet_classify'
+        )
+    upright = _upright(loaded, from_file=from_file)
+    has_depth = high_byte and loaded.format != "PPM"
+    if high_byte:
+        upright = _high_byte(upright, name, depth if has_depth else 16)
+    if depth == 16 and (has_depth or wide_colours):
+        _warn_of_dark(upright, name)
+    return _as_mode(upright, mode, name)
+
+
+def _check_size(image: Image.Image, name: str) -> None:
+    """Refuse an image of no pixels, or of so many that they would fill the memory."""
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise BadInput(
@@ -283,36 +307,39 @@ def _decode(
         )
     if width * height == 0:
         raise BadInput(f"{name} has {width} x {height} pixels: it must have at least one")
-    if depth not in _DEPTHS:
-        raise BadInput(f"depth is {depth}; expected 10, 12, 14 or 16")
-    # Of colours: Pillow keeps their upper 8 bits, and forgets that there were more once it loads.
-    wide_colours = image.format in {"PNG", "TIFF"} and ";16" in str(getattr(image, "tile", ""))
+
+
+def _has_wide_colours(image: Image.Image) -> bool:
+    """Return whether colours of an image that is not loaded yet have 16 bits.
+
+    Pillow keeps the upper 8 bits of these, and forgets that there were more once it loads them.
+    """
+    return image.format in {"PNG", "TIFF"} and ";16" in str(getattr(image, "tile", ""))
+
+
+def _load(image: Image.Image, name: str, *, keep_key: bool) -> Image.Image:
+    """Decode the pixels.
+
+    With ``keep_key`` they are 16-bit colours, whose transparent one is compared in all bits, while
+    Pillow compares 8 of them.
+    """
     key = image.info.get("transparency")
     try:
-        # Pillow compares 8 bits. Of an animation it is at another frame.
-        if wide_colours and depth == 16 and isinstance(key, tuple) and image.tell() == 0:
+        # An animation that is at another frame has other pixels than its file begins with.
+        if keep_key and isinstance(key, tuple) and image.tell() == 0:
             image = _with_alpha(image, key)
         image.load()
     except MemoryError:
         raise
     except Exception as error:  # decoders raise anything on damaged bytes
         raise _damaged(name, error) from error
+    return image
+
+
+def _has_high_byte(image: Image.Image) -> bool:
+    """Return whether samples have 16 bits, of which the upper 8 are to be taken."""
     # Pillow reads 16-bit PNM, and 16-bit PNG in older versions, as 32-bit integers.
-    high_byte = image.mode.startswith("I;16") or (
-        image.mode == "I" and image.format in {"PPM", "PNG"}
-    )
-    if wide_colours and depth != 16 and not high_byte:
-        raise Unsupported(
-            f"{name} has 16-bit colours or transparency, of which Pillow reads the upper 8 bits"
-            f' only: "depth": {depth} needs grey, or lenet_classify'
-        )
-    upright = _upright(image, from_file=from_file)
-    has_depth = high_byte and image.format != "PPM"
-    if high_byte:
-        upright = _high_byte(upright, name, depth if has_depth else 16)
-    if depth == 16 and (has_depth or wide_colours):
-        _warn_of_dark(upright, name)
-    return _as_mode(upright, mode, name)
+    return image.mode.startswith("I;16") or (image.mode == "I" and image.format in {"PPM", "PNG"})
 
 
 def _with_alpha(image: Any, key: tuple[int, ...]) -> Image.Image:
