@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lenet_cpp._base.closing import Closing
 from lenet_cpp._base.memory import memory_errors
-from lenet_cpp.data.arrays import as_array, as_batch, is_picture, rearranging
+from lenet_cpp.data.arrays import as_array, as_batch, is_picture, rearranging, stack_alike
 from lenet_cpp.data.images import Digit, Pipeline, find_images, is_image_source
 from lenet_cpp.data.images.reading import ImageSource, describe_source, is_array
 from lenet_cpp.errors import BadInput, Error
@@ -36,11 +36,11 @@ from lenet_cpp.inference.predictor import bytes_of
 from lenet_cpp.inference.results import Finding, Result
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
+    from concurrent.futures import Executor, Future
 
     from PIL.Image import Image
 
-_NUMBERS = (list, tuple, int, float)  # of which a list is an array
+_NUMBERS = (list, tuple, int, float)  # a list of these is an array
 _BATCH = 32
 _MAX_THREADS = 8  # of reading: each may hold a picture of 256 MiB
 
@@ -160,7 +160,7 @@ class Classifier(Closing):
         single, pieces = self._split(images)
         if single:
             (piece,) = pieces
-            return self._results([piece], [self._tensor(piece)])[0]
+            return self._results([(piece, self._tensor(piece))])[0]
         return list(self._stream(pieces, _BATCH))
 
     def stream(
@@ -224,33 +224,27 @@ class Classifier(Closing):
         if isinstance(images, memoryview):
             images = bytes(images)
         if isinstance(images, (str, os.PathLike)):
-            if not os.fspath(images):
-                raise BadInput("the name of an image is empty")
-            path = Path(images)
-            if path.is_file() and path.suffix.lower() != ".txt":
-                return True, [_Piece(images, images)]
-            return False, [_Piece(found, found) for found in find_images(images)]
+            return _split_path(images)
         if is_image_source(images):
             return True, [_Piece(images, images)]
-        several = isinstance(images, (list, tuple))
-        numbers = several and images and all(isinstance(each, _NUMBERS) for each in images)
-        if numbers or is_array(images):
+        if is_array(images) or _is_list_of_numbers(images):
             return self._split_array(as_array(images, "of images"))
-        file = hasattr(images, "read")
-        if not isinstance(images, Iterable) or isinstance(images, Mapping) or file:
+        if not _is_iterable_of_images(images):
             raise _unknown(images)
         pieces = self._each(images)
-        return False, list(pieces) if several else pieces
+        return False, list(pieces) if isinstance(images, (list, tuple)) else pieces
 
     def _each(self, images: Iterable[Any]) -> Iterator[_Piece]:
         kept = isinstance(images, (list, tuple))
         for image in images:
             if isinstance(image, (list, tuple)):
                 raise _unknown(image)
-            # The next one may come in the same memory.
-            passes = not kept and is_array(image)
-            own = np.array(as_array(image, "of images")) if passes else image
-            yield from self._split(own)[1]
+            own = image
+            if is_array(image) and not kept:
+                # The next one may come in the same memory.
+                own = np.array(as_array(image, "of images"))
+            _, pieces = self._split(own)
+            yield from pieces
 
     def _split_array(self, array: NDArray[Any]) -> tuple[bool, list[_Piece]]:
         """Return whether an array is one image, and each one."""
@@ -303,11 +297,15 @@ class Classifier(Closing):
             if shape[0] not in {1, 3}:
                 as_batch(pixels, self._model.input_shape)  # raises BadInput that says what fits
             picture = pixels.transpose(1, 2, 0)
-        if picture.shape in {(*self._image_shape[1:], *end) for end in ((), (1,))} and any(
-            isinstance(step, Digit) for step in self._model.pipeline.steps
-        ):
-            return _Piece(pixels, picture, picture.reshape(*picture.shape[:2], 1))
+        sides = self._image_shape[1:]
+        if picture.shape in {sides, (*sides, 1)} and self._takes_digits:
+            return _Piece(pixels, picture, picture.reshape(*sides, 1))
         return _Piece(pixels, picture)
+
+    @property
+    def _takes_digits(self) -> bool:
+        """Whether the preparation looks for a digit, which images as MNIST has them need not."""
+        return any(isinstance(step, Digit) for step in self._model.pipeline.steps)
 
     @property
     def _image_shape(self) -> tuple[int, ...]:
@@ -324,17 +322,15 @@ class Classifier(Closing):
         return tensor
 
     @memory_errors("classifying images")
-    def _results(self, pieces: Sequence[_Piece], tensors: Sequence[NDArray[Any]]) -> list[Result]:
+    def _results(self, images: Sequence[tuple[_Piece, NDArray[Any]]]) -> list[Result]:
         """Run a batch; images of different sizes one after the other."""
-        groups: dict[object, list[int]] = {}
-        for number, tensor in enumerate(tensors):
-            groups.setdefault((tensor.shape, tensor.dtype), []).append(number)
+        tensors = {number: tensor for number, (_, tensor) in enumerate(images)}
         found: dict[int, Result] = {}
-        for places in groups.values():
-            batch = np.stack([tensors[place] for place in places])
-            results = self._results_of([pieces[place] for place in places], batch)
+        for numbers, batch in stack_alike(tensors):
+            places = numbers.tolist()
+            results = self._results_of([images[place][0] for place in places], batch)
             found.update(zip(places, results, strict=True))
-        return [found[number] for number in range(len(pieces))]
+        return [found[number] for number in range(len(images))]
 
     def _results_of(self, pieces: Sequence[_Piece], batch: NDArray[Any]) -> Iterator[Result]:
         """Run images of one size, [N, ...], and yield the result of each."""
@@ -371,34 +367,77 @@ class Classifier(Closing):
         from concurrent.futures import ThreadPoolExecutor
 
         pool = ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), _MAX_THREADS))
-        ahead: deque[tuple[_Piece, Future[NDArray[Any]] | None]] = deque()
-        coming = iter(pieces)
-        failed: Exception | None = None
+        ahead = _Ahead(pieces, self._tensor, pool)
         try:
-            while True:
-                try:
-                    most = 0 if failed else 2 * batch_size - len(ahead)
-                    for piece in islice(coming, most):
-                        # Only one thread at a time may load a Pillow image, and it may come twice.
-                        here = piece.ready is not None or hasattr(piece.picture, "load")
-                        ahead.append((piece, None if here else pool.submit(self._tensor, piece)))
-                except Exception as error:  # noqa: BLE001 - of the iterable, and raised below
-                    failed = error
-                if not ahead:
-                    break
-                batch, tensors = [ahead.popleft() for _ in range(min(batch_size, len(ahead)))], []
-                try:
-                    for piece, future in batch:
-                        tensors.append(future.result() if future else self._tensor(piece))
-                except Error as error:
-                    failed = error
-                    ahead.clear()
-                if tensors:
-                    yield from self._results([one for one, _ in batch[: len(tensors)]], tensors)
-            if failed is not None:
-                raise failed
+            while ahead.fill(2 * batch_size):
+                if batch := ahead.take(batch_size):
+                    yield from self._results(batch)
+            if ahead.failed is not None:
+                raise ahead.failed
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+class _Ahead:
+    """Images that threads read before they are needed, in their order.
+
+    After a failure, of the iterable or of an image, no more images are taken: it is to be raised
+    after the results of the images before.
+    """
+
+    def __init__(
+        self, pieces: Iterable[_Piece], read: Callable[[_Piece], NDArray[Any]], pool: Executor
+    ) -> None:
+        self.failed: Exception | None = None
+        self._coming, self._read, self._pool = iter(pieces), read, pool
+        self._waiting: deque[tuple[_Piece, Future[NDArray[Any]] | None]] = deque()
+
+    def fill(self, most: int) -> bool:
+        """Take images until so many are waiting; return whether there is one."""
+        lacking = 0 if self.failed else most - len(self._waiting)
+        try:
+            for piece in islice(self._coming, lacking):
+                # Only one thread at a time may load a Pillow image, and it may come twice.
+                here = piece.ready is not None or hasattr(piece.picture, "load")
+                future = None if here else self._pool.submit(self._read, piece)
+                self._waiting.append((piece, future))
+        except Exception as error:  # noqa: BLE001 - of the iterable, and raised by the caller
+            self.failed = error
+        return bool(self._waiting)
+
+    def take(self, most: int) -> list[tuple[_Piece, NDArray[Any]]]:
+        """Return the next images with their tensors, up to one that cannot be read."""
+        taken: list[tuple[_Piece, NDArray[Any]]] = []
+        try:
+            while self._waiting and len(taken) < most:
+                piece, future = self._waiting.popleft()
+                tensor = self._read(piece) if future is None else future.result()
+                taken.append((piece, tensor))
+        except Error as error:
+            self.failed = error
+            self._waiting.clear()
+        return taken
+
+
+def _split_path(images: str | os.PathLike[str]) -> tuple[bool, list[_Piece]]:
+    """Return whether a path is one image, and each image that it names."""
+    if not os.fspath(images):
+        raise BadInput("the name of an image is empty")
+    path = Path(images)
+    if path.is_file() and path.suffix.lower() != ".txt":
+        return True, [_Piece(images, images)]
+    return False, [_Piece(found, found) for found in find_images(images)]
+
+
+def _is_list_of_numbers(images: Any) -> bool:
+    """Return whether a list is an array: of numbers, or of other lists."""
+    several = isinstance(images, (list, tuple)) and len(images) > 0
+    return several and all(isinstance(each, _NUMBERS) for each in images)
+
+
+def _is_iterable_of_images(images: Any) -> bool:
+    is_file = hasattr(images, "read")
+    return isinstance(images, Iterable) and not isinstance(images, Mapping) and not is_file
 
 
 def _not_pixels(array: NDArray[Any], shape: tuple[int, ...]) -> BadInput:
