@@ -62,23 +62,10 @@ class PaddleInferenceEngine:
                 alone; OpenVINO for a model that is not a ``.pdmodel``.
             BackendFailure: Paddle could not load the model.
         """
-        gpu = find_gpu(device) >= 0
-        if accelerator == "auto":
-            accelerator = "plain" if gpu else "onednn"
-        if gpu and (accelerator != "plain" or precision != "fp32"):
-            raise Unsupported(f"device {device}: a GPU computes with accelerator plain, in fp32")
-        if accelerator not in _ACCELERATORS:
-            known = ", ".join(("auto", *_ACCELERATORS))
-            raise BadInput(f"unknown accelerator {accelerator!r}; choose among {known}")
+        accelerator = _choose_accelerator(accelerator, precision, device)
         if threads < 1:
             raise BadInput(f"threads is {threads}; expected 1 or more")
-        if precision != "fp32" and (accelerator != "onednn" or not ir_optim):
-            raise BadInput(
-                f"precision {precision} is computed by oneDNN with ir_optim: leave out accelerator"
-                " and ir_optim, or set them to onednn and True"
-            )
-        if accelerator == "openvino" and (model.is_pir or model.params is None):
-            raise Unsupported(f"{model.program}: OpenVINO runs .pdmodel programs only")
+        _check_accelerator(accelerator, model, precision, ir_optim=ir_optim)
         self._output = model.output_spec.name  # not always the program's first
         self._known: dict[str, Any] = {
             "accelerator": accelerator,
@@ -122,13 +109,39 @@ class PaddleInferenceEngine:
         self._cache.cleanup()
 
 
-def _place(device: str) -> Any:
+def _choose_accelerator(accelerator: Accelerator, precision: Precision, device: str) -> Accelerator:
+    """Return what computes on a device: never ``auto``, and on a GPU always ``plain``."""
+    gpu = find_gpu(device) >= 0
+    if accelerator == "auto":
+        accelerator = "plain" if gpu else "onednn"
+    if gpu and (accelerator != "plain" or precision != "fp32"):
+        raise Unsupported(f"device {device}: a GPU computes with accelerator plain, in fp32")
+    if accelerator not in _ACCELERATORS:
+        known = ", ".join(("auto", *_ACCELERATORS))
+        raise BadInput(f"unknown accelerator {accelerator!r}; choose among {known}")
+    return accelerator
+
+
+def _check_accelerator(
+    accelerator: Accelerator, model: Model, precision: Precision, *, ir_optim: bool
+) -> None:
+    """Refuse a precision, or a model, that an accelerator does not compute."""
+    if precision != "fp32" and (accelerator != "onednn" or not ir_optim):
+        raise BadInput(
+            f"precision {precision} is computed by oneDNN with ir_optim: leave out accelerator"
+            " and ir_optim, or set them to onednn and True"
+        )
+    if accelerator == "openvino" and (model.is_pir or model.params is None):
+        raise Unsupported(f"{model.program}: OpenVINO runs .pdmodel programs only")
+
+
+def _place(device: str) -> paddle.CPUPlace | paddle.CUDAPlace:
     """Return Paddle's name for a device."""
     number = find_gpu(device)
     return paddle.CPUPlace() if number < 0 else paddle.CUDAPlace(number)
 
 
-def _settings(engine: str, place: Any) -> RunSettings:
+def _settings(engine: str, place: paddle.CPUPlace | paddle.CUDAPlace) -> RunSettings:
     """Return the settings of training engines: Paddle's own kernels and its flags."""
     flags = paddle.get_flags(["FLAGS_paddle_num_threads", "FLAGS_use_mkldnn"])
     return RunSettings(
