@@ -20,7 +20,7 @@ constexpr std::int64_t kMaxBytes = 1 << 20;
 
 bool is_small(const native::Network& network) {
   std::int64_t values = 0;
-  for (const native::TensorShape& shape : network.tensors) values += shape.values();
+  for (const native::NetworkTensor& tensor : network.tensors) values += tensor.shape.values();
   const double work = std::accumulate(network.layers.begin(), network.layers.end(), 0.0,
                                       [&](double sum, const native::Layer& layer) {
                                         return sum + native::multiply_adds(network, layer);

@@ -208,11 +208,11 @@ inline void move_values(const native::Layer& layer, const native::TensorShape& t
 inline std::vector<double> definition_of_one(const native::Network& network, const float* image) {
   using native::LayerKind;
   std::vector<std::vector<double>> tensors(network.tensors.size());
-  tensors[network.input].assign(image, image + network.tensors[network.input].values());
+  tensors[network.input].assign(image, image + network.tensors[network.input].shape.values());
   for (const native::Layer& layer : network.layers) {
     const std::vector<double>& values = tensors[layer.inputs[0]];
-    const native::TensorShape& in = network.tensors[layer.inputs[0]];
-    const native::TensorShape& out = network.tensors[layer.output];
+    const native::TensorShape& in = network.tensors[layer.inputs[0]].shape;
+    const native::TensorShape& out = network.tensors[layer.output].shape;
     const native::QuantParams& quant = layer.quant;
     std::vector<double> results;
     if (layer.kind == LayerKind::Channels || native::needs_order(layer)) {
@@ -260,7 +260,7 @@ inline std::vector<double> definition(const native::Network& network,
   for (std::size_t at = 0; at < images.size();) {
     const std::vector<double> one = definition_of_one(network, &images[at]);
     all.insert(all.end(), one.begin(), one.end());
-    at += static_cast<std::size_t>(network.tensors[network.input].values());
+    at += static_cast<std::size_t>(network.tensors[network.input].shape.values());
   }
   return all;
 }

@@ -23,7 +23,7 @@ Activation some_activation(Random& random) {
 
 /// The pool that convolutions compute on the way, or any other.
 void add_pool(Network& network, Random& random) {
-  const TensorShape in = network.tensors.back();
+  const TensorShape in = network.tensors.back().shape;
   TensorShape out = {in.channels, in.height / 2, in.width / 2};
   Layer pool = layer_of(LayerKind::Pool);
   pool.activation = relu_or_none(random);
@@ -47,7 +47,7 @@ void add_pool(Network& network, Random& random) {
 /// A convolution whose result is added to what it takes.
 void add_residual(Network& network, Random& random) {
   const std::size_t from = network.tensors.size() - 1;
-  const TensorShape shape = network.tensors[from];
+  const TensorShape shape = network.tensors[from].shape;
   const std::int64_t pad = random.from(0, 1);
   Layer convolution = convolution_of(2 * pad + 1, 2 * pad + 1);
   convolution.window.padding = {pad, pad, pad, pad};
@@ -68,7 +68,7 @@ void add_residual(Network& network, Random& random) {
 
 /// A layer that moves values, or reads them in the order of the program.
 void add_order(Network& network, Random& random) {
-  const TensorShape in = network.tensors.back();
+  const TensorShape in = network.tensors.back().shape;
   Layer layer = layer_of(LayerKind::Copy);
   TensorShape out = in;
   const Shape sizes = {in.channels, in.height, in.width};
@@ -174,7 +174,7 @@ Network random_network(Random& random, bool winograd) {
   if (random.coin()) add_pool(network, random);
   for (std::int64_t i = random.from(-4, 3); i > 0; --i) add_order(network, random);
   if (random.coin()) {
-    const TensorShape image = network.tensors.back();
+    const TensorShape image = network.tensors.back().shape;
     Layer linear = convolution_of(image.height, image.width);
     const std::int64_t classes = random.from(1, 150);
     linear.weights = random.values(classes * image.values());
@@ -191,7 +191,7 @@ TEST_CASE("random networks are what their definition says, in both layouts and a
   for (int i = 0; i < kNetworks; ++i) {
     const Network network = random_network(random, i % 3 == 2);
     CAPTURE(i);
-    const std::vector<float> images = random.values(kImages * network.tensors[0].values());
+    const std::vector<float> images = random.values(kImages * network.tensors[0].shape.values());
     const std::vector<double> expected = definition(network, images);
     double largest = 1;
     for (const double value : expected) largest = std::max(largest, std::abs(value));
@@ -228,14 +228,14 @@ std::vector<float> exact_values(std::mt19937& generator, std::int64_t count) {
 /// Forty layers and a last one, without functions of the C library, which may differ too.
 Network deep_network(std::mt19937& generator) {
   Network network;
-  network.tensors = {{3, 20, 20}};
+  network.tensors = {TensorShape{3, 20, 20}};
   const auto add = [&](Layer layer, const TensorShape& shape, const Activation& activation = {}) {
     layer.activation = activation;
     add_layer(network, std::move(layer), shape);
   };
   const auto convolve = [&](std::int64_t channels, std::int64_t kernel, std::int64_t stride,
                             std::int64_t groups, const Activation& activation) {
-    const TensorShape in = network.tensors.back();
+    const TensorShape in = network.tensors.back().shape;
     const std::int64_t taps = in.channels / groups * kernel * kernel;
     Layer layer = convolution_of(kernel, kernel);
     layer.window.strides = {stride, stride};
@@ -250,7 +250,7 @@ Network deep_network(std::mt19937& generator) {
   const auto combine = [&](LayerKind kind, std::size_t back, const Activation& activation) {
     Layer layer = layer_of(kind);
     layer.inputs = {network.tensors.size() - 1, network.tensors.size() - 1 - back};
-    add(layer, network.tensors.back(), activation);
+    add(layer, network.tensors.back().shape, activation);
   };
   for (const std::int64_t channels : {24, 40, 56, 72}) {
     convolve(channels, 3, 1, 1, {ActivationKind::Relu});
@@ -262,17 +262,17 @@ Network deep_network(std::mt19937& generator) {
     Layer scale = layer_of(LayerKind::ChannelScale);
     scale.scale = exact_values(generator, channels);
     scale.bias = exact_values(generator, channels);
-    add(scale, network.tensors.back(), {ActivationKind::HardSigmoid, 0.2F, 0.5F});
+    add(scale, network.tensors.back().shape, {ActivationKind::HardSigmoid, 0.2F, 0.5F});
     convolve(channels, 3, 1, channels / 4, {ActivationKind::Relu});
     Layer pool = layer_of(LayerKind::Pool);
     pool.pool = channels % 3 == 0 ? PoolKind::Average : PoolKind::Max;
     pool.window.kernel = {3, 3};
     pool.window.padding = {1, 1, 1, 1};
-    add(pool, network.tensors.back());
+    add(pool, network.tensors.back().shape);
     combine(LayerKind::Multiply, 1, {});
   }
   Layer linear = convolution_of(2, 2);
-  linear.weights = exact_values(generator, 10 * network.tensors.back().values());
+  linear.weights = exact_values(generator, 10 * network.tensors.back().shape.values());
   linear.bias = exact_values(generator, 10);
   add(linear, {10, 1, 1});
   return network;
@@ -316,7 +316,7 @@ TEST_CASE("each set gives its bits from every compiler, for batches of any size"
   };
   std::mt19937 generator(17);
   const Network network = deep_network(generator);
-  const std::int64_t image = network.tensors[0].values();
+  const std::int64_t image = network.tensors[0].shape.values();
   const std::vector<float> images = exact_values(generator, 64 * image);
   const Tensor digits = random_images(64);
   const char* const before = std::getenv("LENET_NATIVE_ISA");
@@ -354,7 +354,7 @@ TEST_CASE("convolutions of images that the caches do not hold are what their def
       convolution.inputs = {from};
       convolution.window.padding = {border, border, border, border};
       convolution.weights =
-          random.values(to.channels * network.tensors[from].channels *
+          random.values(to.channels * network.tensors[from].shape.channels *
                         convolution.window.kernel[0] * convolution.window.kernel[1]);
       convolution.bias = random.values(to.channels);
       add_layer(network, convolution, to);
@@ -380,10 +380,10 @@ TEST_CASE("convolutions of images that the caches do not hold are what their def
 TEST_CASE("threads that share each layer of an image give the bits that one gives") {
   Random random(13);
   Network network;
-  network.tensors = {{3, 40, 40}};
+  network.tensors = {TensorShape{3, 40, 40}};
   const auto add = [&](std::int64_t channels, std::int64_t kernel, std::int64_t stride,
                        std::int64_t groups = 1) {
-    const TensorShape from = network.tensors.back();
+    const TensorShape from = network.tensors.back().shape;
     Layer convolution = convolution_of(kernel, kernel);
     convolution.window.strides = {stride, stride};
     convolution.groups = groups;
@@ -397,7 +397,7 @@ TEST_CASE("threads that share each layer of an image give the bits that one give
   const auto add_sum = [&] {
     Layer sum = layer_of(LayerKind::Add);
     sum.inputs = {network.tensors.size() - 1, network.tensors.size() - 2};
-    add_layer(network, sum, network.tensors.back());
+    add_layer(network, sum, network.tensors.back().shape);
   };
   add(80, 3, 1);
   add(80, 3, 1, 80);
@@ -405,7 +405,7 @@ TEST_CASE("threads that share each layer of an image give the bits that one give
   add_sum();
   Layer turn = layer_of(LayerKind::Channels);
   for (std::int64_t c = 80; c > 0; --c) turn.channels.push_back({0, c - 1});
-  add_layer(network, turn, network.tensors.back());
+  add_layer(network, turn, network.tensors.back().shape);
   add(40, 3, 1);  // by Winograd: threads share out tiles
   add(150, 1, 4);
   add(100, 1, 1, 50);
@@ -414,7 +414,7 @@ TEST_CASE("threads that share each layer of an image give the bits that one give
   add(300, 3, 1);
   add(300, 1, 1);
   add_sum();
-  const std::vector<float> image = random.values(network.tensors[0].values());
+  const std::vector<float> image = random.values(network.tensors[0].shape.values());
   for (const Kernels* kernels : available_kernels(native::kernels_named)) {
     CAPTURE(std::string(kernels->name));
     const auto program = compiled(network, *kernels);
@@ -444,7 +444,7 @@ TEST_CASE("one image's zeros are skipped, but not what they make NaN") {
   constexpr std::int64_t kWidth = 70;  // more than the bits of a number
   constexpr std::int64_t kClasses = 9;
   Network network;
-  network.tensors = {{1, 1, kWidth}};
+  network.tensors = {TensorShape{1, 1, kWidth}};
   Layer linear = convolution_of(1, kWidth);
   Random random(3);
   linear.weights = random.values(kClasses * kWidth);

@@ -26,7 +26,7 @@ double mean_square(const std::vector<double>& a, const std::vector<double>& b) {
 
 /// Copies the image, so that it lies in blocks of channels.
 void add_copy(Network& network) {
-  const TensorShape shape = network.tensors[0];
+  const TensorShape shape = network.tensors[0].shape;
   Layer copy = convolution_of(1, 1);
   copy.inputs = {0};
   copy.bias.resize(static_cast<std::size_t>(shape.channels));
@@ -108,7 +108,7 @@ TEST_CASE("products in bf16 are what their definition says, for any batch and th
     for (int i = 0; i < kNetworks; ++i) {
       CAPTURE(i);
       Network network = random_convolution(random, i % 4 == 3);
-      std::vector<float> images = random.values(kImages * network.tensors[0].values());
+      std::vector<float> images = random.values(kImages * network.tensors[0].shape.values());
       if (random.coin()) {
         for (float& value : images) value = std::max(value, 0.0F);
       }
@@ -121,7 +121,7 @@ TEST_CASE("products in bf16 are what their definition says, for any batch and th
       const std::vector<float> found = outputs(*program, images, kImages);
       CHECK(outputs(*program, images, 1) == found);
       const std::vector<float> three(images.begin(),
-                                     images.begin() + network.tensors[0].values() * 3);
+                                     images.begin() + network.tensors[0].shape.values() * 3);
       CHECK(outputs(*program, three, 3) ==
             std::vector<float>(found.begin(), found.begin() + program->output_values() * 3));
       CHECK(outputs_of_threads(*program, images, kImages, 2) == found);
@@ -152,12 +152,12 @@ TEST_CASE("in bf16, sums of many products, infinity, and the least numbers") {
     return outputs(*compiled(network, native::choose_kernels(), false, 0, kernels), images);
   };
   Network network;
-  network.tensors = {{1300, 3, 3}};
+  network.tensors = {TensorShape{1300, 3, 3}};
   Layer layer = convolution_of(2, 2);
   layer.weights = random.values(5 * 1300 * 4);
   layer.bias = random.values(5);
   add_layer(network, layer, {5, 2, 2});
-  const std::vector<float> images = random.values(network.tensors[0].values());
+  const std::vector<float> images = random.values(network.tensors[0].shape.values());
   const std::vector<double> plain = rounded_definition(network, images);
   const std::vector<float> weights = network.layers[0].weights;
   for (const bool splits : {false, true}) {
@@ -172,7 +172,7 @@ TEST_CASE("in bf16, sums of many products, infinity, and the least numbers") {
   CHECK(network.layers.size() > 2);
 
   Network many;  // images, which scratch memory does not hold at once
-  many.tensors = {{300, 6, 6}};
+  many.tensors = {TensorShape{300, 6, 6}};
   layer = convolution_of(6, 6);
   layer.weights = random.values(3 * 300 * 36);
   layer.bias = random.values(3);
@@ -183,7 +183,7 @@ TEST_CASE("in bf16, sums of many products, infinity, and the least numbers") {
   CHECK(largest_error(outputs(*program, all, kMany), rounded_definition(many, all)) <= 1e-5 * 200);
 
   Network linear;
-  linear.tensors = {{40, 1, 1}};
+  linear.tensors = {TensorShape{40, 1, 1}};
   layer = convolution_of(1, 1);
   layer.weights.assign(80, 1);
   layer.weights[3] = std::numeric_limits<float>::max();  // which is rounded to infinity

@@ -23,7 +23,7 @@ void add_quantize(Network& network, Random& random, std::int64_t least, std::int
                                                                         : random.from(0, 255));
   if (quantize.quant.zero_point == 0) quantize.quant.qmax = 255;
   quantize.quant.range = quantize.quant.qmax * random.power(least, most);
-  add_layer(network, quantize, network.tensors.back());
+  add_layer(network, quantize, network.tensors.back().shape);
 }
 
 void give_weights(Layer& layer, Random& random, std::int64_t outputs, std::int64_t taps) {
@@ -39,7 +39,7 @@ void give_weights(Layer& layer, Random& random, std::int64_t outputs, std::int64
 /// A convolution of the last tensor, each channel by itself or all, which is added to it.
 void add_residual(Network& network, Random& random) {
   const std::size_t before = network.tensors.size() - 1;
-  const TensorShape shape = network.tensors.back();
+  const TensorShape shape = network.tensors.back().shape;
   const bool depthwise = random.coin();
   Layer convolution = depthwise ? convolution_of(3, 3) : convolution_of(1, 1);
   if (depthwise) {
@@ -118,18 +118,18 @@ Network random_network(Random& random, bool many = false) {
     add_quantize(network, random, -3, 0);
     if (random.coin()) {
       Layer scale = layer_of(LayerKind::ChannelScale);
-      for (std::int64_t c = 0; c < network.tensors.back().channels; ++c) {
+      for (std::int64_t c = 0; c < network.tensors.back().shape.channels; ++c) {
         scale.scale.push_back(1);
         scale.bias.push_back(static_cast<float>(random.from(-64, 64)) / 4);
       }
       scale.activation = relu_or_none(random);
-      add_layer(network, scale, network.tensors.back());
+      add_layer(network, scale, network.tensors.back().shape);
       add_quantize(network, random, -2, 1);
     }
     if (random.coin()) add_residual(network, random);
     // Of integers and few channels: float32 might not hold the sums of others.
     if (network.layers.back().kind == LayerKind::Quantize && !many && random.from(0, 3) > 0) {
-      const TensorShape image = network.tensors.back();
+      const TensorShape image = network.tensors.back().shape;
       Layer linear = convolution_of(image.height, image.width);
       const std::int64_t classes = random.from(1, 150);
       give_weights(linear, random, classes, image.values());
@@ -159,7 +159,7 @@ TEST_CASE("networks of integers are what their definition says, in all sets" *
   for (int i = 0; i < kNetworks; ++i) {
     const Network network = random_network(random, i >= kNetworks * 4 / 5);
     CAPTURE(i);
-    const std::int64_t image = network.tensors[0].values();
+    const std::int64_t image = network.tensors[0].shape.values();
     std::vector<float> images;
     for (std::int64_t k = 0; k < kImages * image; ++k) {
       // A quarter of the smallest step: never in the middle of two integers. Some too large.
@@ -188,7 +188,7 @@ TEST_CASE("networks of integers are what their definition says, in all sets" *
 /// Compares what programs of all sets give with the definition.
 void check_exact(const Network& network, Random& random) {
   std::vector<float> images;
-  for (std::int64_t k = 0; k < kImages * network.tensors[0].values(); ++k) {
+  for (std::int64_t k = 0; k < kImages * network.tensors[0].shape.values(); ++k) {
     images.push_back(static_cast<float>(random.from(-1000, 1000) * 4 + 1) / 512);
   }
   const std::vector<double> exact = definition(network, images);
@@ -208,7 +208,7 @@ void check_exact(const Network& network, Random& random) {
 void add_padded(Network& network, Random& random, std::int64_t channels) {
   Layer convolution = convolution_of(3, 3);
   convolution.window.padding = {1, 1, 1, 1};
-  const TensorShape from = network.tensors.back();
+  const TensorShape from = network.tensors.back().shape;
   give_weights(convolution, random, channels, from.channels * 9);
   add_layer(network, convolution, {channels, from.height, from.width});
 }
@@ -216,7 +216,7 @@ void add_padded(Network& network, Random& random, std::int64_t channels) {
 TEST_CASE("images of a batch that share the weights of large layers do not change") {
   Random random(11);
   Network network;
-  network.tensors = {{64, 5, 6}};
+  network.tensors = {TensorShape{64, 5, 6}};
   add_quantize(network, random, -7, -5);
   for (const std::int64_t channels : {320, 200}) {
     add_padded(network, random, channels);
@@ -234,11 +234,11 @@ TEST_CASE("a function of integers is what its definition says") {
     for (int i = 0; i < 4; ++i) {
       CAPTURE(i);
       Network network;
-      network.tensors = {{3, 4, 5}};
+      network.tensors = {TensorShape{3, 4, 5}};
       add_quantize(network, random, -7, -5);
       Layer activate = layer_of(LayerKind::Activate);
       activate.activation = function;
-      add_layer(network, activate, network.tensors.back());
+      add_layer(network, activate, network.tensors.back().shape);
       if (i % 2 == 0) add_quantize(network, random, -3, 0);
       check_exact(network, random);
     }
@@ -250,7 +250,8 @@ TEST_CASE("a sum has the border of its own zero, whatever it lies over") {
   for (int i = 0; i < 8; ++i) {
     CAPTURE(i);
     Network network;
-    network.tensors = {{9, 5, 6}};  // of multiples of 4 channels no tap in the border is read
+    network.tensors = {
+        TensorShape{9, 5, 6}};  // of multiples of 4 channels no tap in the border is read
     add_quantize(network, random, -7, -5);
     add_padded(network, random, 9);
     add_quantize(network, random, -3, 0);
@@ -260,7 +261,7 @@ TEST_CASE("a sum has the border of its own zero, whatever it lies over") {
     add_padded(network, random, 9);
     Layer sum = layer_of(LayerKind::Add);
     sum.inputs = {network.outputs[0], residual};
-    add_layer(network, sum, network.tensors.back());
+    add_layer(network, sum, network.tensors.back().shape);
     add_quantize(network, random, -2, 1);
     add_padded(network, random, 9);
     check_exact(network, random);
@@ -269,10 +270,10 @@ TEST_CASE("a sum has the border of its own zero, whatever it lies over") {
 
 TEST_CASE("what is no number is rounded to the least") {
   Network network;
-  network.tensors = {{1, 1, 3}};
+  network.tensors = {TensorShape{1, 1, 3}};
   Layer quantize = layer_of(LayerKind::Quantize);
   quantize.quant.range = 127;
-  add_layer(network, quantize, network.tensors[0]);
+  add_layer(network, quantize, network.tensors[0].shape);
   const std::vector<float> image = {NAN, INFINITY, -INFINITY};
   for (const Kernels* kernels : available_kernels(native::int8::kernels_named)) {
     const auto program = compiled(network, *kernels);
@@ -283,7 +284,7 @@ TEST_CASE("what is no number is rounded to the least") {
 TEST_CASE("what multiplies in float32 is known, as is the work of a pooled convolution") {
   Random random(3);
   Network network;
-  network.tensors = {{2, 6, 6}};
+  network.tensors = {TensorShape{2, 6, 6}};
   Layer first = convolution_of(3, 3);
   give_weights(first, random, 4, 2 * 3 * 3);  // of values that are not rounded
   add_layer(network, first, {4, 4, 4});
@@ -343,10 +344,12 @@ TEST_CASE("rows of integers times a matrix are what their definition says, in al
       rows.quant = quant;
       rows.element_bytes = kernels->bytes;
       rows.zero = kernels->zero - native::int8::shift_of(quant);
-      rows.channels_last(kernels->lanes);
+      rows.layout = native::Layout::ChannelsLast;
+      rows.lay_out(kernels->lanes);
       native::Placement output;
       output.shape = {columns, 1, most};
-      output.channels_last(kernels->lanes);
+      output.layout = native::Layout::ChannelsLast;
+      output.lay_out(kernels->lanes);
       native::LayerMemory memory(1e9);
       native::WeightArena arena;
       const auto product =
@@ -365,7 +368,7 @@ TEST_CASE("rows of integers times a matrix are what their definition says, in al
 
 TEST_CASE("sums that 32 bits might not hold are refused") {
   Network network;
-  network.tensors = {{1 << 17, 1, 1}};
+  network.tensors = {TensorShape{1 << 17, 1, 1}};
   Random random(1);
   add_quantize(network, random, 0, 0);
   Layer linear = layer_of(LayerKind::Convolution);

@@ -25,7 +25,7 @@ using namespace native;
 Network wide_network(std::int64_t channels, bool quantized) {
   constexpr std::int64_t kWidth = std::int64_t{1} << 31;
   Network network;
-  network.tensors = {{1, 3, kWidth}};
+  network.tensors = {TensorShape{1, 3, kWidth}};
   Layer quantize = layer_of(LayerKind::Quantize);
   quantize.quant.range = 127;
   if (quantized) add_layer(network, quantize, {1, 3, kWidth});

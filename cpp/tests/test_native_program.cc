@@ -41,9 +41,10 @@ TEST_CASE("programs share large arrays that are equal, for as long as one has th
 TEST_CASE("a concat of whole vectors costs nothing, within another too") {
   Random random(7);
   Network network;
-  network.tensors = {{3, 15, 16}};  // so large that only the last step takes all images at once
+  network.tensors = {
+      TensorShape{3, 15, 16}};  // so large that only the last step takes all images at once
   const auto convolve = [&](std::size_t from, std::int64_t channels) {
-    const TensorShape in = network.tensors[from];
+    const TensorShape in = network.tensors[from].shape;
     Layer layer = convolution_of(3, 3);
     layer.inputs = {from};
     layer.window.padding = {1, 1, 1, 1};
@@ -55,7 +56,7 @@ TEST_CASE("a concat of whole vectors costs nothing, within another too") {
   const auto join = [&](std::vector<std::size_t> inputs) {
     Layer layer = layer_of(LayerKind::Concat);
     TensorShape shape{0, 15, 16};
-    for (const std::size_t input : inputs) shape.channels += network.tensors[input].channels;
+    for (const std::size_t input : inputs) shape.channels += network.tensors[input].shape.channels;
     layer.inputs = std::move(inputs);
     add_layer(network, layer, shape);
     return network.outputs[0];
@@ -67,7 +68,7 @@ TEST_CASE("a concat of whole vectors costs nothing, within another too") {
   const std::size_t odd = convolve(network.outputs[0], 10);
   convolve(join({odd, odd}), 5);       // which would share a vector with itself
   join({network.outputs[0], second});  // is copied, long after it was given
-  const std::vector<float> images = random.values(3 * network.tensors[0].values());
+  const std::vector<float> images = random.values(3 * network.tensors[0].shape.values());
   const std::vector<double> expected = definition(network, images);
   const double largest = *std::max_element(expected.begin(), expected.end());
   for (const Kernels* kernels : available_kernels(native::kernels_named)) {
@@ -130,7 +131,7 @@ struct HandMade {
     Placement& tensor = placements.emplace_back();
     tensor.shape = {channels, 2, 2};
     tensor.border = 1;
-    tensor.blocked(4);
+    tensor.lay_out(4);
     tensor.place = place;
   }
   HandMade() {
@@ -229,7 +230,7 @@ TEST_CASE("a plan is right, or the verifier names the step that reads what is no
 /// One layer of each kind whose fit is not only that of its number of values.
 Network one_of_each() {
   Network network;
-  network.tensors = {{3, 6, 6}};
+  network.tensors = {TensorShape{3, 6, 6}};
   Layer convolution = convolution_of(3, 3);
   convolution.window.padding = {1, 1, 1, 1};
   convolution.weights.resize(std::size_t{4} * 3 * 9);
@@ -272,9 +273,9 @@ TEST_CASE("the layers of a network fit, or the verifier names the one that does 
   // The padding of an issue: it was taken for the same values in another shape.
   refuses_network([](Network& network) { network.layers[4].kind = LayerKind::Identity; },
                   "the layer e gives another number of values than it takes");
-  refuses_network([](Network& network) { network.tensors[8] = {40}; },
+  refuses_network([](Network& network) { network.tensors[8].shape = {40}; },
                   "the layer h gives another number of values than it takes");
-  refuses_network([](Network& network) { network.tensors[3].channels = 9; },
+  refuses_network([](Network& network) { network.tensors[3].shape.channels = 9; },
                   "the layer c gives other channels than it takes");
   refuses_network([](Network& network) { network.layers[3].channels[0].channel = 8; },
                   "the layer d reads a channel that there is not");
@@ -286,22 +287,22 @@ TEST_CASE("the layers of a network fit, or the verifier names the one that does 
                   "the layer e writes values that its output does not have");
   refuses_network([](Network& network) { network.layers[5].axis.count = 10; },
                   "the layer f has an axis that does not divide its values");
-  refuses_network([](Network& network) { network.tensors[6] = {5}; },
+  refuses_network([](Network& network) { network.tensors[6].shape = {5}; },
                   "the layer f does not give one value for each axis");
   refuses_network([](Network& network) { network.layers[6].inputs[0] = 4; },
                   "the layer g combines tensors of other shapes");
   refuses_network([](Network& network) { network.layers[0].groups = 2; },
                   "the layer a reads more channels than there are");
-  refuses_network([](Network& network) { network.tensors[1].height = 7; },
+  refuses_network([](Network& network) { network.tensors[1].shape.height = 7; },
                   "the layer a has windows that end outside the padded image");
-  refuses_network([](Network& network) { network.tensors[2].channels = 5; },
+  refuses_network([](Network& network) { network.tensors[2].shape.channels = 5; },
                   "the layer b gives other channels than it takes");
   refuses_network([](Network& network) { network.layers[2].inputs[1] = 7; },
                   "the layer c takes a tensor that no layer before it gives");
   refuses_network(
       [](Network& network) {
         network.outputs = {9};
-        network.tensors.push_back({1});
+        network.tensors.push_back(TensorShape{1});
       },
       "an output is given by no layer");
 }
@@ -309,13 +310,13 @@ TEST_CASE("the layers of a network fit, or the verifier names the one that does 
 TEST_CASE("a run begins with NaN where that is asked for, but for borders that are kept clear") {
   Random random(11);
   Network network;
-  network.tensors = {{3, 9, 9}};
+  network.tensors = {TensorShape{3, 9, 9}};
   Layer layer = convolution_of(3, 3);
   layer.window.padding = {1, 1, 1, 1};
   layer.weights = random.values(std::int64_t{5} * 3 * 9);
   layer.bias = random.values(5);
   add_layer(network, layer, {5, 9, 9});
-  const std::vector<float> images = random.values(network.tensors[0].values());
+  const std::vector<float> images = random.values(network.tensors[0].shape.values());
   const std::vector<double> expected = definition(network, images);
   REQUIRE(forgets_runs());  // as ctest has these tests
   for (const std::int64_t min_shared : {std::int64_t{0}, native::kMinSharedBytes}) {
@@ -332,10 +333,10 @@ TEST_CASE("a run begins with NaN where that is asked for, but for borders that a
 /// ResNet50_vd for images of 224 x 224, without weights.
 Network resnet50_vd() {
   Network network;
-  network.tensors = {{3, 224, 224}};
+  network.tensors = {TensorShape{3, 224, 224}};
   const auto add = [&](Layer layer, std::vector<std::size_t> inputs, std::int64_t channels,
                        std::int64_t stride) {
-    const TensorShape in = network.tensors[inputs[0]];
+    const TensorShape in = network.tensors[inputs[0]].shape;
     layer.inputs = std::move(inputs);
     layer.window.strides = {stride, stride};
     const std::int64_t pad = (layer.window.kernel[0] - 1) / 2;
@@ -350,7 +351,7 @@ Network resnet50_vd() {
   const auto pool = [&](std::size_t from, std::int64_t kernel) {
     Layer layer = layer_of(LayerKind::Pool);
     layer.window.kernel = {kernel, kernel};
-    return add(layer, {from}, network.tensors[from].channels, 2);
+    return add(layer, {from}, network.tensors[from].shape.channels, 2);
   };
   std::size_t last = pool(convolve(convolve(convolve(0, 32, 3, 2), 32, 3, 1), 64, 3, 1), 3);
   const std::array<int, 4> blocks = {3, 4, 6, 3};
@@ -382,7 +383,7 @@ TEST_CASE(
     "outputs, softmax among them, are what their layers give, cost no other step, and can be "
     "cancelled") {
   Network network;
-  network.tensors = {{3, 1, 1}};
+  network.tensors = {TensorShape{3, 1, 1}};
   Layer doubled = layer_of(LayerKind::Convolution);
   doubled.weights = {2, 0, 0, 0, 2, 0, 0, 0, 2};
   doubled.bias = {0, 0, 0};

@@ -47,7 +47,7 @@ Network network_of(Layer layer, const std::vector<std::int64_t>& inputs, std::in
   Network network;
   std::int64_t all = 0;
   for (const std::int64_t input : inputs) all += input;
-  network.tensors = {{1, 1, all}};
+  network.tensors = {TensorShape{1, 1, all}};
   std::int64_t first = 0;
   for (const std::int64_t input : inputs) {
     Layer copy = layer_of(LayerKind::Copy);
@@ -105,7 +105,7 @@ void check_program(const Program& program, const std::vector<float>& images,
 void check(const Layer& layer, const std::vector<std::int64_t>& inputs, std::int64_t values,
            Random& random, const Define& define, double error) {
   const Network network = network_of(layer, inputs, values, random);
-  const std::vector<float> images = random.values(kImages * network.tensors[0].values());
+  const std::vector<float> images = random.values(kImages * network.tensors[0].shape.values());
   for (const Kernels* kernels : available_kernels(kernels_named)) {
     CAPTURE(std::string(kernels->name));
     check_program(*compiled(network, *kernels), images, inputs, define, error);
@@ -196,7 +196,7 @@ void check_product(Product of, bool constant, Random& random) {
   if (!constant) return;
   // In bf16, the definition of what was rounded.
   const Network network = network_of(layer, inputs, values, random);
-  const std::vector<float> images = random.values(kImages * network.tensors[0].values());
+  const std::vector<float> images = random.values(kImages * network.tensors[0].shape.values());
   const Layer exact = layer;
   round_to_bf16(layer.weights);
   const auto define = [&](std::vector<std::vector<float>> operands) {
@@ -265,7 +265,7 @@ TEST_CASE("products whose sums or columns are computed in parts" *
 Network added_network(const std::vector<BroadcastLoop>& loops, std::size_t numbers,
                       bool numbers_first, Random& random) {
   Network network;
-  network.tensors = {{1, 6, 4}};
+  network.tensors = {TensorShape{1, 6, 4}};
   Layer product = layer_of(LayerKind::MatMul);
   product.product.rows = 6;
   product.product.sums = 4;
@@ -544,7 +544,7 @@ TEST_CASE("of equal values the first or the last, and what is no number before a
     for (const bool smallest : {false, true}) {
       Network network;
       const std::vector<float> values = {1, 3, 1, 3, kNaN, 2, kNaN, 0};
-      network.tensors = {{1, 1, 8}};
+      network.tensors = {TensorShape{1, 1, 8}};
       Layer layer = layer_of(LayerKind::Along);
       layer.inputs = {0};
       layer.axis = {8, 1};

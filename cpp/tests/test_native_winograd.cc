@@ -116,8 +116,8 @@ Network network_of_rows(Random& random, const TensorShape& out, std::int64_t inp
   Layer convolution = convolution_of(5, 5);
   auto& padding = convolution.window.padding;
   for (std::int64_t& side : padding) side = random.from(0, 2);
-  network.tensors = {
-      {inputs, out.height + 4 - padding[0] - padding[1], out.width + 4 - padding[2] - padding[3]}};
+  network.tensors = {TensorShape{inputs, out.height + 4 - padding[0] - padding[1],
+                                 out.width + 4 - padding[2] - padding[3]}};
   convolution.weights = random.values(out.channels * inputs * 25);
   convolution.bias = random.values(out.channels);
   convolution.activation = relu_or_none(random);
@@ -153,7 +153,7 @@ TEST_CASE("Winograd's method along rows is nearly as accurate as the definition,
     const TensorShape out = {random.from(1, 8), i == 0 ? 28 : height, i == 0 ? 28 : width};
     const std::int64_t inputs = i % 2 == 0 ? 1 : random.from(2, 9);
     const Network network = network_of_rows(random, out, inputs, random.coin());
-    const std::int64_t values = network.tensors[0].values();
+    const std::int64_t values = network.tensors[0].shape.values();
     const std::vector<float> images = random.values(kMany * values);
     const auto first = [&](const std::vector<float>& of, std::int64_t count) {
       return std::vector<float>(of.begin(),

@@ -227,8 +227,11 @@ def test_a_network_answers_as_paddle_does(made, name, method):
         run(model, images, engine="paddle", precision="fp32", accelerator="onednn")
         assert (bits(run(model, images, engine="auto")) == bits(found)).all()
         params = model.with_suffix(".pdiparams")
-        wrong = infer(model, params, images, onednn=True, int8=True)
-        assert np.median(differences(found, wrong)) > 2
+        by_paddle = infer(model, params, images, onednn=True, int8=True)
+        if processor_has("amx"):  # oneDNN's kernels for AMX have no such fault
+            check(by_paddle)
+        else:
+            assert np.median(differences(found, by_paddle)) > 2
     else:
         check(run(model, images, engine="paddle"))
 

@@ -59,6 +59,7 @@ CPP_ROOMS = {
     "kernels": ("engines/native/kernels/*", "engines/native/layer_times.*"),
     "network": (
         "engines/native/network.*",
+        "engines/native/tensor.*",
         "engines/native/channel_sources.*",
         "engines/native/verify_network.*",
     ),

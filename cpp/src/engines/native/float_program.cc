@@ -34,7 +34,7 @@ std::size_t sum_after(const Network& network, const Links& links, std::size_t la
   }
   const std::size_t other = other_input(network.layers[reader], given);
   const std::size_t producer = links.producers[other];
-  const bool same = network.tensors[other] == network.tensors[given];
+  const bool same = network.tensors[other].shape == network.tensors[given].shape;
   return same && producer != kNone && producer < layer ? reader : kNone;
 }
 
@@ -88,22 +88,24 @@ FloatProgram::FloatProgram(const Network& network, const Kernels& kernels, bool 
     : Program(interleaved ? kernels.lanes : 1, min_shared_bytes),
       kernels_(kernels),
       bf16_(bf16),
-      multiply_integers_(multiply_integers),
-      interleaved_(interleaved),
-      planar_taps_(network.tensors.size()) {
+      multiply_integers_(multiply_integers) {
   set_tensors(network.tensors, network.input, output_sources(network));
-  const bool plain = !network.plain.empty() && network.plain[input_];
   const auto may_read = [this](const Layer& layer) {
     const auto& read = layer.inputs;
     return std::find(read.begin(), read.end(), input_) == read.end() || reads_planes(layer);
   };
-  planar_taps_[input_] = !plain && network.tensors[input_].pixels() > 1 &&
-                         std::all_of(network.layers.begin(), network.layers.end(), may_read);
-  lower(network);
+  if (placements_[input_].layout == Layout::Vectors && placements_[input_].shape.pixels() > 1 &&
+      std::all_of(network.layers.begin(), network.layers.end(), may_read)) {
+    placements_[input_].layout = Layout::Planes;
+  }
+  lower(network, interleaved);
+  if (interleaved) {
+    for (Placement& tensor : placements_) tensor.layout = Layout::Images;
+  }
   lay_out(network);
 }
 
-void FloatProgram::lower(const Network& network) {
+void FloatProgram::lower(const Network& network, bool interleaved) {
   const Links links(network);
   // By tensor: padded, an output, or not read by convolutions alone.
   std::vector<bool> no_planes(network.tensors.size());
@@ -118,31 +120,35 @@ void FloatProgram::lower(const Network& network) {
     if (fused[i] || is_written_softmax(network, links, layer)) continue;
     Lowered step{i};
     StepIo io{layer.inputs, layer.output};
+    if (layer.kind == LayerKind::Convolution && !splits_vectors(network, layer) &&
+        placements_[layer.inputs[0]].layout != Layout::Planes) {
+      step.tap_lanes = kernels_.lanes;
+    }
     if (layer.kind == LayerKind::Convolution && !layer.integers.empty()) {
       step.method = ConvMethod::Integers;
     } else if (layer.kind == LayerKind::Convolution) {
       const std::size_t pool = pool_after(network, links, i);
       const std::size_t given = pool == kNone ? layer.output : network.layers[pool].output;
+      const bool of_planes = placements_[layer.inputs[0]].layout == Layout::Planes;
       // One image's few channels, on vectors of columns; images side by side add up the same way.
       const bool columns = fits_columns(network, layer) && !no_planes[given];
-      planar_taps_[given] = columns;
+      if (columns) placements_[given].layout = Layout::Planes;
       const bool winograd_rows =
           kernels_.winograd_rows != nullptr && columns && suits_winograd_rows(network, layer);
       const bool winograd = kernels_.winograd_channels != nullptr && !columns &&
-                            suits_winograd(network, layer) && planar_taps_[layer.inputs[0]];
+                            suits_winograd(network, layer) && of_planes;
       // Tiles are faster than what Winograd's method saves.
-      const bool winograd3x3 = kernels_.winograd3x3 != nullptr && !interleaved_ &&
-                               (bf16_ == nullptr || bf16_->conv_tiles == nullptr) &&
-                               !planar_taps_[layer.inputs[0]] &&
+      const bool winograd3x3 = kernels_.winograd3x3 != nullptr && !interleaved &&
+                               (bf16_ == nullptr || bf16_->conv_tiles == nullptr) && !of_planes &&
                                suits_winograd3x3(network, layer, kernels_.lanes, bf16_ != nullptr);
       step.method = winograd                         ? ConvMethod::Winograd
                     : winograd_rows                  ? ConvMethod::WinogradRows
-                    : interleaved_                   ? ConvMethod::Interleaved
+                    : interleaved                    ? ConvMethod::Interleaved
                     : columns                        ? ConvMethod::Columns
                     : winograd3x3                    ? ConvMethod::Winograd3x3
                     : splits_vectors(network, layer) ? ConvMethod::Grouped
                                                      : ConvMethod::Channels;
-      const bool pools = winograd || interleaved_ || columns;
+      const bool pools = winograd || interleaved || columns;
       if (pool != kNone && pools) {
         step.pool = pool;
         io.output = given;
@@ -164,26 +170,27 @@ void FloatProgram::lower(const Network& network) {
 
 bool FloatProgram::fits_columns(const Network& network, const Layer& layer) const {
   constexpr std::int64_t kFewChannels = 8;
-  const TensorShape& shape = network.tensors[layer.output];
+  const TensorShape& shape = network.tensors[layer.output].shape;
   return kernels_.lanes > 1 && layer.inputs[0] == network.input && layer.groups == 1 &&
-         planar_taps_[input_] && layer.window.strides == std::array<std::int64_t, 2>{1, 1} &&
+         placements_[input_].layout == Layout::Planes &&
+         layer.window.strides == std::array<std::int64_t, 2>{1, 1} &&
          shape.channels <= kFewChannels && shape.width >= kernels_.lanes;
 }
 
 bool FloatProgram::splits_vectors(const Network& network, const Layer& layer) const {
-  const std::int64_t inputs = network.tensors[layer.inputs[0]].channels / layer.groups;
-  const std::int64_t outputs = network.tensors[layer.output].channels / layer.groups;
+  const std::int64_t inputs = network.tensors[layer.inputs[0]].shape.channels / layer.groups;
+  const std::int64_t outputs = network.tensors[layer.output].shape.channels / layer.groups;
   const bool several =
       outputs > kernels_.lanes && outputs % kernels_.lanes == 0 && inputs % kernels_.lanes == 0;
   return layer.groups > 1 && !several;
 }
 
 std::size_t FloatProgram::first_batched(const Network& network) const {
-  if (interleaved_) return 0;
+  if (placements_[input_].layout == Layout::Images) return 0;
   const auto reads_weights = [&](std::size_t s) {
-    double values = static_cast<double>(network.tensors[ios_[s].output].values());
+    double values = static_cast<double>(network.tensors[ios_[s].output].shape.values());
     for (const std::size_t input : ios_[s].inputs) {
-      values += static_cast<double>(network.tensors[input].values());
+      values += static_cast<double>(network.tensors[input].shape.values());
     }
     const Layer& layer = network.layers[lowered_[s].layer];
     const bool weighs = layer.kind == LayerKind::Convolution ||
@@ -201,30 +208,26 @@ void FloatProgram::lay_out(const Network& network) {
     const bool in_place = is_combination(layer.kind) || layer.kind == LayerKind::Activate ||
                           layer.kind == LayerKind::ChannelScale;
     // So may a convolution over what it adds, but not one that keeps sums in the output meanwhile.
-    const bool adds_last =
-        layer.kind == LayerKind::Convolution &&
-        !is_whole_image(network.tensors[layer.inputs[0]], layer, network.tensors[layer.output]);
+    const bool adds_last = layer.kind == LayerKind::Convolution &&
+                           !is_whole_image(network.tensors[layer.inputs[0]].shape, layer,
+                                           network.tensors[layer.output].shape);
     ios_[s].in_place = in_place ? 0 : adds_last ? 1 : kNone;
     const bool reads_border = layer.kind == LayerKind::Convolution &&
                               lowered_[s].method != ConvMethod::Winograd3x3 &&
                               lowered_[s].method != ConvMethod::Integers;
-    if (reads_border) placements_[layer.inputs[0]].pad(layer);
+    if (reads_border) placements_[layer.inputs[0]].pad(layer.window);
   }
-  if (!interleaved_) join_in_place(network);
+  if (placements_[input_].layout != Layout::Images) join_in_place(network);
   const auto name_of = [&](std::size_t s) { return network.layers[lowered_[s].layer].name; };
-  place(first_batched(network), name_of, [&](std::size_t tensor) {
-    const bool plain = !network.plain.empty() && network.plain[tensor];
-    const auto lay_out = interleaved_           ? &Placement::interleaved
-                         : plain                ? &Placement::plain
-                         : planar_taps_[tensor] ? &Placement::planar
-                                                : &Placement::blocked;
-    (placements_[tensor].*lay_out)(kernels_.lanes);
-  });
+  place(first_batched(network), name_of,
+        [&](std::size_t tensor) { placements_[tensor].lay_out(kernels_.lanes); });
 }
 
 void FloatProgram::join_in_place(const Network& network) {
   std::vector<bool> given(placements_.size());
-  for (const StepIo& io : ios_) given[io.output] = !planar_taps_[io.output];
+  for (const StepIo& io : ios_) {
+    given[io.output] = placements_[io.output].layout != Layout::Planes;
+  }
   for (std::size_t s = ios_.size(); s-- > 0;) {
     if (network.layers[lowered_[s].layer].kind != LayerKind::Concat) continue;
     auto& [inputs, output, _, there] = ios_[s];
@@ -268,18 +271,14 @@ void FloatProgram::prepare(const Network& network, std::shared_ptr<SharedArrays>
   for (std::size_t s = 0; s < lowered_.size(); ++s) {
     const Lowered& step = lowered_[s];
     const Layer& layer = network.layers[step.layer];
-    // Or else they are added up channel by channel, and pixel by pixel of each.
-    const bool by_vectors = layer.kind == LayerKind::Convolution &&
-                            !planar_taps_[layer.inputs[0]] && !splits_vectors(network, layer);
     FloatLayer source{kernels_,
                       bf16_,
-                      interleaved_,
                       layer,
                       fused(step.pool),
                       fused(step.sum),
                       step.method,
-                      by_vectors ? kernels_.lanes : 1,
-                      network.tensors[layer.output],
+                      step.tap_lanes,
+                      network.tensors[layer.output].shape,
                       {},
                       ios_[s].there,
                       placements_[ios_[s].output],
@@ -303,7 +302,7 @@ void FloatProgram::write_rows(const float** images, std::int64_t channel, std::i
   if (channel == 0 && begin == 0) tensor.clear_last_block(to);
   to += tensor.channel_offset(channel) + begin * tensor.row;
   for (std::int64_t row = begin; row < end; ++row, to += tensor.row) {
-    if (interleaved_) {
+    if (tensor.layout == Layout::Images) {
       kernels_.interleave(images, width, to, tensor.column);
     } else if (tensor.column == 1) {
       std::copy_n(images[0], width, to);

@@ -49,9 +49,13 @@ class FloatProgram final : public Program {
     std::size_t pool = kNone;  ///< fused into the convolution
     std::size_t sum = kNone;   ///< fused into the convolution, which takes what is added too
     ConvMethod method = ConvMethod::Channels;
+    /// Of a convolution: channels of one image's taps that lie side by side, which also are added
+    /// up in this order where images lie side by side. With 1 they are added up channel by channel.
+    std::int64_t tap_lanes = 1;
   };
 
-  void lower(const Network& network);
+  /// Chooses how each layer is computed and how each tensor lies.
+  void lower(const Network& network, bool interleaved);
   /// Whether a convolution of the image suits vectors of columns: it has few channels.
   bool fits_columns(const Network& network, const Layer& layer) const;
   /// Whether a convolution has groups of less than some whole vectors of channels.
@@ -71,9 +75,6 @@ class FloatProgram final : public Program {
   const Kernels& kernels_;
   const Bf16Kernels* bf16_;
   MakeOp* multiply_integers_;
-  bool interleaved_;
-  /// By tensor: the image, and what a convolution on vectors of columns gives of one image.
-  std::vector<bool> planar_taps_;
   std::vector<Lowered> lowered_;  ///< by step
 };
 

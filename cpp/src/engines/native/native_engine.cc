@@ -414,7 +414,7 @@ void compile_int8(native::Network network, const std::shared_ptr<native::SharedA
 /// Gives what the first convolutions compute as outputs too.
 void show_convolutions(native::Network& network, std::size_t most) {
   for (const native::Layer& layer : network.layers) {
-    const native::TensorShape& shape = network.tensors[layer.output];
+    const native::TensorShape& shape = network.tensors[layer.output].shape;
     if (most == 0) break;
     if (layer.kind != native::LayerKind::Convolution || shape.pixels() == 1) continue;
     network.outputs.push_back(layer.output);

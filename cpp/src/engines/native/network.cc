@@ -85,8 +85,8 @@ bool keeps_zero(const Activation& activation) {
 
 bool is_max_pool_2x2(const Network& network, const Layer& layer) {
   const Window& window = layer.window;
-  const TensorShape& from = network.tensors[layer.inputs[0]];
-  const TensorShape& to = network.tensors[layer.output];
+  const TensorShape& from = network.tensors[layer.inputs[0]].shape;
+  const TensorShape& to = network.tensors[layer.output].shape;
   return is_max_pool(layer) && !layer.adaptive && window.dilations == Window().dilations &&
          window.kernel == std::array<std::int64_t, 2>{2, 2} && window.strides == window.kernel &&
          !window.pads() && to.height == from.height / 2 && to.width == from.width / 2;
@@ -121,7 +121,7 @@ double multiply_adds(const Network& network, const Layer& layer) {
     return static_cast<double>(of.count() * of.rows) * static_cast<double>(of.sums * of.columns);
   }
   if (layer.kind != LayerKind::Convolution) return 0;
-  const TensorShape& shape = network.tensors[layer.output];
+  const TensorShape& shape = network.tensors[layer.output].shape;
   return static_cast<double>(layer.view_weights().count + layer.integers.size()) *
          static_cast<double>(shape.height * shape.width);
 }

@@ -15,26 +15,13 @@
 
 #include "engines/native/channel_sources.h"
 #include "engines/native/kernels/kernels.h"
+#include "engines/native/tensor.h"
 #include "lenet/predictor.h"
 #include "model/graph.h"
 #include "model/resampling.h"
 #include "model/rules/windows.h"
 
 namespace lenet::native {
-
-/// Of one image: a vector is [channels, 1, 1]. Of other ranks the second dimension has the
-/// channels, the last the width, and those between make up the height.
-struct TensorShape {
-  std::int64_t channels = 0;
-  std::int64_t height = 1;
-  std::int64_t width = 1;
-
-  std::int64_t values() const { return channels * height * width; }
-  std::int64_t pixels() const { return height * width; }
-  bool operator==(const TensorShape& other) const {
-    return channels == other.channels && height == other.height && width == other.width;
-  }
-};
 
 enum class LayerKind {
   Convolution,  ///< and fully connected layers, whose kernel is as large as the image
@@ -170,21 +157,6 @@ struct BroadcastOperand {
   std::vector<float> numbers;  ///< where there is none
 };
 
-/// Integer multiples of a step, 256 of them: from -128 to 127, or from 0 to 255, or others.
-struct QuantParams {
-  float range = 0;                ///< the value that `qmax` stands for; 0: not rounded
-  float qmax = 127;               ///< or 255
-  std::int32_t zero_point = 128;  ///< the least is this far below 0; from 0 to 255
-
-  explicit operator bool() const { return range > 0; }
-  bool operator==(const QuantParams& other) const {
-    return range == other.range && qmax == other.qmax && zero_point == other.zero_point;
-  }
-  float scale() const { return range / qmax; }
-  float inverse_scale() const { return qmax * (1 / range); }  ///< as Paddle computes it
-  bool divides() const { return qmax == 1; }  ///< by the scale, as ONNX defines QuantizeLinear
-};
-
 /// Float32 weights of a layer, where they lie.
 struct WeightView {
   const char* data = nullptr;  ///< at any address
@@ -265,8 +237,7 @@ struct Layer {
 struct Network {
   /// By value of the Graph, and behind them those that passes add; no channels: not computed from
   /// the image. What was flattened keeps its shape.
-  std::vector<TensorShape> tensors;
-  std::vector<bool> plain;    ///< of tensors, by separate_layouts: in the order of the program
+  std::vector<NetworkTensor> tensors;
   std::deque<Layer> layers;   ///< in the order of execution
   std::vector<float> ranges;  ///< of tensors that a program quantizes; 0, or none at the end: not
   std::deque<std::string> contents;  ///< of constants that the model does not have as they are here
@@ -371,7 +342,7 @@ inline bool needs_order(const Layer& layer) {
 /// program, which applies it as it writes them.
 inline bool is_written_softmax(const Network& network, const Links& links, const Layer& layer) {
   return layer.kind == LayerKind::Softmax && links.readers[layer.output] == kNone &&
-         layer.axis.count == network.tensors[layer.output].values();
+         layer.axis.count == network.tensors[layer.output].shape.values();
 }
 std::vector<OutputSource> output_sources(const Network& network);
 

@@ -113,7 +113,7 @@ class NetworkReader {
   const Value& float_constant(const std::string& name);
   std::vector<float> floats(const std::string& name) { return floats_of(float_constant(name)); }
   std::size_t tensor(const std::string& name, std::size_t index = 0) const;
-  bool is_computed(std::size_t value) const { return network_.tensors[value].channels > 0; }
+  bool is_computed(std::size_t value) const { return network_.tensors[value].shape.channels > 0; }
   /// The sizes that an input has for one image. An axis of the images keeps its place.
   Shape sizes(const std::string& name, std::size_t index = 0) const {
     return image_of(graph_.values[value(name, index)]);
@@ -147,7 +147,7 @@ class NetworkReader {
   std::size_t add_view(std::size_t from, const TensorShape& to);
   /// Adds a layer that gives a tensor which the graph does not have.
   Layer& add_layer(LayerKind kind, std::size_t input, const TensorShape& shape, std::string name);
-  const TensorShape& shape_of(std::size_t tensor) const { return network_.tensors[tensor]; }
+  const TensorShape& shape_of(std::size_t tensor) const { return network_.tensors[tensor].shape; }
   /// The shape that a tensor of such sizes for one image has here.
   TensorShape image_shape(const Shape& sizes) const;
   /// Checks that a tensor has as many values of an image as shape inference found for its value.

@@ -99,7 +99,7 @@ void NetworkReader::read_combination(LayerKind kind) {
   }
   const TensorShape result = shape_of(is_vector(a) ? b : a);
   layer(kind, {a, b});
-  network_.tensors[given()] = result;
+  network_.tensors[given()].shape = result;
 }
 
 void NetworkReader::read_broadcast(BroadcastKind kind, const std::vector<Input>& inputs) {

@@ -266,7 +266,7 @@ void NetworkReader::read_softmax() {
 Layer& NetworkReader::along(std::size_t axis, std::size_t to, Along what) {
   require(!follows_onednn_, "kernel for this operator in int8");
   const Shape whole = sizes("X");
-  network_.tensors[to] = image_shape(image_of(graph_.values[to]));
+  network_.tensors[to].shape = image_shape(image_of(graph_.values[to]));
   Layer& made = network_.add_layer(
       LayerKind::Along, type() + " '" + printable(graph_.values[to].name) + "'", {tensor("X")}, to);
   made.axis = {whole[axis], product(whole, axis + 1, whole.size())};

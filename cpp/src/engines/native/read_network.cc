@@ -276,7 +276,7 @@ void NetworkReader::compute_constant() {
           "kernel for this operator on constants");
   const std::size_t made = add_constant("X");
   network_.layers.back().output = value("X");
-  network_.tensors[value("X")] = shape_of(made);
+  network_.tensors[value("X")].shape = shape_of(made);
 }
 
 void NetworkReader::read_identity() { layer(LayerKind::Identity, {tensor("X")}); }
@@ -374,7 +374,8 @@ Layer& NetworkReader::layer(LayerKind kind, std::vector<std::size_t> inputs, std
                         kind == LayerKind::Copy || kind == LayerKind::Reduce ||
                         kind == LayerKind::MatMul || kind == LayerKind::Broadcast ||
                         kind == LayerKind::Normalize || kind == LayerKind::Resize;
-  network_.tensors[given(index)] = reshapes ? image_shape(image_of(declared)) : shape_of(inputs[0]);
+  network_.tensors[given(index)].shape =
+      reshapes ? image_shape(image_of(declared)) : shape_of(inputs[0]);
   return network_.add_layer(kind, type() + " '" + printable(declared.name) + "'", std::move(inputs),
                             given(index));
 }
@@ -400,7 +401,7 @@ void NetworkReader::set_input(std::size_t value, const std::string& name) {
   }
   network_.input = value;
   network_.input_spec = {name, shape, element_type(declared_dtype(graph_.values[value])).name};
-  network_.tensors[value] = image_shape(image_of(graph_.values[value]));
+  network_.tensors[value].shape = image_shape(image_of(graph_.values[value]));
 }
 
 void NetworkReader::add_output(std::size_t value, const std::string& name) {

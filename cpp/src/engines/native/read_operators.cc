@@ -245,7 +245,7 @@ void NetworkReader::move(std::vector<Box> boxes, const std::vector<std::size_t>&
     made.fill = static_cast<float>(view_->number("value", 0));
     require(!std::isnan(made.fill), "kernel for such a value");
   } else {
-    network_.tensors[made.output] = {channels, from.height, from.width};
+    network_.tensors[made.output].shape = {channels, from.height, from.width};
   }
 }
 

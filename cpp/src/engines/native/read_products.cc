@@ -36,7 +36,7 @@ void NetworkReader::read_matmul() {
   made.matrix = axis == 1;
   give_weights(made, constant_name, axis);
   add_factors(made);
-  network_.tensors[made.output] = {outputs};
+  network_.tensors[made.output].shape = {outputs};
 }
 
 void NetworkReader::read_product() {

@@ -46,9 +46,9 @@ class Verifier {
 
  private:
   const TensorShape& input(std::size_t index = 0) const {
-    return network_.tensors[layer_->inputs.at(index)];
+    return network_.tensors[layer_->inputs.at(index)].shape;
   }
-  const TensorShape& output() const { return network_.tensors[layer_->output]; }
+  const TensorShape& output() const { return network_.tensors[layer_->output].shape; }
 
   void verify_layer() const {
     require(!layer_->inputs.empty() || layer_->kind == LayerKind::Constant, "takes nothing");
@@ -162,7 +162,7 @@ class Verifier {
     }
     const TensorShape repeated = {output().channels};
     for (const std::size_t each : layer_->inputs) {
-      const TensorShape& shape = network_.tensors[each];
+      const TensorShape& shape = network_.tensors[each].shape;
       require(shape == output() || shape == repeated, "combines tensors of other shapes");
     }
   }
@@ -170,8 +170,9 @@ class Verifier {
   void verify_concat() const {
     std::int64_t channels = 0;
     for (const std::size_t each : layer_->inputs) {
-      require(network_.tensors[each].pixels() == output().pixels(), "joins images of other sizes");
-      channels += network_.tensors[each].channels;
+      require(network_.tensors[each].shape.pixels() == output().pixels(),
+              "joins images of other sizes");
+      channels += network_.tensors[each].shape.channels;
     }
     require(channels == output().channels, "gives other channels than it takes");
   }

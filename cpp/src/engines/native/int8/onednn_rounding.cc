@@ -305,7 +305,7 @@ class Rounder {
   }
 
   std::size_t add_rounding(std::size_t from, const QuantParams& quant, const std::string& name) {
-    const std::size_t rounded = network_.add_tensor(network_.tensors[from]);
+    const std::size_t rounded = network_.add_tensor(network_.tensors[from].shape);
     network_.add_layer(LayerKind::Quantize, "rounding of " + name, {from}, rounded).quant = quant;
     return rounded;
   }

@@ -13,7 +13,7 @@ constexpr std::size_t kMaxRoundings = 16;
 
 /// Whether it is a softmax of a whole image that is a vector.
 bool is_softmax_of_all(const Network& network, const Layer& layer) {
-  const TensorShape& shape = network.tensors[layer.output];
+  const TensorShape& shape = network.tensors[layer.output].shape;
   return layer.kind == LayerKind::Softmax && shape.pixels() == 1 &&
          layer.axis.count == shape.values();
 }
@@ -24,7 +24,7 @@ void separate_functions(Network& network) {
     Layer& layer = network.layers.emplace_back(std::move(each));
     if (layer.kind == LayerKind::Activate || is_bound(layer.activation)) continue;
     const std::size_t output = layer.output;
-    layer.output = network.add_tensor(network.tensors[output]);
+    layer.output = network.add_tensor(network.tensors[output].shape);
     network.add_layer(LayerKind::Activate, layer.name + ", activation", {layer.output}, output)
         .activation = std::exchange(layer.activation, {});
   }
@@ -43,7 +43,7 @@ class Planner {
     uses_ = links.uses;
     producers_.assign(network_.tensors.size(), kNone);
     plan_.input = network_.input;
-    plan_.roundings.resize(network_.tensors.size());
+    roundings_.resize(network_.tensors.size());
     for (Layer& layer : network_.layers) {
       if (is_written_softmax(network_, links, layer)) continue;
       const bool of_all = is_softmax_of_all(network_, layer);
@@ -51,8 +51,8 @@ class Planner {
         throw Error(ErrorCode::Unsupported, "there is no int8 kernel for " + layer.name);
       }
       const std::size_t output = layer.output;
-      QuantParams& rounding = plan_.roundings[output];
-      if (keeps_rounding(layer, plan_.roundings)) rounding = plan_.roundings[layer.inputs[0]];
+      QuantParams& rounding = roundings_[output];
+      if (keeps_rounding(layer, roundings_)) rounding = roundings_[layer.inputs[0]];
       const bool rounds = layer.kind == LayerKind::Quantize;
       if (rounds) rounding = layer.quant;
       // What rounds the image reads it.
@@ -75,11 +75,15 @@ class Planner {
                                      [](const auto& it) { return it.layer.inputs.empty(); });
     plan_.layers.erase(gone, plan_.layers.end());
     plan_.tensors = std::move(network_.tensors);
+    for (std::size_t t = 0; t < plan_.tensors.size(); ++t) {
+      plan_.tensors[t].layout = Layout::ChannelsLast;
+      plan_.tensors[t].quant = roundings_[t];
+    }
     return std::move(plan_);
   }
 
  private:
-  bool rounded(std::size_t tensor) const { return static_cast<bool>(plan_.roundings[tensor]); }
+  bool rounded(std::size_t tensor) const { return static_cast<bool>(roundings_[tensor]); }
 
   void add(Layer& source) {
     PlannedLayer planned;
@@ -146,9 +150,9 @@ class Planner {
       const Layer& layer = before.layer;
       const bool fuses =
           !layer.integers.empty() && !before.pool && before.sum == kNone &&
-          network_.tensors[residual] == network_.tensors[layer.output] &&
-          !is_whole_image(network_.tensors[layer.inputs[0]], layer,
-                          network_.tensors[layer.output]) &&
+          network_.tensors[residual].shape == network_.tensors[layer.output].shape &&
+          !is_whole_image(network_.tensors[layer.inputs[0]].shape, layer,
+                          network_.tensors[layer.output].shape) &&
           (!before.roundings.empty() || layer.activation.kind == ActivationKind::None);
       if (!fuses) continue;
       PlannedLayer planned = std::move(plan_.layers[place]);
@@ -191,6 +195,7 @@ class Planner {
   Network network_;
   std::vector<std::size_t> uses_;       ///< of each tensor of the network
   std::vector<std::size_t> producers_;  ///< by tensor: the place of the planned layer; kNone
+  std::vector<QuantParams> roundings_;  ///< by tensor; without: float32
   Plan plan_;
 };
 

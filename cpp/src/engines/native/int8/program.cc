@@ -104,12 +104,12 @@ void Program::lay_out() {
   // The layers at the end take several images at once, if they read more weights than values.
   const auto reads_weights = [&](const PlannedLayer& planned) {
     const Layer& layer = planned.layer;
-    const TensorShape& output = plan_.tensors[layer.output];
+    const TensorShape& output = plan_.tensors[layer.output].shape;
     if (!multiplies_integers(planned)) return layer.kind != LayerKind::Convolution;
-    if (is_whole_image(plan_.tensors[layer.inputs[0]], layer, output)) return true;
+    if (is_whole_image(plan_.tensors[layer.inputs[0]].shape, layer, output)) return true;
     double values = static_cast<double>(output.values());
     for (const std::size_t input : layer.inputs) {
-      values += static_cast<double>(plan_.tensors[input].values());
+      values += static_cast<double>(plan_.tensors[input].shape.values());
     }
     return bytes_of(layer) > std::max(values, kMinSharedWeights);
   };
@@ -117,19 +117,18 @@ void Program::lay_out() {
   while (alone != layers.rbegin() && !multiplies_integers(*(alone - 1))) --alone;
   for (const PlannedLayer& planned : layers) {
     const Layer& layer = planned.layer;
-    if (multiplies_integers(planned)) placements_[layer.inputs[0]].pad(layer);
+    if (multiplies_integers(planned)) placements_[layer.inputs[0]].pad(layer.window);
     // A convolution may be over what it adds.
     ios_.push_back({layer.inputs, layer.output, layer.kind == LayerKind::Convolution ? 1 : kNone});
   }
   const auto name_of = [&](std::size_t s) { return layers[s].layer.name; };
   place(static_cast<std::size_t>(layers.rend() - alone), name_of, [&](std::size_t t) {
     Placement& tensor = placements_[t];
-    tensor.quant = plan_.roundings[t];
     if (tensor.quant) {
       tensor.element_bytes = kernels_.bytes;
       tensor.zero = kernels_.zero - shift_of(tensor.quant);
     }
-    tensor.channels_last(kernels_.lanes);
+    tensor.lay_out(kernels_.lanes);
     largest_floats_ = std::max(largest_floats_, float_bytes(tensor.shape));
   });
 }

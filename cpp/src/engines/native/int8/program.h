@@ -53,8 +53,7 @@ struct PlannedLayer {
 };
 
 struct Plan {
-  std::vector<TensorShape> tensors;
-  std::vector<QuantParams> roundings;  ///< of each tensor; without: float32
+  std::vector<NetworkTensor> tensors;
   std::vector<PlannedLayer> layers;
   std::size_t input = 0;
   std::vector<OutputSource> outputs;

@@ -36,8 +36,9 @@ Placement elements_at(std::int64_t begin, const TensorShape& shape, const Layer&
   made.quant = layer.quant;
   made.element_bytes = kernels.bytes;
   made.zero = kernels.zero - shift_of(layer.quant);
-  made.pad(layer);
-  made.channels_last(kernels.lanes);
+  made.layout = Layout::ChannelsLast;
+  made.pad(layer.window);
+  made.lay_out(kernels.lanes);
   const std::int64_t before = made.border * (made.row + made.column);
   made.place = {Place::Shared, begin + before * made.element_bytes};
   return made;
@@ -67,7 +68,8 @@ class RoundedProduct final : public Op {
     scratch_bytes_ = bytes_of(rows);
     Placement output;
     output.shape = {columns_, 1, pixels};
-    output.channels_last(kernels_.lanes);
+    output.layout = Layout::ChannelsLast;
+    output.lay_out(kernels_.lanes);
     product_ = make_row_product(
         {kernels_, std::move(planned), {rows}, output, source.memory, source.arena});
   }
@@ -127,7 +129,8 @@ class RoundedConvolution final : public Op {
     const std::int64_t longest =
         std::max(from_.shape.channels * from_.shape.width, to_.shape.channels * to_.shape.width);
     sums_.shape = to_.shape;
-    sums_.channels_last(kernels_.lanes);
+    sums_.layout = Layout::ChannelsLast;
+    sums_.lay_out(kernels_.lanes);
     const std::int64_t sums_begin =
         row_begin_ + round_up(longest * std::int64_t{sizeof(float)}, kCacheLine);
     sums_.place = {Place::Shared, sums_begin};

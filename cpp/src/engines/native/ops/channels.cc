@@ -18,8 +18,9 @@ class Channels final : public Op {
     for (std::size_t i = 0; source.layer.kind == LayerKind::Concat && i < inputs_.size(); ++i) {
       for (std::int64_t c = 0; c < inputs_[i].shape.channels; ++c) channels.push_back({i, c});
     }
-    if (source.interleaved) add_runs(channels, source.kernels.lanes);
-    const std::int64_t vectors_of = source.interleaved ? 0 : to_.shape.channels;
+    const bool interleaved = to_.layout == Layout::Images;
+    if (interleaved) add_runs(channels, source.kernels.lanes);
+    const std::int64_t vectors_of = interleaved ? 0 : to_.shape.channels;
     for (std::int64_t first = 0; first < vectors_of; first += to_.lanes) {
       const std::int64_t count = std::min(to_.lanes, to_.shape.channels - first);
       const ChannelSource* const of_vector = channels.data() + first;

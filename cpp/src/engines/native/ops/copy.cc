@@ -107,7 +107,8 @@ class BoxCopy {
 Placement reshaped(Placement tensor, const TensorShape& shape) {
   if (!tensor.is_in_order()) return tensor;
   tensor.shape = shape;
-  tensor.plain(0);
+  tensor.layout = Layout::Order;
+  tensor.lay_out(0);
   return tensor;
 }
 
@@ -120,7 +121,7 @@ class Copy final : public Op {
         inputs_(source.inputs),
         to_(source.output),
         fill_(source.layer.fill) {
-    if (kind_ == LayerKind::Convert) convert(source.interleaved);
+    if (kind_ == LayerKind::Convert) convert();
     std::int64_t copied = 0;
     for (const Box& box : source.layer.boxes) {
       boxes_.emplace_back(box.input, box);
@@ -145,7 +146,8 @@ class Copy final : public Op {
 
  private:
   /// All values, block by block.
-  void convert(bool interleaved) {
+  void convert() {
+    const bool interleaved = to_.layout == Layout::Images;
     const Placement from = reshaped(inputs_[0], to_.shape);
     const Placement to = reshaped(to_, from.shape);
     const std::int64_t blocks = std::max(from.lanes, to.lanes);

@@ -14,7 +14,7 @@ class Elementwise final : public Op {
       : kernels_(source.kernels),
         kind_(source.layer.kind),
         activation_(source.layer.activation),
-        per_channel_(source.interleaved ? source.kernels.lanes : 1),
+        per_channel_(source.output.layout == Layout::Images ? source.kernels.lanes : 1),
         inputs_(source.inputs),
         to_(source.output) {
     const bool in_order = std::all_of(inputs_.begin(), inputs_.end(), [this](const auto& input) {

@@ -29,7 +29,6 @@ enum class ConvMethod {
 struct FloatLayer {
   const Kernels& kernels;
   const Bf16Kernels* bf16;  ///< to multiply in bf16 where there is a kernel for it; or null
-  bool interleaved;
   const Layer& layer;
   const Layer* pool;       ///< 2 x 2, fused into a convolution; or null
   const Layer* sum;        ///< fused into a convolution, which adds its last input; or null

@@ -61,19 +61,21 @@ class Winograd final : public Op {
   explicit Winograd(const FloatLayer& source)
       : lanes_(source.kernels.lanes),
         method_(method_of(source)),
-        kernel_(source.interleaved ? "winograd_interleaved" : "winograd_channels"),
-        convolve_(source.interleaved ? source.kernels.winograd_interleaved
-                                     : source.kernels.winograd_channels),
         from_(source.inputs[0]),
         to_(source.output),
         first_(-source.layer.window.padding[0] * from_.row -
                source.layer.window.padding[2] * from_.column) {
-    std::int64_t block = source.interleaved ? source.kernels.winograd_group : lanes_;
+    const bool interleaved = to_.layout == Layout::Images;
+    std::int64_t block = interleaved ? source.kernels.winograd_group : lanes_;
     if (source.method == ConvMethod::WinogradRows) {
-      kernel_ = source.interleaved ? "winograd_rows_interleaved" : "winograd_rows";
-      convolve_ = source.interleaved ? source.kernels.winograd_rows_interleaved
-                                     : source.kernels.winograd_rows;
+      kernel_ = interleaved ? "winograd_rows_interleaved" : "winograd_rows";
+      convolve_ =
+          interleaved ? source.kernels.winograd_rows_interleaved : source.kernels.winograd_rows;
       block = kWinogradRowGroup;
+    } else {
+      kernel_ = interleaved ? "winograd_interleaved" : "winograd_channels";
+      convolve_ =
+          interleaved ? source.kernels.winograd_interleaved : source.kernels.winograd_channels;
     }
     const auto products = static_cast<std::int64_t>(method_.down.size() * method_.across.size());
     source.memory.add(static_cast<double>(products) / (kKernel * kKernel) * bytes_of(source.layer));
@@ -159,7 +161,7 @@ class Winograd final : public Op {
 /// Whether a layer is a convolution of 5 x 5 whose outputs are whole tiles of 2 x 2.
 bool is_even_5x5(const Network& network, const Layer& layer) {
   const Window& window = layer.window;
-  const TensorShape& output = network.tensors[layer.output];
+  const TensorShape& output = network.tensors[layer.output].shape;
   return layer.kind == LayerKind::Convolution && layer.activation.kind <= ActivationKind::Relu &&
          window.kernel == Pair{5, 5} && window.strides == Pair{1, 1} &&
          window.dilations == Pair{1, 1} && layer.groups == 1 && output.height % 2 == 0 &&
@@ -171,15 +173,17 @@ bool is_even_5x5(const Network& network, const Layer& layer) {
 bool suits_winograd(const Network& network, const Layer& layer) {
   // With fewer channels the transforms cost more than the multiplications they save.
   constexpr std::int64_t kFewest = 4;
-  return is_even_5x5(network, layer) && network.tensors[layer.inputs[0]].channels >= kFewest &&
-         network.tensors[layer.output].channels >= kFewest;
+  return is_even_5x5(network, layer) &&
+         network.tensors[layer.inputs[0]].shape.channels >= kFewest &&
+         network.tensors[layer.output].shape.channels >= kFewest;
 }
 
 bool suits_winograd_rows(const Network& network, const Layer& layer) {
   constexpr std::int64_t kFewest = 3;     // with fewer outputs, the transforms cost too much
   constexpr std::int64_t kMaxInputs = 8;  // whose transformed rows the cache holds
-  const TensorShape& output = network.tensors[layer.output];
-  return is_even_5x5(network, layer) && network.tensors[layer.inputs[0]].channels <= kMaxInputs &&
+  const TensorShape& output = network.tensors[layer.output].shape;
+  return is_even_5x5(network, layer) &&
+         network.tensors[layer.inputs[0]].shape.channels <= kMaxInputs &&
          output.channels >= kFewest && output.width % 4 == 0;
 }
 

@@ -160,7 +160,7 @@ class Winograd3x3 final : public Op {
 
 bool suits_winograd3x3(const Network& network, const Layer& layer, std::int64_t lanes, bool bf16) {
   const Window& window = layer.window;
-  const TensorShape& output = network.tensors[layer.output];
+  const TensorShape& output = network.tensors[layer.output].shape;
   if (layer.kind != LayerKind::Convolution || window.kernel != Pair{3, 3} ||
       window.strides != Pair{1, 1} || window.dilations != Pair{1, 1} || layer.groups != 1) {
     return false;

@@ -18,7 +18,7 @@ constexpr std::int64_t kMaxChannels = 1 << 16;
 std::vector<ChannelSource> all_sources(const Network& network, const Layer& layer) {
   std::vector<ChannelSource> sources;
   for (std::size_t i = 0; i < layer.inputs.size(); ++i) {
-    for (std::int64_t c = 0; c < network.tensors[layer.inputs[i]].channels; ++c) {
+    for (std::int64_t c = 0; c < network.tensors[layer.inputs[i]].shape.channels; ++c) {
       sources.push_back({i, c});
     }
   }
@@ -67,9 +67,9 @@ void join_channels(Network& network) {
     if (!moves_channels(layer)) continue;
     const auto giver = [&](std::size_t tensor) -> const Layer* {
       const std::size_t producer = links.producers[tensor];
-      const std::int64_t channels = network.tensors[layer.output].channels;
+      const std::int64_t channels = network.tensors[layer.output].shape.channels;
       if (producer == kNone || kept[tensor] || channels > kMaxChannels ||
-          network.tensors[tensor].channels > kMaxChannels) {
+          network.tensors[tensor].shape.channels > kMaxChannels) {
         return nullptr;
       }
       const Layer& found = network.layers[producer];

@@ -24,7 +24,7 @@ void round_before_pools(Network& network) {
       if (before == kNone || links.uses[between] > 1) break;
       Layer& pool = network.layers[before];
       if (!is_max_pool(pool) || links.uses[pool.inputs[0]] > 1) break;
-      network.tensors[between] = network.tensors[pool.inputs[0]];
+      network.tensors[between].shape = network.tensors[pool.inputs[0]].shape;
       if (pool.relu()) rounding.activation = std::exchange(pool.activation, {});
       std::swap(rounding.inputs, pool.inputs);
       std::swap(rounding.output, pool.output);

@@ -9,7 +9,7 @@ namespace {
 /// Whether each value depends on those in its place alone, whatever its channel.
 bool is_elementwise(const Network& network, const Layer& layer) {
   const auto fits = [&](std::size_t input) {
-    return network.tensors[input] == network.tensors[layer.output];
+    return network.tensors[input].shape == network.tensors[layer.output].shape;
   };
   return layer.kind == LayerKind::Activate ||
          ((is_combination(layer.kind) || layer.kind == LayerKind::ChannelScale) &&
@@ -21,11 +21,11 @@ std::vector<Box> boxes_of(const Network& network, const Layer& layer) {
   std::vector<ChannelSource> sources = layer.channels;
   if (layer.kind == LayerKind::Concat) {
     for (std::size_t i = 0; i < layer.inputs.size(); ++i) {
-      const std::int64_t channels = network.tensors[layer.inputs[i]].channels;
+      const std::int64_t channels = network.tensors[layer.inputs[i]].shape.channels;
       for (std::int64_t c = 0; c < channels; ++c) sources.push_back({i, c});
     }
   }
-  const std::int64_t pixels = network.tensors[layer.output].pixels();
+  const std::int64_t pixels = network.tensors[layer.output].shape.pixels();
   std::vector<Box> boxes;
   for (std::size_t first = 0; first < sources.size();) {
     const auto follows = [&](std::size_t at) {
@@ -49,10 +49,8 @@ class Separator {
   explicit Separator(Network& network)
       : network_(network),
         padded_(network.tensors.size()),
-        plain_(network.tensors.size(), kNone),
-        blocked_(network.tensors.size(), kNone) {
-    network.plain.assign(network.tensors.size(), false);
-  }
+        in_order_(network.tensors.size(), kNone),
+        in_vectors_(network.tensors.size(), kNone) {}
 
   /// \returns whether any layer needs the order of the program
   bool separate() {
@@ -68,8 +66,8 @@ class Separator {
       padded_[from] = padded_[from] || layer.window.pads();
       convolves_input = convolves_input || from == input;
     }
-    const bool is_vector = network_.tensors[input].pixels() == 1 && !padded_[input];
-    if (!convolves_input || is_vector) give(input, true);
+    const bool is_vector = network_.tensors[input].shape.pixels() == 1 && !padded_[input];
+    if (!convolves_input || is_vector) give(input, Layout::Order);
     auto layers = std::exchange(network_.layers, {});
     for (std::size_t i = 0; i < layers.size(); ++i) {
       add(std::move(layers[i]), is_written_[i]);
@@ -81,67 +79,67 @@ class Separator {
  private:
   /// Adds a layer with what it takes, and converts that before.
   void add(Layer layer, bool is_written) {
-    const auto is_only_plain = [&](std::size_t input) {
-      return blocked_[input] == kNone && plain_[input] != kNone;
+    const auto is_only_in_order = [&](std::size_t input) {
+      return in_vectors_[input] == kNone && in_order_[input] != kNone;
     };
     const bool moves = layer.kind == LayerKind::Concat || layer.kind == LayerKind::Channels;
-    if (moves && std::all_of(layer.inputs.begin(), layer.inputs.end(), is_only_plain)) {
+    if (moves && std::all_of(layer.inputs.begin(), layer.inputs.end(), is_only_in_order)) {
       layer.boxes = boxes_of(network_, layer);
       layer.channels.clear();
       layer.kind = LayerKind::Copy;
     }
     // What a view shows has the shape of what it is of.
-    const auto is_plain = [&](std::size_t input) {
-      return is_only_plain(input) &&
-             network_.tensors[plain_[input]] == network_.tensors[layer.output];
+    const auto stays_in_order = [&](std::size_t input) {
+      return is_only_in_order(input) &&
+             network_.tensors[in_order_[input]].shape == network_.tensors[layer.output].shape;
     };
-    // What is in both layouts lies in blocks, and is computed from blocks.
-    const bool stays_plain = is_elementwise(network_, layer) && !is_both(layer.output) &&
-                             std::all_of(layer.inputs.begin(), layer.inputs.end(), is_plain);
-    const bool plain = needs_order(layer) || stays_plain;
+    // What is in both layouts is computed in vectors.
+    const bool may_stay = is_elementwise(network_, layer) && !is_both(layer.output) &&
+                          std::all_of(layer.inputs.begin(), layer.inputs.end(), stays_in_order);
+    const Layout layout = needs_order(layer) || may_stay ? Layout::Order : Layout::Vectors;
     needs_order_ = needs_order_ || (needs_order(layer) && !is_written);
     if (layer.kind == LayerKind::View) {
-      plain_[layer.output] = find(layer.inputs[0], true, layer);
+      in_order_[layer.output] = find(layer.inputs[0], Layout::Order, layer);
       return;
     }
     for (std::size_t& input : layer.inputs) {
       // The image lies as convolutions read it, in neither layout.
-      const bool planar = layer.kind == LayerKind::Convolution && plain_[input] == kNone &&
-                          blocked_[input] == kNone;
+      const bool of_image = layer.kind == LayerKind::Convolution && in_order_[input] == kNone &&
+                            in_vectors_[input] == kNone;
       if (is_written) input = as_it_is(input);
-      if (!is_written && !planar) input = find(input, plain, layer);
+      if (!is_written && !of_image) input = find(input, layout, layer);
     }
-    if (!is_written) give(layer.output, plain);
+    if (!is_written) give(layer.output, layout);
     network_.layers.push_back(std::move(layer));
   }
 
   /// Whether both layouts are the same for a tensor: a vector without a border.
   bool is_both(std::size_t tensor) const {
-    return network_.tensors[tensor].pixels() == 1 && !padded_[tensor];
+    return network_.tensors[tensor].shape.pixels() == 1 && !padded_[tensor];
   }
 
   /// Notes how a tensor lies that an operator gives.
-  void give(std::size_t tensor, bool plain) {
+  void give(std::size_t tensor, Layout layout) {
     const bool both = is_both(tensor);
-    network_.plain[tensor] = plain && !both;
-    if (plain || both) plain_[tensor] = tensor;
-    if (!plain || both) blocked_[tensor] = tensor;
+    network_.tensors[tensor].layout = both ? Layout::Vectors : layout;
+    if (layout == Layout::Order || both) in_order_[tensor] = tensor;
+    if (layout == Layout::Vectors || both) in_vectors_[tensor] = tensor;
   }
 
   /// The tensor in one layout.
-  std::size_t find(std::size_t tensor, bool plain, const Layer& reader) {
-    std::size_t& found = plain ? plain_[tensor] : blocked_[tensor];
+  std::size_t find(std::size_t tensor, Layout layout, const Layer& reader) {
+    std::size_t& found = layout == Layout::Order ? in_order_[tensor] : in_vectors_[tensor];
     if (found != kNone) return found;
     const std::size_t from = as_it_is(tensor);
-    found = network_.add_tensor(network_.tensors[tensor]);
-    network_.plain.push_back(plain);
+    found = network_.add_tensor(network_.tensors[tensor].shape);
+    network_.tensors[found].layout = layout;
     network_.add_layer(LayerKind::Convert, "layout for " + reader.name, {from}, found);
     return found;
   }
   std::size_t as_it_is(std::size_t tensor) const {
-    return blocked_[tensor] != kNone ? blocked_[tensor]
-           : plain_[tensor] != kNone ? plain_[tensor]
-                                     : tensor;
+    return in_vectors_[tensor] != kNone ? in_vectors_[tensor]
+           : in_order_[tensor] != kNone ? in_order_[tensor]
+                                        : tensor;
   }
 
   Network& network_;
@@ -149,8 +147,8 @@ class Separator {
   std::vector<bool> is_written_;  ///< by layer: a softmax that is no step
   std::vector<bool> padded_;      ///< by tensor: it has a border
   // By tensor: itself, or the same values in the other layout; kNone.
-  std::vector<std::size_t> plain_;
-  std::vector<std::size_t> blocked_;
+  std::vector<std::size_t> in_order_;
+  std::vector<std::size_t> in_vectors_;
 };
 
 }  // namespace

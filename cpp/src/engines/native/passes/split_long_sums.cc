@@ -28,7 +28,7 @@ void split_long_sums(Network& network) {
     std::int64_t step = std::max<std::int64_t>(kPart / window, 1);
     // Whole vectors of channels, which lie side by side.
     if (step > kLanes) step = (step + kLanes / 2) / kLanes * kLanes;
-    const TensorShape shape = network.tensors[whole.output];
+    const TensorShape shape = network.tensors[whole.output].shape;
     std::size_t sum = 0;
     for (std::int64_t first = 0; first < channels; first += step) {
       const std::int64_t last = std::min(first + step, channels);

@@ -56,7 +56,7 @@ void take_roundings(Network& network) {
     // A relu of what was rounded is what a relu gives, rounded.
     Layer rounding = layer;
     layer.activation = bound;
-    layer.output = network.add_tensor(network.tensors[rounding.output]);
+    layer.output = network.add_tensor(network.tensors[rounding.output].shape);
     rounding.inputs = {layer.output};
     network.layers.push_back(std::move(rounding));
   }

@@ -24,6 +24,23 @@ double value_bytes(const Placement& tensor) {
   return static_cast<double>(tensor.shape.values()) * (tensor.quant ? 1.0 : sizeof(float));
 }
 
+/// The name of a tensor's layout in a profile. It has the axes from the outermost to the innermost,
+/// c and n behind the size of a vector of channels or images.
+std::string name_of(const Placement& tensor) {
+  switch (tensor.layout) {
+    case Layout::Vectors:
+      return tensor.lanes == 1 ? "NCHW" : "NCHW" + std::to_string(tensor.lanes) + "c";
+    case Layout::Order:
+    case Layout::Planes:
+      return "NCHW";
+    case Layout::ChannelsLast:
+      return "NHWC";
+    case Layout::Images:
+      return tensor.block == 1 ? "NCHW" : "NHWC" + std::to_string(tensor.block) + "n";
+  }
+  return "";
+}
+
 void fill(char* to, std::int64_t count, const Placement& tensor) {
   if (tensor.element_bytes == 2) {
     std::fill_n(reinterpret_cast<std::int16_t*>(to), count, static_cast<std::int16_t>(tensor.zero));
@@ -40,54 +57,18 @@ bool forgets_runs() {
   return value != nullptr && std::string(value) == "1";
 }
 
-void Placement::lay_out(std::int64_t plane_count, std::int64_t pixel, std::int64_t row_multiple,
-                        std::int64_t behind) {
-  const std::int64_t rows = shape.height + 2 * border;
-  const std::int64_t columns = round_up(shape.width + 2 * border, row_multiple);
-  require_tensor_memory(static_cast<double>(element_bytes * plane_count * pixel) *
-                        static_cast<double>(rows) * static_cast<double>(columns));
-  planes = plane_count;
-  column = pixel;
-  row = column * columns;
-  size = row * rows * planes + behind;
-  beyond = behind;
-}
-
-void Placement::channels_last(std::int64_t vector) {
-  lanes = shape.channels;
-  constexpr std::int64_t kRestOfTaps = 64;  // of those that are multiplied together
-  lay_out(1, shape.channels, 1, vector + kRestOfTaps);
-}
-
-void Placement::blocked(std::int64_t vector) {
-  lanes = vector;
-  lay_out(round_up(shape.channels, vector) / vector, vector, 1, vector);
-  block = row * (shape.height + 2 * border);
-}
-
-void Placement::plain(std::int64_t vector) {
-  lanes = 1;
-  lay_out(shape.channels, 1, 1, vector);
-  block = row * shape.height;
-}
-
-void Placement::clear_pixels(std::int64_t plane, float* first) const {
-  first += plane * block;
-  for (std::int64_t y = 0; y < shape.height; ++y, first += row) {
-    std::fill_n(first, shape.width * column, 0.0F);
-  }
-}
-
-void Program::set_tensors(const std::vector<TensorShape>& shapes, std::size_t input,
+void Program::set_tensors(const std::vector<NetworkTensor>& tensors, std::size_t input,
                           std::vector<OutputSource> outputs) {
-  placements_.resize(shapes.size());
-  for (std::size_t t = 0; t < shapes.size(); ++t) {
-    placements_[t].shape = shapes[t];
+  placements_.resize(tensors.size());
+  for (std::size_t t = 0; t < tensors.size(); ++t) {
+    placements_[t].shape = tensors[t].shape;
+    placements_[t].layout = tensors[t].layout;
+    placements_[t].quant = tensors[t].quant;
     parts_.push_back({t, 0});
   }
   input_ = input;
   outputs_ = std::move(outputs);
-  producers_.assign(shapes.size(), kNone);
+  producers_.assign(tensors.size(), kNone);
 }
 
 void Program::place(std::size_t first_batched, const NameOfStep& name_of,
@@ -188,10 +169,7 @@ LayerProfile Program::describe(std::string name, std::size_t tensor, double othe
   LayerProfile profile;
   profile.name = std::move(name);
   const Placement& placement = placements_[tensor];
-  profile.layout = images_per_unit_ > 1   ? "NHWC" + std::to_string(images_per_unit_) + "n"
-                   : placement.block == 0 ? "NHWC"
-                   : placement.lanes == 1 ? "NCHW"
-                                          : "NCHW" + std::to_string(placement.lanes) + "c";
+  profile.layout = name_of(placement);
   profile.activation_bytes = value_bytes(placements_[tensor]) + other_bytes;
   return profile;
 }

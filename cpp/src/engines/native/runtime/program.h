@@ -15,115 +15,11 @@
 
 #include "engines/native/network.h"
 #include "engines/native/runtime/aligned.h"
+#include "engines/native/runtime/placement.h"
 #include "engines/native/runtime/thread_pool.h"
 #include "lenet/profile.h"
 
 namespace lenet::native {
-
-/// A place in one of a run's memories, which all begin at 0: the bytes to it alone mean nothing.
-class Place {
- public:
-  enum Memory : std::uint8_t { Shared, OfUnit };  ///< all units use the same, or each has its own
-
-  Place() = default;
-  Place(Memory memory, std::int64_t bytes) : memory_(memory), bytes_(bytes) {}
-  Memory memory() const { return memory_; }
-  Place operator+(std::int64_t bytes) const { return {memory_, bytes_ + bytes}; }
-  /// Bytes from another place. \pre of the same memory
-  std::int64_t operator-(const Place& other) const { return bytes_ - other.bytes_; }
-  bool operator==(const Place& other) const {
-    return memory_ == other.memory_ && bytes_ == other.bytes_;
-  }
-  bool operator<(const Place& other) const {
-    return memory_ != other.memory_ ? memory_ < other.memory_ : bytes_ < other.bytes_;
-  }
-  char* in(char* shared, char* of_unit) const {
-    return (memory_ == OfUnit ? of_unit : shared) + bytes_;
-  }
-
- private:
-  Memory memory_ = Shared;
-  std::int64_t bytes_ = 0;
-};
-
-/// Where a tensor of one unit lies. A unit is one image, or as many as a vector has lanes.
-struct Placement {
-  TensorShape shape;
-  QuantParams quant;        ///< of int8; without: float32
-  Place place;              ///< of the first pixel inside the border
-  std::int64_t border = 0;  ///< pixels around the image that stand for 0
-  std::int64_t element_bytes = sizeof(float);
-  std::int64_t zero = 0;    ///< the element that stands for 0
-  std::int64_t planes = 1;  ///< each [height][width][some channels]
-  std::int64_t column = 0;  ///< elements from a pixel to the next
-  std::int64_t row = 0;     ///< from a row to the next
-  std::int64_t lanes = 1;   ///< channels that lie side by side
-  std::int64_t block = 0;   ///< elements from so many channels to the next; 0: there are no others
-  std::int64_t size = 0;    ///< elements in all, with the border; 0: no step uses the tensor
-  std::int64_t beyond = 0;  ///< of these at the end, that kernels may touch and nobody needs
-
-  /// Elements from the first channel to another one.
-  std::int64_t channel_offset(std::int64_t channel) const {
-    return channel / lanes * block + channel % lanes;
-  }
-
-  /// Where the border begins.
-  Place begin() const { return place + -border * (row + column) * element_bytes; }
-  Place end() const { return begin() + (size - beyond) * element_bytes; }
-  /// Whether both have the same grid of pixels, in memory of the same kind.
-  bool is_like(const Placement& other) const {
-    return place.memory() == other.place.memory() && element_bytes == other.element_bytes &&
-           border == other.border && lanes == other.lanes && block == other.block &&
-           column == other.column && row == other.row;
-  }
-
-  /// Makes the border as large as a convolution of the tensor needs.
-  void pad(const Layer& convolution) {
-    for (const std::int64_t pad : convolution.window.padding) border = std::max(border, pad);
-  }
-  // Lay the tensor out, for vectors of so many elements.
-  // \throws Error Unsupported: it takes too much memory.
-  /// [height][width][channels], and behind them what kernels may touch.
-  void channels_last(std::int64_t vector);
-  /// [channels / vector][height][width][vector]; where the channels end, zeros fill the vector.
-  void blocked(std::int64_t vector);
-  /// [channels][height][width], with rows of whole pairs of vectors.
-  void planar(std::int64_t vector) {
-    lay_out(shape.channels, 1, 2 * vector, 4 * vector);
-    block = row * (shape.height + 2 * border);
-  }
-  /// [height][width][channels][images], a vector of them.
-  void interleaved(std::int64_t vector) {
-    block = vector;
-    lay_out(1, shape.channels * vector, 1, vector);
-  }
-  /// [channels][height][width] and nothing between, and behind them what kernels may touch.
-  void plain(std::int64_t vector);
-
-  /// Whether the values lie as in plain(): of blocked() too, where each channel has one.
-  bool is_in_order() const {
-    const bool vector = shape.pixels() == 1 && border == 0;
-    return vector ? block == lanes
-                  : lanes == 1 && column == 1 && row == shape.width && block == shape.pixels();
-  }
-
-  /// Sets the pixels of a plane of float32, inside the border, to 0.
-  /// \param first the tensor's first pixel
-  void clear_pixels(std::int64_t plane, float* first) const;
-  /// The same of the last plane, if channels do not fill it.
-  void clear_last_block(float* first) const {
-    if (shape.channels % lanes != 0) clear_pixels(planes - 1, first);
-  }
-
- private:
-  void lay_out(std::int64_t plane_count, std::int64_t pixel, std::int64_t row_multiple,
-               std::int64_t behind);
-};
-
-/// Of a tensor as float32 without a border, in whole cache lines.
-inline std::int64_t float_bytes(const TensorShape& shape) {
-  return round_up(shape.values() * static_cast<std::int64_t>(sizeof(float)), kCacheLine);
-}
 
 /// The memory of a run, and the units of it that a step computes.
 struct Frame {
@@ -274,7 +170,7 @@ class Program {
   Program(std::int64_t images_per_unit, std::int64_t min_shared_bytes)
       : images_per_unit_(images_per_unit), min_shared_bytes_(min_shared_bytes) {}
 
-  void set_tensors(const std::vector<TensorShape>& shapes, std::size_t input,
+  void set_tensors(const std::vector<NetworkTensor>& tensors, std::size_t input,
                    std::vector<OutputSource> outputs);
   /// Writes rows of the tensor `input_`: one, for one channel after the other, or all of a
   /// channel. The first values of the scratch memory, a row of all channels, are left to it.
@@ -295,7 +191,7 @@ class Program {
   /// \param first_batched the steps from this one on run for all units at once, those before for
   ///   one after the other, in the same memory
   /// \param name_of a step, for verify_plan
-  /// \param lay_out gives a tensor its layout
+  /// \param lay_out calls Placement::lay_out for a tensor
   void place(std::size_t first_batched, const NameOfStep& name_of,
              const std::function<void(std::size_t tensor)>& lay_out);
   /// \param layer with its weights

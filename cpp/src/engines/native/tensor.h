@@ -1,0 +1,79 @@
+/// \file
+/// The tensors of a network: their shapes, how they lie in memory, and how they are rounded.
+#pragma once
+
+#include <cstdint>
+
+namespace lenet::native {
+
+/// The shape of one image as images have it: a vector is [channels, 1, 1]. Of other ranks the first
+/// dimension has the channels, the last one the width, and those between make up the height.
+struct TensorShape {
+  std::int64_t channels = 0;
+  std::int64_t height = 1;
+  std::int64_t width = 1;
+
+  std::int64_t values() const { return channels * height * width; }
+  std::int64_t pixels() const { return height * width; }
+  bool operator==(const TensorShape& other) const {
+    return channels == other.channels && height == other.height && width == other.width;
+  }
+};
+
+/// In which order the values of a tensor lie in memory. The drawings show an image of 6 channels a
+/// to f with 1 x 2 pixels, in vectors of 4 numbers; `.` is a zero that fills a vector, `|` begins
+/// a new vector.
+enum class Layout : std::uint8_t {
+  /// [channels / lanes][height][width][lanes], the layout of most convolutions and pools. They
+  /// compute a vector of channels at a time.
+  ///
+  ///     a0 b0 c0 d0 | a1 b1 c1 d1 | e0 f0 . . | e1 f1 . .
+  Vectors,
+  /// [channels][height][width] without gaps: the order of the program, in which tokens, matrices
+  /// and whatever is moved within an image are computed.
+  ///
+  ///     a0 a1 b0 b1 c0 c1 d0 d1 e0 e1 f0 f1
+  Order,
+  /// [channels][height][width], in rows of whole pairs of vectors: the image that convolutions
+  /// read, and what those of few channels give. They compute a vector of columns at a time.
+  ///
+  ///     a0 a1 . . | . . . . | b0 b1 . . | . . . . | ...
+  Planes,
+  /// [height][width][channels]: tensors of quantized networks, whose integers are summed up along
+  /// the channels.
+  ///
+  ///     a0 b0 c0 d0 e0 f0 a1 b1 c1 d1 e1 f1
+  ChannelsLast,
+  /// [height][width][channels][images]: as many images as a vector has lanes, A to D below.
+  ///
+  ///     Aa0 Ba0 Ca0 Da0 | Ab0 Bb0 Cb0 Db0 | ... | Aa1 Ba1 Ca1 Da1 | ...
+  Images,
+};
+
+/// Integer multiples of a step, 256 of them: from -128 to 127, or from 0 to 255, or others.
+struct QuantParams {
+  float range = 0;                ///< the value that `qmax` stands for; 0: not rounded
+  float qmax = 127;               ///< or 255
+  std::int32_t zero_point = 128;  ///< the least is this far below 0; from 0 to 255
+
+  explicit operator bool() const { return range > 0; }
+  bool operator==(const QuantParams& other) const {
+    return range == other.range && qmax == other.qmax && zero_point == other.zero_point;
+  }
+  float scale() const { return range / qmax; }
+  float inverse_scale() const { return qmax * (1 / range); }  ///< as Paddle computes it
+  bool divides() const { return qmax == 1; }  ///< by the scale, as ONNX defines QuantizeLinear
+};
+
+/// A tensor of one image.
+struct NetworkTensor {
+  NetworkTensor() = default;
+  /// Makes a tensor of float32 in Layout::Vectors.
+  NetworkTensor(const TensorShape& image) : shape(image) {}  // not explicit: the rest has defaults
+
+  TensorShape shape;
+  Layout layout = Layout::Vectors;
+  QuantParams quant;  ///< how its values are rounded; without: they are float32
+};
+
+}  // namespace lenet::native
