@@ -6,12 +6,14 @@
 #include <limits>
 #include <utility>
 
+#include "engines/native/compiled.h"
 #include "engines/native/float_program.h"
 #include "engines/native/forms.h"
 #include "engines/native/int8/program.h"
 #include "engines/native/layer_times.h"
 #include "engines/native/passes/passes.h"
 #include "engines/native/read_network.h"
+#include "engines/native/refusal.h"
 #include "engines/native/runtime/thread_pool.h"
 #include "engines/native/verify_network.h"
 #include "model/rules/support.h"
@@ -22,7 +24,7 @@ namespace {
 
 using native::Compiled;
 using native::Forms;
-using native::or_another;
+using native::load_part;
 using native::Program;
 
 /// Floats of the interleaved layout beyond which one image at a time is faster, as they leave the
@@ -74,7 +76,7 @@ std::int64_t max_interleaved_bytes(const native::Network& network, int lanes) {
 }
 
 void pack(Compiled& compiled) {
-  or_another(compiled.other, compiled.file, std::exchange(compiled.pack, nullptr));
+  load_part(compiled.other, compiled.file, std::exchange(compiled.pack, nullptr));
   compiled.least_piece =
       least_piece(compiled.nhwc->total_multiply_adds(), compiled.batch_interleaved != nullptr);
 }
@@ -446,7 +448,7 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& 
   // For open sizes this is called as long as the engine lives, and the model.
   const auto compile_graph = [=, precision = config.precision, check = config.check_finite,
                               &model](const Graph& graph) {
-    return or_another(other, model.path, [&] {
+    return load_part(other, model.path, [&] {
       native::Network network = native::load_network(model, graph, check);
       show_convolutions(network, shown);
       auto compiled = std::make_shared<Compiled>();

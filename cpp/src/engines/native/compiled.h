@@ -1,0 +1,37 @@
+/// \file
+/// A model that is compiled for one size of its input.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engines/native/layer_times.h"
+#include "engines/native/runtime/program.h"
+#include "lenet/tensor.h"
+#include "model/graph.h"
+
+namespace lenet::native {
+
+/// What the clones of an engine share.
+struct Compiled {
+  std::string other;  ///< the engine that may run what this one refuses; may be empty
+  std::string file;   ///< the model's path
+  TensorSpec input;
+  std::vector<TensorSpec> outputs;
+  std::vector<Images> output_images;           ///< as Network::output_images
+  std::unique_ptr<Program> nhwc;               ///< a unit is one image
+  std::unique_ptr<Program> batch_interleaved;  ///< a unit is many; null where that does not pay
+  const char* instructions;
+  Arithmetic arithmetic = Arithmetic::Float32;
+  std::string why;   ///< the reason for this arithmetic; empty where there was no choice
+  std::string half;  ///< as Graph::half
+  bool is_fastest = false;
+  std::function<void()> pack;          ///< packs the weights, once
+  std::int64_t images_one_by_one = 1;  ///< how many images go through `nhwc` together
+  std::int64_t least_piece = 1;        ///< with fewer images another thread does not help
+};
+
+}  // namespace lenet::native
