@@ -11,7 +11,7 @@ if("address" IN_LIST LENET_SANITIZE AND "undefined" IN_LIST LENET_SANITIZE)
 endif()
 
 # lenet_native_kernels(KIND TABLE LANES REGISTERS [OPTION ...]): the kernels of one set, of float32 (KIND is
-# kernels) or int8. The file that is compiled is written here: it has nothing of its own.
+# kernels) or int8 (kernels/int8). The file that is compiled is written here: it has nothing of its own.
 function(lenet_native_kernels kind table lanes registers)
   string(TOLOWER ${table} name)
   set(file ${CMAKE_CURRENT_BINARY_DIR}/native_${kind}/${name}.cc)
@@ -36,7 +36,7 @@ if(EMSCRIPTEN)
 endif()
 # The reference that the others are compared with, not in a hurry: processors have a faster one.
 lenet_native_kernels(kernels Scalar 1 8 ${native_small})
-lenet_native_kernels(int8 Scalar 1 16 ${_int16} ${native_small})
+lenet_native_kernels(kernels/int8 Scalar 1 16 ${_int16} ${native_small})
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
   if(MINGW AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # GCC takes the stack for aligned as its vectors are, which Windows does not keep it (bug 54412 of GCC):
@@ -50,14 +50,14 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
   lenet_native_kernels(kernels Avx2 8 16 -mavx2 -mfma)
   lenet_native_kernels(kernels Avx512 16 32 ${_avx512})
   lenet_native_kernels(kernels Avx512Bf16 16 32 ${_avx512} -mavx512bf16 -DLENET_BF16 ${_tiles})
-  lenet_native_kernels(int8 Sse42 4 16 ${_int16} -msse4.2)
-  lenet_native_kernels(int8 Avx2 8 16 ${_int16} -mavx2)
-  lenet_native_kernels(int8 Avx512Vnni 16 32 ${_uint8} ${_avx512} -mavx512vnni ${_tiles})
+  lenet_native_kernels(kernels/int8 Sse42 4 16 ${_int16} -msse4.2)
+  lenet_native_kernels(kernels/int8 Avx2 8 16 ${_int16} -mavx2)
+  lenet_native_kernels(kernels/int8 Avx512Vnni 16 32 ${_uint8} ${_avx512} -mavx512vnni ${_tiles})
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
   # GCC would move the loads of a tile to its beginning, and then has too few registers for its sums.
   set(_in_registers $<$<CXX_COMPILER_ID:GNU>:-fno-schedule-insns>)
   lenet_native_kernels(kernels Neon 4 32 ${_in_registers})
-  lenet_native_kernels(int8 Neon 4 32 ${_int16} ${_in_registers})
-  lenet_native_kernels(int8 NeonDotprod 4 32 ${_int8} -DLENET_DOTPROD ${_in_registers} -march=armv8.2-a+dotprod)
+  lenet_native_kernels(kernels/int8 Neon 4 32 ${_int16} ${_in_registers})
+  lenet_native_kernels(kernels/int8 NeonDotprod 4 32 ${_int8} -DLENET_DOTPROD ${_in_registers} -march=armv8.2-a+dotprod)
 endif()
 set_source_files_properties(engines/native/int8/float_layers.cc PROPERTIES COMPILE_OPTIONS "-O2")

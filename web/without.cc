@@ -5,8 +5,8 @@
 
 #include "engines/engine.h"
 #include "engines/native/int8/program.h"
-#include "engines/native/kernels/kernels.h"
-#include "engines/native/layer_times.h"
+#include "engines/native/kernels/dispatch.h"
+#include "engines/native/machine_limits.h"
 #include "engines/native/passes/passes.h"
 #include "engines/native/runtime/thread_pool.h"
 #include "io/file.h"

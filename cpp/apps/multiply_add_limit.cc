@@ -7,7 +7,7 @@
 #include <thread>
 #include <vector>
 
-#include "engines/native/layer_times.h"
+#include "engines/native/machine_limits.h"
 
 int main(int argc, char** argv) {
   constexpr int kExitUsage = 2;

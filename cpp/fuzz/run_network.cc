@@ -7,6 +7,7 @@
 
 #include "engines/native/float_program.h"
 #include "engines/native/int8/program.h"
+#include "engines/native/kernels/dispatch.h"
 #include "engines/native/passes/passes.h"
 #include "support.h"
 

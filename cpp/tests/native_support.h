@@ -6,7 +6,7 @@
 
 #include "engines/native/float_program.h"
 #include "engines/native/int8/program.h"
-#include "engines/native/layer_times.h"
+#include "engines/native/kernels/dispatch.h"
 #include "engines/native/passes/passes.h"
 #include "engines/native/verify_network.h"
 #include "support.h"

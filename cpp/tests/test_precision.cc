@@ -2,7 +2,8 @@
 // computed from the definition; tests/inference/test_precision.py has a real one, and oneDNN's own
 // record.
 
-#include "engines/native/int8/kernels.h"
+#include "engines/native/kernels/dispatch.h"
+#include "engines/native/kernels/int8/kernels.h"
 #include "engines/paddle/paddle.h"
 #include "lenet/predictor_pool.h"
 #include "model/graph.h"

@@ -4,7 +4,7 @@
 
 #include "config_option.h"
 #include "engines/engine.h"
-#include "engines/native/layer_times.h"
+#include "engines/native/machine_limits.h"
 #include "engines/native/native_engine.h"
 #include "engines/onnxruntime/engine.h"
 #include "engines/paddle/paddle.h"

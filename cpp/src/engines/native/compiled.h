@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "engines/native/layer_times.h"
+#include "engines/native/machine_limits.h"
 #include "engines/native/runtime/program.h"
 #include "lenet/tensor.h"
 #include "model/graph.h"

@@ -1,9 +1,12 @@
+#include "engines/native/machine_limits.h"
+
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <limits>
 
-#include "engines/native/int8/kernels.h"
+#include "engines/native/kernels/dispatch.h"
+#include "engines/native/kernels/int8/kernels.h"
 #include "engines/native/kernels/kernels.h"
 #include "engines/native/layer_times.h"
 #include "engines/native/runtime/aligned.h"
@@ -14,8 +17,8 @@
 namespace lenet::native {
 namespace {
 
-/// Work a second in each of the runs that fit in `seconds`.
-/// \param run gives how much work it did
+/// Returns the work a second of each of the runs that fit in `seconds`.
+/// \param run returns how much work it did
 template <class Run>
 std::vector<double> rates_of(double seconds, const Run& run) {
   const auto rate = [&] {
@@ -48,7 +51,8 @@ MultiplyAddLimit measure_multiply_add_limit(double seconds, Arithmetic arithmeti
 }
 
 Bf16Choice choose_bf16() {
-  // Of a 3 x 3 convolution bf16 computes 4/3 of float32's products (docs/native-engine.md).
+  // For a 3 x 3 convolution, bf16 computes 4/3 of the products of float32
+  // (docs/native-engine.md).
   constexpr double kMinGain = 4.0 / 3;
   constexpr int kTurns = 4;
   const char* const value = std::getenv("LENET_NATIVE_BF16");

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "engines/native/int8/kernels.h"
+#include "engines/native/kernels/int8/kernels.h"
 #include "engines/native/network.h"
 #include "engines/native/ops/ops.h"
 #include "engines/native/runtime/program.h"

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "engines/native/int8/program.h"
+#include "engines/native/kernels/dispatch.h"
 
 namespace lenet::native::int8 {
 namespace {

@@ -1,11 +1,12 @@
+#include "engines/native/kernels/dispatch.h"
+
 #include <algorithm>
 #include <cstdlib>
 #include <iterator>
 #include <string_view>
 
-#include "engines/native/int8/kernels.h"
+#include "engines/native/kernels/int8/kernels.h"
 #include "engines/native/kernels/kernels.h"
-#include "engines/native/layer_times.h"
 #include "io/printable.h"
 #include "lenet/error.h"
 #include "platform/platform.h"

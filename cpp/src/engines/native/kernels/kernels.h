@@ -1,6 +1,6 @@
 /// \file
 /// The arithmetic of the native engine, written once over vectors (implementation.h) and built for
-/// each instruction set. dispatch.cc chooses among them.
+/// each instruction set. dispatch.h chooses among them.
 ///
 /// Two layouts of activations, both with a border of zeros where a convolution pads:
 ///   - blocked, of one image: [channels / lanes][height][width][lanes], where a vector has so many
@@ -435,14 +435,5 @@ extern const Kernels kNeon;
 #elif defined(__wasm_simd128__)
 extern const Kernels kSimd128;
 #endif
-
-/// The fastest that this processor has, or the one named by the environment's LENET_NATIVE_ISA.
-/// \throws Error BadInput (a name that is none), Unsupported (not on this processor).
-const Kernels& choose_kernels();
-/// \throws Error as above
-const Kernels& kernels_named(const char* name);
-/// Those that go with choose_kernels().
-/// \throws Error Unsupported: the processor, or LENET_NATIVE_ISA, has none.
-const Bf16Kernels& choose_bf16_kernels();
 
 }  // namespace lenet::native

@@ -1,8 +1,8 @@
 /// The kernels of one instruction set, compiled for it with what vectors.h asks for, LENET_KERNELS
 /// (the table's name) and LENET_NAME, and without contraction of products and sums, so that all
 /// sets round alike.
-#include "engines/native/int8/kernels.h"
-#include "engines/native/int8/vectors.h"
+#include "engines/native/kernels/int8/kernels.h"
+#include "engines/native/kernels/int8/vectors.h"
 #if LENET_LANES == 16
 #include "engines/native/kernels/tiles.h"
 #endif
@@ -68,7 +68,7 @@ struct Tile {
   Sides padded = {};   ///< those of the task that it is at; left and right not of halves
 };
 
-#include "engines/native/int8/finish.h"
+#include "engines/native/kernels/int8/finish.h"
 
 enum class Side { None, Top, Bottom, Left, Right, All };
 template <Side At>
@@ -214,8 +214,8 @@ void fully_connected(const ConvTask& task) {
   });
 }
 
-#include "engines/native/int8/columns.h"
-#include "engines/native/int8/images.h"
+#include "engines/native/kernels/int8/columns.h"
+#include "engines/native/kernels/int8/images.h"
 
 /// Calls `work(Constant<vectors>, channel)` for the vectors of channels, several at once while
 /// there are so many; the last one begins where it ends with them, if they fill one.

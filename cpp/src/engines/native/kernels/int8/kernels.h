@@ -1,5 +1,5 @@
 /// The arithmetic of quantized layers, written once over vectors (implementation.h) and built for
-/// each instruction set. ../kernels/dispatch.cc chooses among them.
+/// each instruction set. ../dispatch.h chooses among them.
 ///
 /// A quantized activation is an integer from -128 to 127, or from 0 to 255 less 128. It is
 /// stored as an element, of which as many as 32 bits hold are multiplied by weights and summed by
@@ -103,7 +103,7 @@ struct Kernels {
   /// Vectors of output channels. Weights, factors and so on: blocks of `tile` vectors, of what is
   /// left of the largest power of 2 that fits, each [group][block]; the channels padded with zeros.
   void (*conv_channels)(const ConvTask& task);
-  /// The same by tiles (../kernels/tiles.h), of one row or many, without a pool. `offsets` has
+  /// The same by tiles (../tiles.h), of one row or many, without a pool. `offsets` has
   /// every sixteenth group's, whose elements and those of the next ones lie side by side; `tile`
   /// is 1. Null where there are no tiles.
   void (*conv_tiles)(const ConvTask& task);
@@ -125,7 +125,7 @@ struct Kernels {
   /// How many of so many channels conv_columns takes together.
   std::int32_t (*columns_tile)(std::int32_t channels);
   void (*pool)(const PoolTask& task);
-  /// As that of ../kernels/kernels.h.
+  /// As that of ../kernels.h.
   double (*multiply_adds)(std::int64_t steps);
   /// values * factor, or values / factor, from `least` to `most`, rounded, less `shift`.
   void (*quantize)(const float* from, std::int64_t count, float factor, bool divides, float least,
@@ -148,9 +148,5 @@ extern const Kernels kNeonDotprod;
 #elif defined(__wasm_simd128__)
 extern const Kernels kSimd128;
 #endif
-
-/// As choose_kernels and kernels_named of ../kernels/kernels.h.
-const Kernels& choose_kernels();
-const Kernels& kernels_named(const char* name);
 
 }  // namespace lenet::native::int8

@@ -1,4 +1,4 @@
-/// What the kernels of integers need of one instruction set beside ../kernels/vectors.h. Compiled
+/// What the kernels of integers need of one instruction set beside ../vectors.h. Compiled
 /// with LENET_ELEMENT too, the type of an element, and LENET_DOTPROD for ARM's dot products.
 #pragma once
 
