@@ -40,6 +40,12 @@ enum class Precision {
   Tf32,
 };
 
+/// The arithmetic that a predictor computes in.
+struct ComputedPrecision {
+  Precision precision;  ///< the configuration's; Fp32 also for bf16, where float32 is faster
+  std::string reason;   ///< why it is this one, or that another one may be faster; may be empty
+};
+
 /// How the engine executes the network. The native engine has one way, and takes Auto and Plain.
 enum class Accelerator {
   /// The fastest by measurement, for each run:
@@ -63,6 +69,14 @@ LENET_API const char* to_string(Accelerator accelerator) noexcept;
 LENET_API EngineKind parse_engine(std::string_view name);
 LENET_API Precision parse_precision(std::string_view name);
 LENET_API Accelerator parse_accelerator(std::string_view name);
+
+/// A model that is in memory instead of files. The predictor keeps a copy.
+struct ModelBytes {
+  /// The content of a .pdmodel, a .json or an .onnx; the first bytes tell which. An .onnx has its
+  /// values within.
+  std::string_view program;
+  std::string_view params;  ///< the content of the .pdiparams; empty for an .onnx
+};
 
 struct Config {
   /// The program: `NAME.pdmodel`, `NAME.json`, `NAME.onnx`, or `__model__` beside one file per

@@ -16,15 +16,14 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "lenet/config.h"
 #include "lenet/error.h"
 #include "lenet/export.h"
+#include "lenet/layer_callback.h"
 #include "lenet/outputs.h"
 #include "lenet/profile.h"
 #include "lenet/tensor.h"
@@ -33,25 +32,6 @@ namespace lenet {
 
 class Engine;
 struct ModelFiles;
-
-/// A model that is in memory instead of files. The predictor keeps a copy.
-struct ModelBytes {
-  /// What a .pdmodel, a .json or an .onnx holds; the first bytes tell which. An .onnx has its
-  /// values within.
-  std::string_view program;
-  std::string_view params;  ///< what the .pdiparams holds; empty for an .onnx
-};
-
-/// What the arithmetic of a predictor is.
-struct ComputedPrecision {
-  Precision precision;  ///< the configuration's; of bf16 also Fp32, where that is the faster one
-  std::string reason;   ///< for this one, or that another one may be faster; or empty
-};
-
-/// Called with each operator's output while the network runs: operator type, variable name, values
-/// (valid during the call only).
-using LayerCallback =
-    std::function<void(const std::string& op_type, const std::string& name, const TensorView&)>;
 
 class LENET_API Predictor {
  public:

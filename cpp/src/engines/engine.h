@@ -10,11 +10,14 @@
 #include <vector>
 
 #include "engines/run_control.h"
+#include "lenet/config.h"
 #include "lenet/error.h"
-#include "lenet/predictor.h"
+#include "lenet/layer_callback.h"
 #include "lenet/profile.h"
+#include "lenet/tensor.h"
 #include "model/element_types.h"
 #include "model/model.h"
+#include "model/model_files.h"
 
 namespace lenet {
 

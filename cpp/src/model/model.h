@@ -11,7 +11,6 @@
 #include "io/file.h"
 #include "lenet/config.h"
 #include "lenet/error.h"
-#include "lenet/predictor.h"
 #include "model/graph.h"
 #include "model/model_files.h"
 #include "model/output_meanings.h"

@@ -4,7 +4,6 @@
 #include <string>
 
 #include "lenet/config.h"
-#include "lenet/predictor.h"
 
 namespace lenet {
 

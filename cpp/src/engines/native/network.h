@@ -16,7 +16,7 @@
 #include "engines/native/channel_sources.h"
 #include "engines/native/kernels/kernels.h"
 #include "engines/native/tensor.h"
-#include "lenet/predictor.h"
+#include "lenet/tensor.h"
 #include "model/graph.h"
 #include "model/resampling.h"
 #include "model/rules/windows.h"
