@@ -274,7 +274,11 @@ void interleave(const float* const* images, std::int64_t count, float* output, s
 #endif  // LENET_BF16
 
 #if LENET_LANES >= 8
+// clang-format off: each part uses those before it.
+#include "engines/native/kernels/winograd3x3_tiles.h"
+#include "engines/native/kernels/winograd3x3_transforms.h"
 #include "engines/native/kernels/winograd3x3.h"
+// clang-format on
 #ifndef LENET_BF16
 #include "engines/native/kernels/winograd.h"
 #include "engines/native/kernels/winograd_rows.h"

@@ -3,7 +3,7 @@
 /// points, or in bf16, of the columns of a tile, of the four points 0, 1, -1 and infinity, which
 /// take an array of another size.
 ///
-/// Part of implementation.h.
+/// Part of implementation.h, after winograd3x3_tiles.h.
 
 /// Both directions of a transform that makes `ToRows` x `To` values of `FromRows` x `From`: those
 /// of each column, then those of each row.
@@ -137,7 +137,7 @@ inline void transform_line(int outputs, Vector* line, int step) {
   for (int i = 0; i < kPoints3x3; ++i) line[i * step] = to[i];
 }
 
-/// A column of the same.
+/// A column of a tile with any number of outputs, in its place.
 inline void transform_column(int outputs, Vector* line) {
   if constexpr (kTileRows3x3 == kTile3x3) return transform_line(outputs, line, kPoints3x3);
   Vector from[4];
@@ -256,7 +256,7 @@ inline void finish_line(int outputs, Vector* line, int step) {
   for (int i = 0; i < kTile3x3; ++i) line[i * step] = to[i];
 }
 
-/// A column of the same.
+/// A column of any output tile, in its place.
 inline void finish_column(int outputs, Vector* line) {
   if constexpr (kTileRows3x3 == kTile3x3) return finish_line(outputs, line, kPoints3x3);
   Vector from[4];
