@@ -54,7 +54,7 @@ CPP_ROOMS = {
     "platform": ("platform/*",),
     "io": ("io/*",),
     "model": ("model/*", "model/rules/*", "own_numbers.*"),
-    "images": ("images/*",),
+    "images": ("images/*", "images/digit/*"),
     "engine": ("engines/engine.h", "engines/run_control.*", "engines/shared_library.*"),
     "kernels": ("engines/native/kernels/*", "engines/native/kernels/int8/*"),
     "network": (

@@ -293,7 +293,7 @@ Image resize_as_opencv(Rows& image, const Scaling& scaling, const Region& region
 /// memory of its pixel.
 constexpr std::int64_t kHeldColumns = 4096;
 
-/// cpp/src/images/digit.md defines it.
+/// Finds the digit of a photo, as digit/digit.md defines it.
 /// \param image grey
 /// \returns grey, `step.size` x `step.size`, light on dark
 /// \throws Error BadInput when nothing stands out from the background.

@@ -65,7 +65,7 @@ class CenterCrop:
 class Digit:
     """Find the digit of a photo: light on dark, ``box`` pixels long in ``size`` x ``size``.
 
-    ``cpp/src/images/digit.md`` has the definition.
+    ``cpp/src/images/digit/digit.md`` has the definition.
 
     Attributes:
         size: Height and width of the result, in pixels.
