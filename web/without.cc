@@ -1,13 +1,11 @@
 /// \file
 /// In place of what a module for browsers does without: files, threads, the other formats of
-/// models, arithmetic in int8, the limits of the machine.
+/// models, the limits of the machine.
 #include <cstring>
 
 #include "engines/engine.h"
-#include "engines/native/int8/program.h"
 #include "engines/native/kernels/dispatch.h"
 #include "engines/native/machine_limits.h"
-#include "engines/native/passes/passes.h"
 #include "engines/native/runtime/thread_pool.h"
 #include "io/file.h"
 #include "lenet/error.h"
@@ -20,9 +18,6 @@ namespace {
 
 [[noreturn]] void refuse_format(const std::string& path) {
   throw Error(ErrorCode::Unsupported, "'" + path + "': only a .pdmodel runs in a browser");
-}
-[[noreturn]] void refuse_int8() {
-  throw Error(ErrorCode::Unsupported, "a quantized model does not run in a browser");
 }
 
 }  // namespace
@@ -85,28 +80,5 @@ MultiplyAddLimit measure_multiply_add_limit(double /*seconds*/, Arithmetic /*ari
 }
 double measure_memory_limit(double /*seconds*/) { return 0; }
 
-// Not reached: the module asks for float32, for which the engine refuses quantized models.
-void round_as_onednn(Network& /*network*/) { refuse_int8(); }
-void take_roundings(Network& /*network*/) { refuse_int8(); }
-namespace int8 {
-
-const Kernels kSimd128{};
-bool has_kernels(const Network& /*network*/) { return false; }
-std::unique_ptr<Op> make_rounded_layer(const FloatLayer& /*source*/) { refuse_int8(); }
-Program::Program(Network network, const Kernels& kernels, std::int64_t min_shared_bytes)
-    : native::Program(1, min_shared_bytes), kernels_(kernels), file_bytes_(network.file_bytes) {
-  refuse_int8();
-}
-void Program::prepare(std::shared_ptr<SharedArrays> /*shared*/) {}
-std::int64_t Program::image_bytes() const noexcept { return largest_floats_; }
-void Program::write_rows(const float** /*images*/, std::int64_t /*channel*/, std::int64_t /*begin*/,
-                         std::int64_t /*end*/, const Frame& /*frame*/,
-                         std::int64_t /*unit*/) const {}
-const float* Program::output_row(const Placement& /*tensor*/, const Frame& /*frame*/,
-                                 std::int64_t /*unit*/, std::int64_t /*row*/) const {
-  return nullptr;
-}
-
-}  // namespace int8
 }  // namespace native
 }  // namespace lenet

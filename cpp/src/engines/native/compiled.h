@@ -15,6 +15,17 @@
 
 namespace lenet::native {
 
+/// One thread runs at most so many images at once: the weights of a fully connected layer are read
+/// once for them.
+inline constexpr std::int64_t kImagesOfPiece = 64;
+/// At most so many images go through a program in float32 together, one after the other in each
+/// layer.
+inline constexpr std::int64_t kImagesOneByOne = 16;
+
+/// Returns how many images go through a program together: at most `most`, and as many as take 64
+/// MiB, but at least one.
+std::int64_t images_at_once(const Program& program, std::int64_t most);
+
 /// What the clones of an engine share.
 struct Compiled {
   std::string other;  ///< the engine that may run what this one refuses; may be empty

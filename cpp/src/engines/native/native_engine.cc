@@ -6,10 +6,10 @@
 #include <limits>
 #include <utility>
 
+#include "engines/native/compile_int8.h"
 #include "engines/native/compiled.h"
 #include "engines/native/float_program.h"
 #include "engines/native/forms.h"
-#include "engines/native/int8/program.h"
 #include "engines/native/kernels/dispatch.h"
 #include "engines/native/layer_times.h"
 #include "engines/native/machine_limits.h"
@@ -26,6 +26,8 @@ namespace {
 
 using native::Compiled;
 using native::Forms;
+using native::images_at_once;
+using native::kImagesOfPiece;
 using native::load_part;
 using native::Program;
 
@@ -34,17 +36,6 @@ using native::Program;
 /// enough to compute meanwhile.
 constexpr std::int64_t kMaxInterleavedFloats = 1 << 18;
 constexpr std::int64_t kMaxComputedFloats = 3 << 18;
-/// The tensors of one image beyond which Paddle's oneDNN is faster in int8 where there are no
-/// instructions that multiply bytes. ResNet18 has 1.0 MB for images of 32.
-constexpr std::int64_t kMaxBytesInPairs = 1 << 19;
-/// And everywhere it is when more of what it multiplies is float32, for which int8 has simple
-/// loops.
-constexpr double kMaxFloatWork = 1e6;
-/// What one thread runs at once: a fully connected layer's weights are read once for it.
-constexpr std::int64_t kImagesOfPiece = 64;
-constexpr std::int64_t kImagesOneByOne = 16;
-/// Of large networks there are fewer, so that they take this much memory, or one image's.
-constexpr std::int64_t kMaxBytes = 1 << 26;
 constexpr double kSecondsOfLimit = 0.05;
 /// Multiply-adds that take as long as it does to wake a thread that sleeps.
 constexpr double kMinWork = 6.5e6;
@@ -357,8 +348,7 @@ void compile(native::Network network, const native::Bf16Choice& bf16,
   }
   // Without the kernels for large images only where batches are interleaved.
   compiled.is_fastest = interleaved != nullptr || kernels.winograd3x3 != nullptr;
-  compiled.images_one_by_one =
-      std::clamp<std::int64_t>(kMaxBytes / nhwc->unit_bytes(), 1, kImagesOneByOne);
+  compiled.images_one_by_one = images_at_once(*nhwc, native::kImagesOneByOne);
   compiled.pack = [whole = std::make_shared<native::Network>(std::move(network)), shared,
                    one = nhwc.get(), many = interleaved.get()] {
     one->prepare(*whole, shared);
@@ -366,53 +356,6 @@ void compile(native::Network network, const native::Bf16Choice& bf16,
   };
   compiled.nhwc = std::move(nhwc);
   compiled.batch_interleaved = std::move(interleaved);
-}
-
-/// Compiles a network with layers that only a program in float32 has kernels for, such as those of
-/// tokens: what multiplies rounded values by integers does so there.
-void compile_rounded(native::Network network, const std::shared_ptr<native::SharedArrays>& shared,
-                     Compiled& compiled) {
-  const native::int8::Kernels& kernels = native::int8::choose_kernels();
-  native::take_roundings(network);
-  native::separate_layouts(network);
-  native::verify_network(network);
-  auto program = std::make_unique<native::FloatProgram>(network, native::choose_kernels(), false,
-                                                        native::kMinSharedBytes, nullptr,
-                                                        native::int8::make_rounded_layer);
-  compiled.instructions = kernels.name;
-  compiled.arithmetic = native::Arithmetic::Int8;
-  compiled.is_fastest = true;  // no other engine computes it
-  compiled.images_one_by_one =
-      std::clamp<std::int64_t>(kMaxBytes / program->unit_bytes(), 1, kImagesOneByOne);
-  compiled.pack = [whole = std::make_shared<native::Network>(std::move(network)), shared,
-                   one = program.get()] { one->prepare(*whole, shared); };
-  compiled.nhwc = std::move(program);
-}
-
-void compile_int8(native::Network network, const std::shared_ptr<native::SharedArrays>& shared,
-                  Compiled& compiled) {
-  const native::int8::Kernels& kernels = native::int8::choose_kernels();
-  if (kernels.bytes != 1) {
-    compiled.why = std::string("the instructions ") + kernels.name +
-                   " multiply no bytes, so the float model in fp32 may be faster";
-  }
-  native::verify_network(network);
-  const bool by_definition =
-      std::none_of(network.layers.begin(), network.layers.end(), [](const native::Layer& layer) {
-        return layer.kind == native::LayerKind::Quantize && !layer.quant.divides();
-      });
-  if (by_definition && !native::int8::has_kernels(network)) {
-    return compile_rounded(std::move(network), shared, compiled);
-  }
-  auto program = std::make_unique<native::int8::Program>(std::move(network), kernels);
-  compiled.instructions = kernels.name;
-  compiled.arithmetic = native::Arithmetic::Int8;
-  compiled.is_fastest = (kernels.bytes == 1 || program->image_bytes() <= kMaxBytesInPairs) &&
-                        program->float_multiply_adds() <= kMaxFloatWork;
-  compiled.images_one_by_one =
-      std::clamp<std::int64_t>(kMaxBytes / program->unit_bytes(), 1, kImagesOfPiece);
-  compiled.pack = [whole = program.get(), shared] { whole->prepare(shared); };
-  compiled.nhwc = std::move(program);
 }
 
 /// Gives what the first convolutions compute as outputs too.
@@ -461,7 +404,7 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& 
       compiled->outputs = network.output_specs;
       compiled->output_images = network.output_images;
       if (precision == Precision::Int8) {
-        compile_int8(std::move(network), shared, *compiled);
+        native::compile_int8(std::move(network), shared, *compiled);
       } else {
         compile(std::move(network), bf16, shared, *compiled);
       }

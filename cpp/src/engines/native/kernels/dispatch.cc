@@ -18,8 +18,8 @@ namespace {
 struct Candidate {
   const char* name;
   const Kernels* kernels;
-  const int8::Kernels* quantized;
-  const Bf16Kernels* bf16;  ///< null: it has none
+  const int8::Kernels* quantized;  ///< null: a build without int8 (without_int8.cc)
+  const Bf16Kernels* bf16;         ///< null: it has none
   bool available;
   bool has_tiles = false;  ///< of AMX, which have to be asked for
 };
@@ -57,7 +57,7 @@ const auto& candidates() {
       {"scalar", &kScalar, &int8::kScalar, nullptr, true},
   };
 #elif defined(__wasm_simd128__)
-  static const Candidate all[] = {{"simd128", &kSimd128, &int8::kSimd128, nullptr, true}};
+  static const Candidate all[] = {{"simd128", &kSimd128, nullptr, nullptr, true}};
 #else
   static const Candidate all[] = {{"scalar", &kScalar, &int8::kScalar, nullptr, true}};
 #endif

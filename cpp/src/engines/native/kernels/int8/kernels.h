@@ -145,8 +145,6 @@ extern const Kernels kPlainTiles;  ///< kAmx with loops for the tiles, for tests
 #elif defined(__aarch64__)
 extern const Kernels kNeon;
 extern const Kernels kNeonDotprod;
-#elif defined(__wasm_simd128__)
-extern const Kernels kSimd128;
 #endif
 
 }  // namespace lenet::native::int8
