@@ -131,6 +131,17 @@ def test_own_classifier(folder):
     assert "The routes agree" in printed
 
 
+def test_the_program_of_the_readme_compiles_and_runs(finished, tmp_path):
+    (snippet,) = (each for each in read_snippets(ROOT / "README.md") if each.language == "cpp")
+    source, made = tmp_path / "readme.cc", tmp_path / "readme"
+    source.write_text(snippet.text)
+    library = (finished / "build").resolve()
+    options = ("-std=c++17", "-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'cpp' / 'include'}")
+    linked = (f"-L{library}", "-llenet", f"-Wl,-rpath,{library}")
+    printed_by("c++", *options, source, "-o", made, *linked)
+    assert re.fullmatch(r"-?\d+\.\d+\n", printed_by(made, cwd=finished))
+
+
 def test_photos(folder):
     """C++, the command and Python give the digit that each name begins with."""
     names = sorted(path.name for path in (folder / "examples" / "photos").glob("*.jpg"))
