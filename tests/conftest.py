@@ -243,7 +243,7 @@ def built():
             pattern = rf"^LENET_{part}_LEFT_OUT:INTERNAL=(.+)"
             left_out = cache.is_file() and re.search(pattern, cache.read_text(), re.MULTILINE)
             first = f"apt-get install {left_out[1]} && " if left_out else ""
-            pytest.skip(f"build/{name} is missing: {first}./test.sh")
+            pytest.skip(f"build/{name} is missing; to build it, run: {first}./test.sh")
         return path
 
     return find

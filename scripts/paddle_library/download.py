@@ -73,7 +73,7 @@ def download(url: str, file: BinaryIO, *, timeout: float, max_bytes: int) -> Non
         Failure: The server does not send the whole file, or it is too large.
         OSError: The file cannot be written.
     """
-    request = urllib.request.Request(url, headers={"User-Agent": "lenet_cpp"})  # noqa: S310 - the caller checked the scheme
+    request = urllib.request.Request(url, headers={"User-Agent": "lenet_cpp"})  # noqa: S310 - callers pass only http and https URLs
     try:
         response = urllib.request.build_opener(SafeRedirects).open(request, timeout=timeout)
     except urllib.error.HTTPError as error:

@@ -69,7 +69,8 @@ def test_what_a_test_needs_is_named_where_it_is_skipped(root, program, tmp_path)
     options = ("--continue-on-collection-errors",)
     done = run_command(sys.executable, *command, *options, cwd=tmp_path, env=variables)
     assert "needs pyarrow: python -m pip install --group dev" in done.stdout
-    assert re.search(r"\[2\].*: build/no_such_program is missing: \./test\.sh", done.stdout)
+    said = r"\[2\].*: build/no_such_program is missing; to build it, run: \./test\.sh"
+    assert re.search(said, done.stdout)
     assert "No module named 'a_module_of_tests'" in done.stdout
     assert "3 skipped, 1 error" in done.stdout
 

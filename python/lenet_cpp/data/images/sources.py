@@ -53,7 +53,7 @@ def _find(source: Path, missing: bool) -> list[Path]:
         elif source.exists():
             return _listed(source, missing) if source.suffix.lower() == ".txt" else [source]
         elif glob.has_magic(str(source)):
-            matches = glob.glob(str(source), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
+            matches = glob.glob(str(source), recursive=True)  # noqa: PTH207 - Path.glob does not accept absolute patterns
             found = sorted(path for path in map(Path, matches) if _is_image(path))
             what = "that matches"
         else:
