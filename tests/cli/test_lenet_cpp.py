@@ -48,17 +48,20 @@ def test_help_lists_the_commands(arguments, capsys):
         ("help quantze", "error: No such command 'quantze'. Did you mean 'quantize'?"),
         ("predict --batch 3 x.png", "Did you mean '--batch-size'?"),
         ("convert x -o y", "lenet-cpp convert: error: Missing option '--to'"),
-        ("export --combine x --softmax", "--softmax does not go with --combine"),
-        ("export x --combine x", "PARAMS does not go with --combine"),
-        ("benchmark --trace x", "--trace goes with --profile"),
-        ("predict --bundled x.png --json -o x.json", "--output does not go with --json"),
+        ("export --combine x --softmax", "--softmax cannot be combined with --combine"),
+        ("export x --combine x", "PARAMS cannot be combined with --combine"),
+        ("benchmark --trace x", "--trace needs --profile"),
+        ("predict --bundled x.png --json -o x.json", "--output cannot be combined with --json"),
         ("predict --bundled x.png -o x.parquet", "lenet-cpp predict-many writes .parquet"),
         ("predict x.pdparams x.png --engine dygraph", "--engine dygraph needs -n, the network"),
-        ("predict --bundled -d x x.png", "--bundled goes with no other model"),
+        ("predict --bundled -d x x.png", "--bundled cannot be combined with another model"),
         ("predict model x.png --use-tensorrt", "No such option"),
-        ("predict a x.png --engine dygraph -n lenet -p b", "-p: with --engine dygraph MODEL is"),
-        ("predict --bundled x.png -p b", "-p goes with the program whose parameters they are"),
-        ("explain model", "explain is the profile of benchmark now; see lenet-cpp --help"),
+        (
+            "predict a x.png --engine dygraph -n lenet -p b",
+            "-p cannot be used with --engine dygraph",
+        ),
+        ("predict --bundled x.png -p b", "-p needs the program of these parameters"),
+        ("explain model", "explain was replaced by the profile of benchmark; see"),
         ("verify --model-dir", "Option '--model-dir' needs a value; see lenet-cpp verify --help"),
         ("export a b", "unexpected extra argument (b)"),
         ("quantize", "lenet-cpp quantize: error: give one of --method and --analyse"),
@@ -299,7 +302,7 @@ def test_serve_has_help_without_the_program(monkeypatch, capsys):
     monkeypatch.setattr(serve, "find_built", lambda *_: None)
     text = help_of(["serve", "--help"], capsys)
     assert text.startswith("Usage: lenet-cpp serve")
-    assert "lenet_serve is not here" in text
+    assert "lenet_serve is missing" in text
     assert main(["serve"]) == 3
 
 

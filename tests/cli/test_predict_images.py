@@ -155,7 +155,7 @@ def test_an_unreadable_image_among_others(lenet, bad, size, capsys):
 def test_a_file_is_written_into_a_folder_that_there_is(command, lenet, tmp_path, capsys):
     image = str(lenet.photos / "000.png")
     for name, said in (
-        (str(tmp_path / "none" / "x.csv"), f"there is no folder {tmp_path / 'none'}; make it"),
+        (str(tmp_path / "none" / "x.csv"), f"there is no folder {tmp_path / 'none'}; create it"),
         ("~/none/x.csv", "only a shell replaces '~'"),
     ):
         assert main([command, str(lenet.exported), image, "-o", name]) == 3

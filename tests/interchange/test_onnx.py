@@ -243,9 +243,13 @@ def test_what_is_missing_is_named(module, model_dir, monkeypatch, tmp_path, caps
     [
         (["a.onnx", "--output=out"], 3, "cannot read a.onnx"),
         (["a.prm", "--output=out"], 2, "name the network with -n"),
-        (["a.onnx", "--output=out", "--model=lenet"], 2, "--network does not go with an ONNX file"),
-        (["a.prm", "--output=out", "--like=lenet"], 2, "--like does not go with PyTorch"),
-        ([str(PAGE), "--output=out"], 5, "is no model that can be imported"),
+        (
+            ["a.onnx", "--output=out", "--model=lenet"],
+            2,
+            "--network cannot be used with an ONNX file",
+        ),
+        (["a.prm", "--output=out", "--like=lenet"], 2, "--like cannot be used with PyTorch"),
+        ([str(PAGE), "--output=out"], 5, "cannot be imported"),
         ([".", "--output=out"], 3, "init_net.pb"),
     ],
 )

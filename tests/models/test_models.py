@@ -412,7 +412,7 @@ def test_command(tmp_path, capsys, monkeypatch):
         assert said in capsys.readouterr().err
     for arguments, said in (
         (["--seed", "1", "-p", "x"], "trained ones or random ones"),
-        (["--combine", "x", "--seed", "1"], "--seed does not go with --combine"),
+        (["--combine", "x", "--seed", "1"], "--seed cannot be combined with --combine"),
     ):
         with pytest.raises(SystemExit) as caught:
             main(arguments)

@@ -402,7 +402,7 @@ def test_records_are_replaced_whole(lenet_records, tmp_path, monkeypatch):
         (["--model=ResNet50_vdd"], 5, "did you mean ResNet50_vd"),
         (["--model=own.py:SPEC"], 3, "cannot read own.py"),
         (["--model-dir={}", "-i=nowhere.jpg"], 3, "nowhere.jpg"),
-        (["--model-dir={}", "--data-dir=."], 5, "takes no digits"),
+        (["--model-dir={}", "--data-dir=."], 5, "does not take digits"),
         (["--model-dir={}", "--threshold=-1"], 5, "a threshold is 0 or more"),
         (["--model-dir={}", "--threshold=nan"], 5, "a threshold is 0 or more"),
         (["--model-dir={}", "--formats=separate"], 3, "has no __model__"),

@@ -26,8 +26,8 @@ COMMANDS = {
     "predict-many": ("predict_many", "Classify folders and tables of any size, also on clusters"),
     "serve": ("serve", "Serve models over HTTP, in C++"),
     "benchmark": ("benchmark", "Measure a model in each engine, or profile its layers"),
-    "verify": ("verify", "Compare the answers of C++ and Python"),
-    "match-preprocess": ("match_preprocess", "Find out how images were prepared, from outputs"),
+    "verify": ("verify", "Compare the outputs of C++ and Python"),
+    "match-preprocess": ("match_preprocess", "Find out from outputs how images were prepared"),
     "models": ("models", "List the networks that can be trained and exported"),
     "train": ("train", "Train a network on MNIST"),
     "export": ("export_model", "Export trained parameters as an inference model"),
@@ -36,9 +36,9 @@ COMMANDS = {
     "export-onnx": ("export_onnx", "Write a model as an ONNX file"),
     "convert": ("convert_model", "Convert a model between Paddle's formats"),
     "torch-train": ("torch_train", "Train a network in PyTorch"),
-    "bundle": ("bundle", "Write a program and a model as one thing to move"),
+    "bundle": ("bundle", "Write a program with a model, to copy to another computer"),
     "web": ("web", "Write a page that runs a model in the browser"),
-    "fetch-paddle": ("fetch_paddle", "Make the Paddle library that a C++ build links to"),
+    "fetch-paddle": ("fetch_paddle", "Create the Paddle library that a C++ build links to"),
     "help": ("help_", "Print the help of a command, or the exit statuses"),
 }
 """Name to module and summary."""
@@ -81,7 +81,7 @@ class _Group(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] in _REPLACED:
-            ctx.fail(f"{args[0]} is {_REPLACED[args[0]]} now")
+            ctx.fail(f"{args[0]} was replaced by {_REPLACED[args[0]]}")
         name, _, rest = super().resolve_command(ctx, args)
         return name, load(name) if name else None, rest
 
@@ -94,7 +94,8 @@ class _Group(click.Group):
 def versions() -> dict[str, str]:
     """Return name to version without importing Paddle, and what the native engine uses.
 
-    That is its instructions, and for bf16 which: what a report of a problem needs.
+    The latter are its instruction set, and the arithmetic that it uses for bf16. A bug report needs
+    them.
     """
     import lenet_cpp
     from lenet_cpp._core import describe_bf16
@@ -142,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run ``lenet-cpp`` with arguments, or those of the process, and return the exit status.
 
     Raises:
-        SystemExit: The usage was wrong, which was said, or ``--help`` was printed.
+        SystemExit: The usage was wrong, and a message said so, or ``--help`` was printed.
     """
     instruction = os.environ.get(_COMPLETE)
     if instruction:

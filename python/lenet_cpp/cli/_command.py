@@ -48,7 +48,7 @@ def run(
     ``program`` is what the user called it, and ``obj`` holds further attributes of the options.
 
     Raises:
-        SystemExit: The usage was wrong, which was said, or ``--help`` was printed.
+        SystemExit: The usage was wrong, and a message said so, or ``--help`` was printed.
     """
 
     def call() -> int:
@@ -71,7 +71,7 @@ def run(
 
 
 def _require_arguments(ctx: click.Context) -> None:
-    """Name a file among the arguments that is missing: that comes before what the usage lacks."""
+    """Raise FileNotFound for an argument that is a missing file, before the usage error."""
     for param in ctx.command.params:
         path = ctx.params.get(str(param.name))
         if not isinstance(param, click.Argument) or not isinstance(path, Path) or path.exists():
@@ -95,7 +95,7 @@ def run_cli(call: Callable[[], int], program: str | None = None) -> int:
         ``BackendFailure``'s, such as for a full disk.
     """
     program = program or Path(sys.argv[0]).name
-    # What Paddle says of itself when it is imported is of no use to whoever runs a command.
+    # Users of a command do not need the messages that Paddle prints when it is imported.
     os.environ.setdefault("GLOG_minloglevel", "2")
     warnings.filterwarnings("ignore", message="No ccache found", category=UserWarning)
     warnings.formatwarning = lambda message, *_, **__: f"{program}: warning: {message}\n"
@@ -113,7 +113,7 @@ def run_cli(call: Callable[[], int], program: str | None = None) -> int:
         print(f"{program}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        with suppress(io.UnsupportedOperation):  # of a stdout that is no file
+        with suppress(io.UnsupportedOperation):  # a stdout that is not a file raises it
             # Python would complain again when it flushes stdout at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

@@ -260,7 +260,7 @@ params_file = partial(
     "-p",
     "--params-file",
     type=FILE,
-    help="the parameters of a program (default: NAME.pdiparams beside it)",
+    help="parameters of the program (default: NAME.pdiparams beside it)",
 )
 num_classes = partial(
     option,
@@ -281,23 +281,23 @@ preprocess = partial(
     option,
     "--preprocess",
     type=FILE,
-    help="how images are prepared and outputs"
-    " are reported: preprocess.json, or what a toolkit wrote, such as PaddleClas's inference.yml"
-    " (default: that beside the model, else what the registry has for -n, else as the shape of the"
-    " input tells: digits, or images as of ImageNet)",
+    help="description of how images are prepared and outputs are reported: preprocess.json, or a"
+    " toolkit's file, such as PaddleClas's inference.yml (default: the file beside the model, or"
+    " else the description of the network -n; without both, the shape of the input selects the"
+    " preparation of digits or of ImageNet)",
 )
 data_dir = partial(
     option,
     "--data-dir",
     type=FOLDER,
     help="folder with the four MNIST files"
-    " (default: Paddle's cache when it is complete, else the embedded sample of 6,000 images)",
+    " (default: Paddle's cache if it is complete, or else the embedded sample of 6,000 images)",
 )
 accelerator = partial(
     option,
     "--accelerator",
     type=choice("auto", "plain", "onednn", "openvino", "tensorrt"),
-    help="library that computes Paddle's operators (default: auto, the fastest by measurement);"
+    help="library that computes Paddle's operators (default: auto, the fastest in measurements);"
     " tensorrt is for onnxruntime on a GPU",
 )
 precision = partial(
@@ -332,7 +332,9 @@ softmax = partial(
     default=None,
     help="append a softmax, so that the output is probabilities (default: logits)",
 )
-stem = partial(option, "--name", metavar="STEM", help="stem of the files (default: the source's)")
+stem = partial(
+    option, "--name", metavar="STEM", help="stem of the file names (default: the source's)"
+)
 as_json = partial(option, "--json", "as_json", is_flag=True, help="print JSON")
 report = partial(option, "--report", type=FILE, help="also write the report as JSON")
 exported = partial(
@@ -353,7 +355,7 @@ def load_model(model: Path | None, params_file: Path | None, **settings: Any) ->
 
 
 def print_files(files: Sequence[Path]) -> None:
-    """Print the names and sizes of files, of the variables of a large model only the first."""
+    """Print the names and sizes of files; of more than 20 files, only the first ones."""
     few = files if len(files) <= 20 else files[:10]
     for path in few:
         print(f"  {path.name}  {path.stat().st_size:,} bytes")

@@ -33,26 +33,26 @@ _WARM_UP = 3
 
 @cli.command("""
 %prog resnet50.onnx --engines onnxruntime,native --threads 1,2,4 -b 1
-    how it scales with threads
+    show how the time depends on the number of threads
 %prog resnet50.onnx --profile
-    what each layer costs in the native engine
+    show the cost of each layer in the native engine
 """)
 @cli.exported(flags=("-d", "--model-dir", "-m", "--model-file"))
 @cli.params_file()
-@cli.image_size(help="height and width of the images, for a model that takes any")
+@cli.image_size(help="height and width of the images, for a model that takes any size")
 @option(
     "-b",
     "--batch-sizes",
     "--batch-size",
     type=cli.Several(cli.COUNT),
-    help="images per run (default: 1,8,64; with --profile 1)",
+    help="images per run (default: 1,8,64, or 1 with --profile)",
 )
 @option(
     "--seconds",
     type=cli.SECONDS,
     default=1.0,
     metavar="SECONDS",
-    help=f"how long each row is measured, in {_MIN_RUNS} to {_MAX_RUNS:,} runs",
+    help=f"measuring time of each row, which has {_MIN_RUNS} to {_MAX_RUNS:,} runs",
 )
 @cli.option_group(
     "Engine",
@@ -61,7 +61,7 @@ _WARM_UP = 3
         "--engine",
         type=cli.Several(cli.choice(*_ENGINES)),
         metavar="NAME,...",
-        help=f"measure these of {', '.join(_ENGINES)} (default: all)",
+        help=f"engines to measure: {', '.join(_ENGINES)} (default: all of them)",
     ),
     cli.accelerator(),
     cli.precision(),
@@ -72,18 +72,18 @@ _WARM_UP = 3
     option(
         "--profile",
         is_flag=True,
-        help="instead: kernel, multiply-adds, bytes and time of each layer, in the native engine",
+        help="show kernel, multiply-adds, bytes and time of each layer, in the native engine",
     ),
     option(
         "--runs",
         type=cli.NATURAL,
         default=0,
-        help="with --profile, runs to measure; 0: as many as half a second allows",
+        help="with --profile: number of measured runs; 0: as many as half a second allows",
     ),
     option(
         "--trace",
         type=cli.FILE,
-        help="with --profile, also write a Chrome trace, for Perfetto or chrome://tracing",
+        help="with --profile: also write a Chrome trace, for Perfetto or chrome://tracing",
     ),
 )
 @cli.option_group("Results", cli.as_json())
@@ -102,21 +102,21 @@ def main(
     trace: Path | None,
     as_json: bool,
 ) -> int:
-    """Measure a model: percentiles of the latency of a run, and images a second.
+    """Measure the latency percentiles and the images per second of a model.
 
-    The images are random numbers from 0 to 1, the same for every engine, and the answers of the
-    engines are compared; the exit status is 1 where they differ. Run nothing else meanwhile.
-    scripts/benchmark.py of a clone compares with other programs, and measures memory and loading.
+    The images are random numbers from 0 to 1, the same for every engine. The outputs of the
+    engines are compared; the exit status is 1 if they differ. Do not run other programs meanwhile.
+    In a clone, scripts/benchmark.py compares with other libraries, and measures memory and loading.
     """
     load = partial(cli.load_model, model, params_file, precision=precision, accelerator=accelerator)
     if profile:
-        cli.refuse("engines", "image_size", "seconds", why="does not go with --profile")
+        cli.refuse("engines", "image_size", "seconds", why="cannot be combined with --profile")
         layers = _profile_layers(load, threads, batch_sizes or (1,), runs)
         if trace is not None:
             write_text(trace, layers.trace)
         print(layers.json if as_json else layers.table.rstrip())
         return 0
-    cli.refuse("runs", "trace", why="goes with --profile")
+    cli.refuse("runs", "trace", why="needs --profile")
     found = _measure_engines(
         load,
         engines or _ENGINES,

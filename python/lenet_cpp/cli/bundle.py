@@ -14,9 +14,11 @@ _NAME = "lenet_infer_native"
 
 @cli.command("""
 %prog inference_model/lenet -o digits
-    then: digits/lenet_infer_native; digits.tar.gz would be the same as an archive
+    write a folder; start the program with digits/lenet_infer_native
+%prog inference_model/lenet -o digits.tar.gz
+    write the same folder as an archive
 %prog inference_model/lenet --single-file --program build/static/lenet_classify -o classify
-    then: ./classify photo.jpg
+    write one file; start it with ./classify photo.jpg
 """)
 @cli.exported()
 @option(
@@ -25,25 +27,28 @@ _NAME = "lenet_infer_native"
     type=cli.FILE,
     required=True,
     metavar="PATH",
-    help="the folder to write, or an archive NAME.tar.gz, or the single file",
+    help="the folder, the archive NAME.tar.gz or, with --single-file, the file to write",
 )
 @option("--single-file", is_flag=True, help="write one file: a static program with the model in it")
 @cli.program(
-    help="what runs the model: lenet_infer_native, lenet_classify, lenet_serve, or one of yours,"
-    " which gets the model's folder as its first argument (default: lenet_infer_native of build/,"
-    " of this package or in PATH; with --single-file that of build/static)"
+    help="the program that runs the model: lenet_infer_native, lenet_classify, lenet_serve, or your"
+    " own, which gets the model's folder as its first argument (default: lenet_infer_native in"
+    " build/, in this package or in PATH; with --single-file in build/static)"
 )
 def main(model: Path | None, output: Path, single_file: bool, program: Path | None) -> int:
-    """Write a C++ program with a model and the libraries it needs, to run on another computer.
+    """Write a C++ program with a model and its libraries, to run on another computer.
 
-    There nothing has to be installed, neither Python nor this package: the program is started
-    by its name in the folder, with the model that is beside it. The native engine runs it.
+    That computer needs neither Python nor this package. Start the program by its name in the
+    folder; it uses the model beside it, and the native engine.
     """
     names = [_NAME] if not single_file else [f"static/{_NAME}", _NAME]
     found = (find_built(name, Path()) for name in names)
     program = program or next(filter(None, found), None)
     if program is None:
-        raise FileNotFound(f"{_NAME} is not here: name the program with --program")
+        raise FileNotFound(
+            f"{_NAME} is not in build/, in this package or in PATH: build it with ./run.sh, or"
+            " name another program with --program"
+        )
     said = write_bundle(model, output, program, single_file=single_file)
     print(f"wrote {output}\n  " + "\n  ".join(said))
     return 0

@@ -13,11 +13,11 @@ from lenet_cpp.interchange.onnx import fix_sizes
 
 @cli.command("""
 %prog inference_model/lenet/lenet.json -o old --to separate
-    from Paddle 3's format to one file for each variable and __model__
+    convert Paddle 3's format to __model__ and one file for each variable
 %prog ResNet50_vd_persistable -o resnet50-vd --to model-params -n ResNet50_vd
-    a folder of variables, as fluid.io.save_persistables wrote it, to model and params
+    convert a folder that fluid.io.save_persistables wrote to model and params
 %prog cls.onnx -o fixed --to onnx --image-size 48,192
-    a model for images of any size becomes one for 48 x 192 pixels; so it does in Paddle's formats
+    fix the image size of a model to 48 x 192 pixels; this works in Paddle's formats too
 """)
 @cli.argument(
     "source",
@@ -30,21 +30,21 @@ from lenet_cpp.interchange.onnx import fix_sizes
     "--to",
     type=cli.choice(*FORMATS, "onnx"),
     required=True,
-    help="what to write; onnx, of an .onnx, to fix the sizes of its images",
+    help="format to write; onnx fixes the image size of an .onnx",
 )
 @option(
     "--from",
     "source_format",
     type=cli.choice(*FORMATS),
-    help="which one to take when SOURCE has several formats (default: .pdmodel before .json)",
+    help="format to read if SOURCE has several (default: .pdmodel, or else .json)",
 )
 @cli.softmax()
 @cli.stem()
 @cli.option_group(
     "Model",
     cli.network(
-        help="the network, which a SOURCE without a program needs: a registered name, or"
-        " FILE.py:SPEC (default: the one that the source's manifest.json names)"
+        help="the network, if SOURCE has no program: a registered name, or FILE.py:SPEC (default:"
+        " the one that the source's manifest.json names)"
     ),
     cli.num_classes(help="number of classes (default: the source's)"),
     option(
@@ -53,8 +53,8 @@ from lenet_cpp.interchange.onnx import fix_sizes
         "--input-shape",
         type=cli.SHAPE,
         metavar="C,H,W",
-        help="the sizes of an image or the last ones, or one number for height and width: a program"
-        " for images of any size becomes one for these (default: the source's)",
+        help="size of an image: C,H,W or H,W, or one number for height and width; fixes the size if"
+        " the source takes any size (default: the source's)",
     ),
 )
 def main(
@@ -72,8 +72,8 @@ def main(
 
       {formats}
 
-    What was written is run and compared with the source, and loaded as predict loads it, before it
-    is put in its place; docs/formats.md has who reads and writes each format.
+    Before the output replaces an older one, it is run and compared with the source, and loaded as
+    predict loads it. docs/formats.md lists the programs that read and write each format.
     """
     sizes = image_size and image_size * (1 + (len(image_size) == 1))
     if to == "onnx":
@@ -82,11 +82,18 @@ def main(
             source = files[0] if len(files) == 1 else source
         if source.suffix != ".onnx":
             raise click.UsageError(
-                "--to onnx fixes the sizes of an .onnx; export-onnx writes one of a network"
+                "--to onnx needs an .onnx, whose image size it fixes; use export-onnx to convert"
+                " a Paddle or PyTorch model"
             )
-        cli.refuse("network", "num_classes", "softmax", "source_format", why="is not for --to onnx")
+        cli.refuse(
+            "network",
+            "num_classes",
+            "softmax",
+            "source_format",
+            why="cannot be combined with --to onnx",
+        )
         if sizes is None:
-            raise click.UsageError("of an .onnx, --to onnx fixes the sizes: add --image-size H,W")
+            raise click.UsageError("--to onnx needs the image size to fix: add --image-size H,W")
         written, difference = fix_sizes(source, output_dir, sizes, name=name)
         print(f"fixed the sizes of {source} in {output_dir}:")
         cli.print_files(written)

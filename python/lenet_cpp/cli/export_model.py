@@ -16,19 +16,19 @@ from lenet_cpp.models import resolve
 
 @cli.command("""
 %prog ResNet50_vd_pretrained.pdparams -n ResNet50_vd -o resnet50-vd
-    published weights, of PaddleClas; a URL will do too, with --sha256 to be sure
+    export weights that PaddleClas published; a URL works too, with --sha256 to verify the download
 %prog -n AlexNet --num-classes 10 --seed 0 -o alexnet
-    random parameters, to try things out
+    export random parameters, to try the pipeline
 %prog --combine separate_persistables -o combined
-    one file for each variable becomes lenet.pdmodel and lenet.pdiparams
+    combine one file for each variable into lenet.pdmodel and lenet.pdiparams
 """)
 @cli.argument(
     "params",
     metavar="[PARAMS]",
     required=False,
     flags=("-p", "--params", "--params-file", "--pretrained"),
-    help="the trained parameters: .pdparams, with or without the suffix, or its URL, or a folder"
-    " with a file for each variable (default for lenet: checkpoints/lenet/lenet.pdparams)",
+    help="the trained parameters: a .pdparams with or without the suffix, its URL, or a folder with"
+    " one file for each variable (default for lenet: checkpoints/lenet/lenet.pdparams)",
 )
 @cli.option_group(
     "Model",
@@ -37,14 +37,14 @@ from lenet_cpp.models import resolve
     cli.num_classes(),
     cli.image_size(),
 )
-@cli.seed(help="take random parameters from this seed instead of trained ones")
+@cli.seed(help="use random parameters from this seed instead of trained ones")
 @option(
     "-o",
     "--output-dir",
     "--save_inference_dir",
     type=cli.FOLDER,
-    help="the folder to write (default: inference_model/NAME, with --format separate"
-    " inference_model/NAME_separate)",
+    help="the folder to write (default: inference_model/NAME, or inference_model/NAME_separate"
+    " with --format separate)",
 )
 @cli.softmax()
 @option(
@@ -56,8 +56,8 @@ from lenet_cpp.models import resolve
 @option(
     "--combine",
     type=cli.FOLDER,
-    help="instead, convert a model of one file for each variable to NAME.pdmodel and"
-    " NAME.pdiparams",
+    help="combine an exported model with one file for each variable into NAME.pdmodel and"
+    " NAME.pdiparams; no parameters are exported",
 )
 def main(
     params: str | None,
@@ -73,14 +73,14 @@ def main(
 ) -> int:
     """Export trained parameters (.pdparams) as an inference model.
 
-    The output folder gets, for LeNet under the name lenet, for other networks under inference:
-      NAME.pdmodel     the program in the format that every Paddle reads
+    NAME is lenet for LeNet, and inference for other networks. The output folder gets:
+      NAME.pdmodel     the program in the format that every version of Paddle reads
       NAME.json        the same program in Paddle 3's format (PIR)
-      NAME.pdiparams   the parameters, for either of the two
+      NAME.pdiparams   the parameters of both
       preprocess.json  how an image becomes the input
-      manifest.json    what the model is: inputs, outputs, training, checksums
+      manifest.json    facts about the model: inputs, outputs, training, checksums
       SHA256SUMS       checksums; 'sha256sum -c SHA256SUMS' in the folder verifies it
-    What was written is loaded back and compared with the layer before it replaces an older export.
+    Before the output replaces an older export, it is loaded and compared with the network.
     """
     if combine is not None:
         cli.refuse(
@@ -91,10 +91,12 @@ def main(
             "image_size",
             "softmax",
             "formats",
-            why="does not go with --combine, which converts a finished model",
+            why="cannot be combined with --combine, which converts an exported model",
         )
     if params is not None and seed is not None:
-        raise click.UsageError("PARAMS and --seed: the parameters are trained ones or random ones")
+        raise click.UsageError(
+            "PARAMS cannot be combined with --seed, which sets random parameters; leave one out"
+        )
     spec = resolve(network)
     separate = formats == "separate"
     output = output_dir or Path("inference_model") / (
@@ -115,13 +117,13 @@ def main(
         if params is None and seed is None:
             if spec.name != "lenet":
                 raise BadInput(
-                    f"{spec.name} needs its parameters (-p), or --seed N for random ones, which"
-                    " recognise nothing"
+                    f"{spec.name} needs trained parameters (-p), or --seed N for random ones, which"
+                    " cannot recognise anything"
                 )
             params = "checkpoints/lenet/lenet.pdparams"
             if not Path(params).exists():
                 raise FileNotFound(
-                    f"there are no parameters {params}: train them with lenet-cpp train, or name"
+                    f"{params} does not exist: train the parameters with lenet-cpp train, or name"
                     " others with -p"
                 )
         if separate:

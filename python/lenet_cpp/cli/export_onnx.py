@@ -22,11 +22,16 @@ NO_STRUCTURE = "PyTorch parameters have no structure: name the network with -n"
 
 @cli.command("""
 %prog inference_model/lenet -o lenet.onnx
-    what ./run.sh made; of two formats the .pdmodel
+    export the model that ./run.sh made
 %prog net.prm -n resnet18 --num-classes 2 -o net.onnx
-    what PyTorch's torch.save wrote
+    export parameters that torch.save wrote
 """)
-@cli.argument("source", metavar="SOURCE", type=cli.FILE, help="the model")
+@cli.argument(
+    "source",
+    metavar="SOURCE",
+    type=cli.FILE,
+    help="the model: a folder, a .pdmodel, a .json, or PyTorch parameters",
+)
 @option("-o", "--output", type=cli.FILE, required=True, help="the .onnx file to write")
 @option(
     "--exporter",
@@ -52,19 +57,20 @@ def main(
 ) -> int:
     """Write a classifier as an ONNX file.
 
-    The source is an exported Paddle model (a folder, a .pdmodel or a .json) or a file of PyTorch
-    parameters (.prm, .pt, .pth or .safetensors, with -n). The file takes any number of images, and
-    its metadata has the class names, the preprocessing and where it comes from. Before it is put in
-    its place, onnx.checker checks it and its outputs in onnxruntime are compared with the source's.
+    The source is an exported Paddle model (a folder, a .pdmodel or a .json; if a folder has both,
+    the .pdmodel) or a file of PyTorch parameters (.prm, .pt, .pth or .safetensors, with -n). The
+    ONNX file takes any number of images. Its metadata contain the class names, the preprocessing
+    and the origin. Before it replaces an older file, onnx.checker checks it, and its outputs in
+    onnxruntime are compared with those of the source.
 
-    It needs the packages of the extra onnx, and from PyTorch those of torch: in a clone
-    pip install '.[onnx,torch]'.
+    The command needs the packages of the extra onnx, and for PyTorch parameters those of the extra
+    torch: in a clone pip install '.[onnx,torch]'.
     """
     torch = source.suffix in TORCH_SUFFIXES
     if not torch:
-        cli.refuse("network", "num_classes", "image_size", why="goes with PyTorch parameters")
+        cli.refuse("network", "num_classes", "image_size", why="is only for PyTorch parameters")
     if output.suffix != ".onnx":
-        raise BadInput(f"{output}: the output has to be called NAME.onnx")
+        raise BadInput(f"{output}: the name of the output has to end with .onnx")
     if torch:
         if network is None:
             raise click.UsageError(NO_STRUCTURE)

@@ -1,4 +1,4 @@
-"""``lenet-cpp fetch-paddle``: make the folder paddle_inference that a C++ build links to.
+"""``lenet-cpp fetch-paddle``: create the folder paddle_inference that a C++ build links to.
 
 The work is done by scripts/fetch_paddle_inference.py, which run.sh and CMake call before anything
 is installed; a wheel has a copy of it.
@@ -23,21 +23,25 @@ _SCRIPT = "fetch_paddle_inference"
 
 @cli.command("""
 %prog --copy -o DIR
-    real files of the paddlepaddle of this Python, about 700 MB, instead of links
+    copy the files of this Python's paddlepaddle, about 700 MB, instead of linking to them
 %prog --source official --version 3.3.1 --sha256 HEX
-    the archive that Paddle publishes
+    download the archive that Paddle publishes
 """)
 @option(
     "--source",
     type=cli.choice("wheel", "official"),
-    help="source of the library (default: wheel, unless official is there)",
+    help="source of the library (default: wheel, unless the folder has official)",
 )
-@cli.output_dir(help="the folder to make (default: third_party/paddle_inference)")
-@option("--check", is_flag=True, help="only say what is there; the exit status is 0 if it is valid")
-@option("--force", is_flag=True, help="make it again even when it is in place")
+@cli.output_dir(help="the folder to create (default: third_party/paddle_inference)")
+@option(
+    "--check",
+    is_flag=True,
+    help="only report what the folder has; the exit status is 0 if it is valid",
+)
+@option("--force", is_flag=True, help="create the folder again even if it is valid")
 @cli.option_group(
     "Wheel",
-    option("--site-packages", type=cli.FOLDER, help="folder to take paddle from"),
+    option("--site-packages", type=cli.FOLDER, help="folder that contains the package paddle"),
     option("--copy", is_flag=True, help="write real files instead of links"),
 )
 @cli.option_group(
@@ -46,21 +50,25 @@ _SCRIPT = "fetch_paddle_inference"
     option("--url", metavar="URL", help="http, https or file (default: made from the version)"),
     option("--archive", type=cli.FILE, help="a local archive instead of a download"),
     option("--sha256", metavar="HEX", help="expected SHA-256 of the archive"),
-    option("--timeout", type=float, default=30.0, metavar="S", help="seconds for an answer"),
-    option("--max-size", metavar="SIZE", help="largest size to unpack (default: 4G)"),
+    option(
+        "--timeout", type=float, default=30.0, metavar="S", help="seconds to wait for a response"
+    ),
+    option("--max-size", metavar="SIZE", help="maximum size of the unpacked files (default: 4G)"),
 )
 def main(**given: Any) -> int:
-    """Make the folder paddle_inference, which the C++ build links to.
+    """Create the folder paddle_inference, which the C++ build links to.
 
-    The folder looks the same from either source, but with the wheel include/ holds this project's
-    own declarations, because the wheel has no headers. Without --sha256 nothing but the server
-    vouches for the archive, and its library runs in your programs.
+    Both sources give the same folder, except that with the wheel include/ holds this project's own
+    declarations, because the wheel has no headers. The library of the archive runs in your
+    programs: give --sha256 to verify it, because otherwise you have to trust the server.
     """
     # An editable installation has the copy in another folder than the modules.
     places = [*(Path(folder, "fetch_paddle") for folder in lenet_cpp.__path__), _CLONE]
     found = next((place for place in places if (place / f"scripts/{_SCRIPT}.py").is_file()), None)
     if found is None:
-        raise Unsupported(f"scripts/{_SCRIPT}.py is not part of this installation: use a clone's")
+        raise Unsupported(
+            f"scripts/{_SCRIPT}.py is not part of this installation: run it in a clone"
+        )
     sys.path.insert(0, str(found / "scripts"))
     script = import_module(_SCRIPT)
     args = Namespace(**given)

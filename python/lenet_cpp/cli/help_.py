@@ -1,4 +1,4 @@
-"""``lenet-cpp help``: the help of a command, and what the exit statuses say."""
+"""``lenet-cpp help``: the help of a command, and the meaning of the exit statuses."""
 
 from typing import Any
 
@@ -10,17 +10,17 @@ from lenet_cpp.cli import _options as cli
 
 _TOPIC = "exit-status"
 _OTHERS = {
-    0: "It is done.",
+    0: "The command succeeded.",
     1: "Outputs differ, no preparation fits, or standard output cannot be written.",
     2: "The options and arguments are wrong.",
-    129: "SIGHUP ended it.",
-    130: "Ctrl-C ended it.",
+    129: "SIGHUP ended the command.",
+    130: "Ctrl-C ended the command.",
     141: "The reader of the output went away.",
-    143: "SIGTERM ended it.",
+    143: "SIGTERM ended the command.",
 }
 
 
-@cli.command(f"%prog {_TOPIC}\n    what the exit statuses of all commands say")
+@cli.command(f"%prog {_TOPIC}\n    explain the exit statuses of all commands")
 @cli.argument("topic", metavar="[COMMAND]", required=False, help=f"a command, or {_TOPIC}")
 def main(topic: str | None) -> int:
     """Print the help of a command, or the table of exit statuses."""

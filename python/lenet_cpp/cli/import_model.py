@@ -24,11 +24,11 @@ _OTHERS_ONLY = ("like", "preprocess", "input_shape", "output_name")
 
 @cli.command("""
 %prog net.prm -n lenet -o inference_model/from_torch
-    what lenet-cpp torch-train saved
+    import parameters that lenet-cpp torch-train saved
 %prog squeezenet.onnx -o squeezenet --like ResNet18
-    an ONNX classifier that takes the same images as a registered network
+    import an ONNX classifier that takes the same images as a registered network
 %prog caffe2_nets -o inference_model/from_caffe2
-    the two files that Caffe2 saved
+    import the two files that Caffe2 saved
 """)
 @cli.argument("source", metavar="SOURCE", type=cli.FILE, help="the model to import")
 @option(
@@ -38,8 +38,8 @@ _OTHERS_ONLY = ("like", "preprocess", "input_shape", "output_name")
 @cli.option_group(
     "PyTorch parameters",
     torch_network(),
-    cli.num_classes(help="number of classes (default: as the parameters have)"),
-    cli.image_size(help="height and width of the images (default: as the parameters have)"),
+    cli.num_classes(help="number of classes (default: those of the parameters)"),
+    cli.image_size(help="height and width of the images (default: those of the parameters)"),
     cli.softmax(),
 )
 @cli.option_group(
@@ -54,9 +54,9 @@ _OTHERS_ONLY = ("like", "preprocess", "input_shape", "output_name")
         "--input-shape",
         type=cli.SHAPE,
         metavar="C,H,W",
-        help="shape of one image, when the model leaves it open",
+        help="shape of one image, if the model takes any",
     ),
-    option("--output-name", metavar="OUTPUT", help="the output to keep, of several"),
+    option("--output-name", metavar="OUTPUT", help="the output to keep, if the model has several"),
 )
 def main(
     source: Path,
@@ -75,25 +75,25 @@ def main(
 
       .prm, .pt, .pth, .safetensors
           PyTorch parameters (state_dict) of the network -n
-      .onnx             any ONNX classifier of one float32 input
+      .onnx             any ONNX classifier with one float32 input
       a folder          Caffe2: init_net.pb and predict_net.pb; or name init_net.pb
 
-    The output folder is that of any exported model; it has a preprocess.json when it is known how
-    images are prepared. Before it is written, the answers of paddle.inference and lenet_cpp are
-    compared with the source's own (PyTorch, or ONNX in onnxruntime).
+    The output folder has the files of any exported model, and a preprocess.json if it is known how
+    images are prepared. Before it is written, the outputs of paddle.inference and lenet_cpp are
+    compared with those of the source (in PyTorch, or as ONNX in onnxruntime).
 
-    It needs the packages of the extra torch for PyTorch parameters, and those of onnx for the
-    others: in a clone pip install '.[onnx,torch]'.
+    The command needs the packages of the extra torch for PyTorch parameters, and those of the extra
+    onnx for the other sources: in a clone pip install '.[onnx,torch]'.
     """
     notes: tuple[str, ...] = ()
     torch = source.suffix in TORCH_SUFFIXES
     other = "an ONNX file" if source.suffix == ".onnx" else "Caffe2 nets"
     if torch:
-        cli.refuse(*_OTHERS_ONLY, why="does not go with PyTorch parameters")
+        cli.refuse(*_OTHERS_ONLY, why="cannot be used with PyTorch parameters")
         if network is None:
             raise click.UsageError(NO_STRUCTURE)
     else:
-        cli.refuse(*_TORCH_ONLY, why=f"does not go with {other}")
+        cli.refuse(*_TORCH_ONLY, why=f"cannot be used with {other}")
     if not source.exists():
         raise FileNotFound(f"cannot read {source}: no such file or folder; check the path")
     if network is not None:
@@ -120,7 +120,7 @@ def main(
             elif source.suffix != ".onnx":
                 other = other_content(source, "model")
                 raise BadInput(
-                    f"{source} is no model that can be imported: expected"
+                    f"{source} cannot be imported: expected"
                     f" {', '.join(TORCH_SUFFIXES)}, .onnx, or a folder with {' and '.join(_NETS)}"
                     f"{other and '; '}{other}"
                 )

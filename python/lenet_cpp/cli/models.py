@@ -9,13 +9,13 @@ from lenet_cpp.cli import _options as cli
 from lenet_cpp.models import MODELS
 
 
-@cli.command("%prog\n    the names that -n takes")
+@cli.command("%prog\n    list the names that -n accepts")
 @cli.as_json()
 def main(as_json: bool) -> int:
-    """List the registered networks, which -n, --network names in other commands.
+    """List the registered networks, which other commands accept as -n, --network.
 
-    Each is built with any number of classes. One of your own needs no registration: -n takes
-    FILE.py:SPEC, a ModelSpec (docs/models.md).
+    Each network can have any number of classes. Your own network needs no registration: -n also
+    accepts FILE.py:SPEC, a ModelSpec (docs/models.md).
     """
     header = ("name", "input_shape", "image_sizes", "num_classes", "description")
     rows: list[tuple[Any, ...]] = []

@@ -54,12 +54,12 @@ class Computed(TypedDict):
 
 
 class Fallback(NamedTuple):
-    """Options in place of those of a flag that the machine or the model does not support."""
+    """Options that replace those of a flag that the machine or the model does not support."""
 
     flag: str
     options: dict[str, Any]
     reason: str = ""
-    """Why they are taken; by default what refused the flag's options."""
+    """Why they are used; empty for the error that the flag's options raised."""
 
 
 _FORMS = "MODEL IMAGE..., or --bundled IMAGE... for the package's model of digits"
@@ -84,7 +84,7 @@ def model_and_images(function: Callable[..., int]) -> Callable[..., int]:
         **more: Any,
     ) -> int:
         if bundled and (model_dir or model_file):
-            raise click.UsageError("--bundled goes with no other model")
+            raise click.UsageError("--bundled cannot be combined with another model; leave one out")
         if bundled or model_dir or model_file:
             images = images if model is None else (model, *images)
         elif model is not None:
@@ -92,7 +92,9 @@ def model_and_images(function: Callable[..., int]) -> Callable[..., int]:
                 raise click.UsageError(f"{model} is an image, not a model: give {_FORMS}")
             model_file = model
         if params_file is not None and model_file is None:
-            raise click.UsageError("-p goes with the program whose parameters they are")
+            raise click.UsageError(
+                "-p needs the program of these parameters: give it as MODEL or -m"
+            )
         if not (images or image_file) or not (bundled or model_dir or model_file):
             raise click.UsageError(f"give {_FORMS}")
         files: Files = {"model_dir": bundled_model_dir() if bundled else model_dir}
@@ -124,7 +126,9 @@ def model_and_images(function: Callable[..., int]) -> Callable[..., int]:
         option(
             "-i", "--image-file", "--img-path", "--input", type=cli.FILE, multiple=True, hidden=True
         ),
-        option("--bundled", is_flag=True, help="instead of MODEL: the package's model of digits"),
+        option(
+            "--bundled", is_flag=True, help="use the digit model of the package instead of MODEL"
+        ),
         cli.params_file(),
     )(call)
 
@@ -141,21 +145,21 @@ described = (
         "--model-name",
         type=cli.NETWORK,
         metavar="NAME",
-        help="the network, where nothing beside the model says how to prepare images and"
-        " what the classes are: a registered name (lenet-cpp models), or FILE.py:SPEC",
+        help="the network, which says how images are prepared and what the classes are if no file"
+        " beside the model does: a registered name (lenet-cpp models), or FILE.py:SPEC",
     ),
     cli.switch(
         "--check-program",
         default=None,
-        help="refuse operators that are not known, which could crash Paddle (default: true)",
+        help="refuse unknown operators, which could crash Paddle (default: true)",
     ),
 )
 of_images = (
     cli.preprocess(),
     cli.switch(
         "--skip-errors",
-        help="exit status 0 where some images can be classified; else it is 5 when one of them"
-        " cannot",
+        help="exit with 0 if at least one image was classified; by default the exit status is 5 if"
+        " an image cannot be classified",
     ),
 )
 of_results = (
@@ -163,12 +167,12 @@ of_results = (
         "--threshold",
         type=float,
         metavar="X",
-        help="leave out classes below it (default: the thresholds of the description)",
+        help="omit classes below X (default: the thresholds of the description)",
     ),
     option(
         "--labels",
         type=cli.FILE,
-        help="names of the classes, one a line, or '0 NAME' and so on (default: the model's)",
+        help="names of the classes, one in each line, as NAME or '0 NAME' (default: the model's)",
     ),
 )
 computed_by = (
@@ -177,7 +181,7 @@ computed_by = (
         "--gpu-mem",
         type=cli.NATURAL,
         metavar="MB",
-        help="GPU memory that Paddle takes at first (default: 100), or onnxruntime at most",
+        help="GPU memory: Paddle allocates this much at first (default: 100), onnxruntime at most",
     ),
     cli.accelerator(),
     cli.precision(),
@@ -191,19 +195,19 @@ computed_by = (
     option(
         "--output-name",
         metavar="NAME",
-        help="the output that tells the classes, where the model has several (default: the one with"
-        " as many values as there are names, or whose values are probabilities, then logits)",
+        help="the output that holds the classes, if the model has several outputs (default: the"
+        " one with as many values as there are names, or else probabilities, or else logits)",
     ),
 )
 
 
 @cli.command("""
 %prog resnet50-vd photos -b 8 --topk 1 -o classes.csv
-    every image of a folder, eight at a time, into a file
+    classify every image of a folder, eight at a time, and write a file
 %prog --bundled digit.png
-    a digit, by the model that comes with the package
+    a digit, with the digit model of the package
 %prog ResNet50_vd_pretrained.pdparams photo.jpg --engine dygraph -n ResNet50_vd
-    trained parameters that were not exported
+    classify with trained parameters that were not exported
 """)
 @model_and_images
 @cli.option_group(
@@ -220,19 +224,23 @@ computed_by = (
     option(
         "--topk",
         type=cli.COUNT,
-        help="number of classes to report (default: what the description says, else 5)",
+        help="number of classes to report (default: the number in the description, or else 5)",
     ),
     *of_results,
     option(
         "-o",
         "--output",
         type=cli.FILE,
-        help="the file for the predictions, which are printed otherwise: .csv, .json or .jsonl",
+        help="write the predictions to a .csv, .json or .jsonl file instead of printing them",
     ),
     cli.as_json(),
-    option("--reprod-dir", type=cli.FOLDER, help="also write outputs there, as reprod_log does"),
-    cli.switch("--benchmark", "--enable_benchmark", help="print AutoLog's report in the end"),
-    option("--warmup", type=cli.NATURAL, default=1, help="runs before the timed ones"),
+    option(
+        "--reprod-dir",
+        type=cli.FOLDER,
+        help="also write the outputs to this folder in the format of reprod_log",
+    ),
+    cli.switch("--benchmark", "--enable_benchmark", help="print AutoLog's report at the end"),
+    option("--warmup", type=cli.NATURAL, default=1, help="untimed runs before the timed ones"),
 )
 @cli.option_group(
     "Engine",
@@ -240,9 +248,9 @@ computed_by = (
         "--engine",
         type=cli.choice(*ENGINES),
         default="auto",
-        help="native (own kernels), paddle and onnxruntime (for .onnx) run in C++, and auto is the"
-        " fastest of them that can; python (paddle.inference), executor (the training engine) and"
-        " dygraph (the network -n, whose .pdparams MODEL is) in Paddle's Python package",
+        help="in C++: native (own kernels), paddle, onnxruntime (for .onnx), or auto, the fastest"
+        " of them that runs the model; in Paddle's Python package: python (paddle.inference),"
+        " executor (the training engine) or dygraph (the network -n with the .pdparams MODEL)",
     ),
     *computed_by,
 )
@@ -271,13 +279,13 @@ def main(
 ) -> int:
     """Classify images with a model.
 
-    For many images in parts, tables and clusters there is lenet-cpp predict-many.
+    For millions of images, for tables and for clusters use lenet-cpp predict-many.
     """
     named = network
     if engine == "dygraph":  # where the network takes the place of the program
         files, named = _parameters(files, network), None
     if as_json:
-        cli.refuse("benchmark", "output", why="does not go with --json")
+        cli.refuse("benchmark", "output", why="cannot be combined with --json")
     _refuse_tables(images)
     check_output(output, SUFFIXES)
     found = find_images(images)
@@ -334,7 +342,7 @@ def _open(
 
 
 class _NoLog:
-    """Takes the calls of an AutoLog where no report is asked for."""
+    """Takes the calls of an AutoLog if no report is wanted, and does nothing."""
 
     def start(self) -> None:
         """Begin a batch."""
@@ -349,9 +357,9 @@ class _NoLog:
 def _log_after_warmup(
     run: Callable[..., object], images: Sequence[Path], *, name: str, warmup: int
 ) -> "AutoLog":
-    """Run these images so many times, and return a log in which no batch is yet.
+    """Run these images ``warmup`` times, and return a log that has no batch yet.
 
-    The runs have a log of their own, which a bad image may leave in the middle of a batch.
+    The runs use separate logs, because a bad image may leave a log in the middle of a batch.
     """
     from lenet_cpp.paddle_engines.autolog import AutoLog
 
@@ -421,22 +429,24 @@ def _record(folder: Path, engine: AnyEngine, outputs: Sequence[Outputs], role: s
 
 def _refuse_tables(images: Sequence[Path]) -> None:
     if any(is_table(image) for image in images):
-        raise click.UsageError("tables of images are read by lenet-cpp predict-many")
+        raise click.UsageError("predict does not read tables of images; use lenet-cpp predict-many")
 
 
 def _parameters(files: Files, network: str | None) -> Files:
     if network is None:
         raise click.UsageError("--engine dygraph needs -n, the network of the parameters")
     if files.get("params_file") is not None:
-        raise click.UsageError("-p: with --engine dygraph MODEL is the parameters")
+        raise click.UsageError(
+            "-p cannot be used with --engine dygraph, where MODEL names the parameters"
+        )
     return {"model_file": Path(network), "params_file": next(filter(None, files.values()))}
 
 
 def check_output(output: Path | None, suffixes: Sequence[str]) -> None:
-    """Raise a usage error of another suffix than these; refuse a file in a folder that is missing.
+    """Raise a usage error for any other suffix; refuse a file in a folder that is missing.
 
     Raises:
-        FileNotFound: There is no such folder, which might be a slip: a file makes none.
+        FileNotFound: There is no such folder. It is not created, because the name may be wrong.
     """
     if output is None:
         return
@@ -445,7 +455,7 @@ def check_output(output: Path | None, suffixes: Sequence[str]) -> None:
         many = "; lenet-cpp predict-many writes .parquet" * (output.suffix == ".parquet")
         raise click.UsageError(f"--output: '{output}' does not end in {expected}{many}")
     if not output.parent.exists():
-        remedy = hint_of_missing(output) or "make it, or name another file"
+        remedy = hint_of_missing(output) or "create it, or name another file"
         raise FileNotFound(f"cannot write {output}: there is no folder {output.parent}; {remedy}")
 
 
@@ -456,10 +466,10 @@ def status_of(bad: int, images: int, errors: Sequence[str], *, skip_errors: bool
         bad: Number of images that could not be classified.
         images: Number of all images.
         errors: What was wrong with some of them, in order.
-        skip_errors: Whether the user takes that for success.
+        skip_errors: Whether skipped images count as success.
 
     Raises:
-        BadInput: Images were skipped, and the user does not, or these were all.
+        BadInput: Images were skipped and ``skip_errors`` is false, or all images were skipped.
     """
     if bad == 0:
         return 0
@@ -480,10 +490,10 @@ def _load(
     options: dict[str, Any],
     fallbacks: Sequence[Fallback],
 ) -> InferenceEngine:
-    """Load the model; where that is not supported, with one fallback more at a time, and say so.
+    """Load the model; if that is not supported, try with one more fallback at a time, and say so.
 
     Raises:
-        Unsupported: It is not supported with all of them either.
+        Unsupported: The model is not supported with all fallbacks either.
     """
     taken: list[Fallback] = []
     reason = ""
@@ -505,7 +515,7 @@ def _load(
 
 
 def _check_outputs(engine: InferenceEngine, output: Path | None, labels: Path | None) -> bool:
-    """Return whether the model gives several answers about an image; say which output was taken.
+    """Return whether the model gives several answers for an image; note which output is used.
 
     Raises:
         Unsupported: The model gives no classes, which a ``.csv`` has.
@@ -515,7 +525,7 @@ def _check_outputs(engine: InferenceEngine, output: Path | None, labels: Path | 
     if not model.gives_classes and model.overrides.labels is not None:
         raise BadInput(f"labels name classes; {model.program} gives features, which have none")
     if not model.gives_classes and output is not None and output.suffix == ".csv":
-        raise Unsupported(f"{model.program} gives features, no classes: write a .json")
+        raise Unsupported(f"{model.program} gives features instead of classes: write a .json")
     if model.plan.note:
         cli.note(model.plan.note)
     with labels_from(labels):

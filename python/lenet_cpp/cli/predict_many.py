@@ -34,11 +34,11 @@ from lenet_cpp.cli.predict import (
 
 @cli.command("""
 %prog resnet50-vd photos --skip-errors -o classes.parquet
-    a million images; the same command goes on where it was stopped
+    classify a million images; repeat the command to continue after an interruption
 %prog inference_model/lenet digits.parquet --column image --keep id -o classes.csv
-    a table, whose column id is handed on
+    classify the images of a table, and copy its column id
 %prog /shared/resnet50-vd /shared/photos --on ray://HEAD:6379 -o /shared/classes.parquet
-    on a cluster whose machines see the same files
+    use a cluster whose machines see the same files
 """)
 @model_and_images
 @cli.option_group("Model", *described)
@@ -49,7 +49,7 @@ from lenet_cpp.cli.predict import (
         "--column",
         metavar="NAME",
         default="image",
-        help="the column of images in .parquet files: pixels, image files or paths",
+        help="the column of .parquet files that holds pixels, image files or paths",
     ),
 )
 @cli.option_group(
@@ -62,7 +62,7 @@ from lenet_cpp.cli.predict import (
         help="the file to write, with a row for each image: .parquet, .csv or .jsonl",
     ),
     *of_results,
-    option("--keep", type=cli.Several(), metavar="NAME,...", help="columns to copy"),
+    option("--keep", type=cli.Several(), metavar="NAME,...", help="columns to copy to the output"),
     cli.switch("--probabilities", help="also write the probability of every class"),
     cli.switch("--logits", help="also write the model's raw outputs"),
 )
@@ -79,7 +79,7 @@ from lenet_cpp.cli.predict import (
 )
 @cli.option_group(
     "Processes",
-    option("--workers", type=cli.COUNT, help="processes (default: one per processor)"),
+    option("--workers", type=cli.COUNT, help="number of processes (default: one per processor)"),
     option(
         "--on",
         metavar="CLUSTER",
@@ -89,7 +89,7 @@ from lenet_cpp.cli.predict import (
     option(
         "--part-rows",
         type=cli.COUNT,
-        help="number of images per part, roughly (default: 1024 files, 16384 rows of a table)",
+        help="approximate number of images per part (default: 1024 files, 16384 rows of a table)",
     ),
 )
 def main(
@@ -112,10 +112,11 @@ def main(
     part_rows: int | None,
     **computed: Unpack[Computed],
 ) -> int:
-    """Classify folders and tables of images of any size, by several processes or a cluster.
+    """Classify folders and tables of images of any size, in several processes or on a cluster.
 
-    IMAGE may also be .npy, IDX and .parquet files, and folders or globs of these. The input is cut
-    into parts; what was finished stays when the command is stopped, and the same command goes on.
+    IMAGE may also be .npy, IDX and .parquet files, and folders or globs of these. The input is
+    split into parts. If the command is stopped, the finished parts are kept; repeat the command to
+    continue.
     """
     check_output(output, tables.SUFFIXES)
     if on is not None and not re.fullmatch(r"(ray|spark)(://.+)?", on):

@@ -9,14 +9,14 @@ from lenet_cpp.inference.bundled import bundled_model_dir
 from lenet_cpp.inference.program import become_program, call_program, find_built
 
 _NAME = "lenet_serve"
-_BUNDLED = "Without MODEL, the package's model of digits is served."
+_BUNDLED = "Without MODEL, the server uses the digit model of the package."
 
 
 def _program() -> Path:
     found = find_built(_NAME, Path())
     if found is None:
         raise FileNotFound(
-            f"{_NAME} is not here: this package was built without libboost-dev or zlib1g-dev"
+            f"{_NAME} is missing: this package was built without libboost-dev or zlib1g-dev"
             " (Debian); install them and this package again, or add the program to PATH"
         )
     return found
@@ -31,7 +31,7 @@ def _print_help(ctx: click.Context, _param: click.Parameter, asked: bool) -> Non
         click.echo(text.replace("\nMODEL is", f"\n{_BUNDLED}\nMODEL is"))
     except FileNotFound as error:
         usage = "Usage: lenet-cpp serve [options] [MODEL...]"
-        click.echo(f"{usage}\n\nServe models over HTTP, by the C++ program. {_BUNDLED}\n\n{error}")
+        click.echo(f"{usage}\n\nServe models over HTTP with the C++ program. {_BUNDLED}\n\n{error}")
     ctx.exit()
 
 

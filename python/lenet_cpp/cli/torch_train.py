@@ -15,25 +15,25 @@ from lenet_cpp.interchange.torch import models as torch_models
 
 @cli.command("""
 %prog --data-dir mnist --epochs 10 -o lenet.prm
-    LeNet on the four files in mnist
+    train LeNet on the four files in mnist
 %prog -n resnet18 --epochs 0 --seed 1 -o resnet18.prm
-    random parameters, to try the pipeline
+    write random parameters, to try the pipeline
 """)
-@cli.network(type=cli.choice(*torch_models.NETWORKS), default="lenet", help="which network")
+@cli.network(type=cli.choice(*torch_models.NETWORKS), default="lenet", help="the network")
 @option(
     "--epochs",
     type=cli.INTEGER,
-    help="passes over the training images; 0 saves the random parameters of the seed",
+    help="passes over the training images; 0 saves random parameters from the seed",
 )
 @cli.batch_size(help="images per step (default: 64)")
 @cli.learning_rate()
-@cli.seed(default=0, help="seed of the parameters and the order")
-@cli.image_size(default=32, help="height and width of the images, in pixels, for resnet18")
+@cli.seed(default=0, help="seed of the initial parameters and the order of the images")
+@cli.image_size(default=32, help="height and width of the images for resnet18, in pixels")
 @cli.data_dir()
 @option(
     "--device",
     metavar="DEVICE",
-    help="PyTorch's name of the device (default: cuda, if any, or cpu)",
+    help="PyTorch's name of the device (default: cuda if there is one, or else cpu)",
 )
 @option("-o", "--output", type=cli.FILE, default="net.prm", help="the file to write")
 def main(
@@ -49,17 +49,17 @@ def main(
 ) -> int:
     """Train a network in PyTorch on the digits and save its state_dict.
 
-      lenet      LeNet, on the ten digits: 5 epochs of full MNIST, or 10 of the embedded sample
-      resnet18   ResNet18 with two classes, on digits as small colour images: even or odd, 1 epoch
+      lenet      LeNet with ten classes, the digits: 5 epochs of full MNIST, or 10 of the sample
+      resnet18   ResNet18 with two classes, even and odd digits as colour images: 1 epoch
 
-    Writes the parameters (torch.save) and beside them NAME.train.json, the record of the training.
-    Ctrl-C stops and writes nothing.
+    The command writes the parameters (torch.save), and beside them NAME.train.json, the record of
+    the training. After Ctrl-C it stops and writes nothing.
     """
     torch_models.require_torch()
     from lenet_cpp.interchange.torch import training  # which imports PyTorch
 
     if output.is_dir():
-        raise BadInput(f"{output} is a folder: the output has to be a file")
+        raise BadInput(f"{output} is a folder: name a file with -o")
     mnist = load_mnist(data_dir)
     given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}

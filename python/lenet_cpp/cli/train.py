@@ -1,4 +1,4 @@
-"""``lenet-cpp train``: train a model on MNIST and leave a checkpoint."""
+"""``lenet-cpp train``: train a network on MNIST and write a checkpoint."""
 
 import dataclasses
 import signal
@@ -20,9 +20,9 @@ from lenet_cpp.training.recipes import TrainingConfig, config_from_record, recip
 
 @cli.command("""
 %prog --data-dir mnist --epochs 10 -o longer
-    LeNet on the four files in mnist, longer than the guide
+    train LeNet on the four files in mnist, longer than the guide
 %prog --resume -o longer --epochs 20
-    on from where it stopped
+    continue a training that was stopped
 """)
 @cli.network(default="lenet")
 @option(
@@ -33,7 +33,9 @@ from lenet_cpp.training.recipes import TrainingConfig, config_from_record, recip
 @option("--epochs", type=cli.INTEGER, help="passes over the training images")
 @cli.batch_size(help="images per step")
 @cli.learning_rate()
-@cli.seed(help="seed of the parameters, the order and the distortion (default: 0)")
+@cli.seed(
+    help="seed of the initial parameters, the order and distortion of the images (default: 0)"
+)
 @cli.data_dir()
 @option("--download", is_flag=True, help="download MNIST into Paddle's cache if it is missing")
 @cli.output_dir(help="folder for the checkpoint (default: checkpoints/NAME)")
@@ -50,11 +52,12 @@ def main(
     output_dir: Path | None,
     resume: bool,
 ) -> int:
-    """Train a network on MNIST and leave a checkpoint.
+    """Train a network on MNIST and write a checkpoint.
 
     The default is the recipe of Paddle's deployment guide: batches of 64, Adam at 1e-3, 2 epochs
-    of the full MNIST, or the same 1,876 steps when only the embedded sample is there. Writes
-    NAME.pdparams, NAME.pdopt and NAME.train.json after every epoch. Ctrl-C saves and stops.
+    of the full MNIST, or the same 1,876 steps if only the embedded sample is available. After every
+    epoch the command writes NAME.pdparams, NAME.pdopt and NAME.train.json; after Ctrl-C it writes
+    them and stops.
     """
     require_paddle()
     name = resolve(network).name
@@ -102,8 +105,8 @@ def _resumed(
     config = config_from_record(load_record(stem.with_suffix(".pdparams")), network)
     if recipe not in (None, config.recipe.name):
         raise BadInput(
-            f"the checkpoint in {stem.parent} was trained by the recipe {config.recipe.name},"
-            f" not {recipe}"
+            f"the checkpoint in {stem.parent} was trained with the recipe {config.recipe.name},"
+            f" not {recipe}: leave out --recipe, or train without --resume"
         )
     changes = {key: value for key, value in given.items() if value is not None}
     if "epochs" in changes:

@@ -1,4 +1,4 @@
-"""``lenet-cpp verify``: do C++ and Python give the same answers?"""
+"""``lenet-cpp verify``: check that C++ and Python give the same outputs."""
 
 import json
 from collections.abc import Sequence
@@ -41,17 +41,17 @@ _DIGIT_SHAPE = (1, 28, 28)
 
 @cli.command("""
 %prog inference_model/lenet --layers
-    what ./run.sh made, and which is the first layer that differs
+    verify the model that ./run.sh made, and find the first layer that differs
 %prog resnet50-vd -p ResNet50_vd_pretrained.pdparams -i photos/ -i cat.jpg
-    an exported model with published weights, on images of your own
+    verify an exported model with published weights, on your own images
 %prog --across
-    every framework at hand: PyTorch, ONNX, Paddle, OpenVINO, C++, Caffe2, each pair
+    compare each pair of the installed frameworks: PyTorch, ONNX, Paddle, OpenVINO, C++, Caffe2
 """)
 @cli.exported(
     type=cli.FOLDER,
     flags=("-d", "--model-dir"),
-    help="folder of the exported model (default: inference_model/NAME; where that does not exist,"
-    " the parameters, or random ones of --seed, are exported to a temporary folder)",
+    help="folder of the exported model (default: inference_model/NAME; if that does not exist, the"
+    " parameters, or random ones from --seed, are exported to a temporary folder)",
 )
 @cli.option_group(
     "Model",
@@ -60,13 +60,13 @@ _DIGIT_SHAPE = (1, 28, 28)
         " (default: the one that the model's manifest names, or lenet)"
     ),
     cli.params(
-        help="the .pdparams it was exported from (default: checkpoints/NAME/NAME.pdparams"
-        " with the default folder, and random ones where a manifest says so; otherwise the trained"
-        " network is left out)"
+        help="the .pdparams from which the model was exported (default: for the default folder"
+        " checkpoints/NAME/NAME.pdparams, and random ones if the manifest says so; otherwise the"
+        " route dygraph is skipped)"
     ),
     cli.num_classes(help="number of classes of a network that is not exported yet"),
     cli.image_size(help="height and width of the images, for a network that is not exported yet"),
-    cli.seed(default=0, help="seed of random parameters, where there are no trained ones"),
+    cli.seed(default=0, help="seed of random parameters, if there are no trained ones"),
 )
 @cli.option_group(
     "Images",
@@ -78,7 +78,7 @@ _DIGIT_SHAPE = (1, 28, 28)
         multiple=True,
         metavar="FILE...",
         help="an image, a folder, a glob or a .txt list of paths; may be repeated (default: digits,"
-        " or made images)",
+        " or generated images)",
     ),
     cli.preprocess(),
     cli.data_dir(),
@@ -86,7 +86,7 @@ _DIGIT_SHAPE = (1, 28, 28)
         "--images",
         "count",
         type=cli.COUNT,
-        help=f"the first N images (default: all; {_MADE_IMAGES} made ones)",
+        help=f"use the first N images (default: all, or {_MADE_IMAGES} generated images)",
     ),
 )
 @cli.option_group(
@@ -95,13 +95,13 @@ _DIGIT_SHAPE = (1, 28, 28)
         "--batch-sizes",
         type=cli.Several(cli.COUNT),
         help=f"images per run, 1 to 1024 (default: {','.join(map(str, BATCH_SIZES))} for digits,"
-        f" else {','.join(map(str, _OTHER_BATCH_SIZES))})",
+        f" {','.join(map(str, _OTHER_BATCH_SIZES))} for other images)",
     ),
     option(
         "--accelerators",
         type=cli.Several(cli.choice(*ACCELERATORS)),
         metavar="NAME,...",
-        help=f"compare these of {', '.join(ACCELERATORS)} (default: all that have the precision)",
+        help=f"compare these: {', '.join(ACCELERATORS)} (default: all that support the precision)",
     ),
     cli.precision(
         type=cli.choice(*PRECISIONS),
@@ -112,45 +112,45 @@ _DIGIT_SHAPE = (1, 28, 28)
         "--formats",
         type=cli.Several(cli.choice(*PROGRAM_FORMATS)),
         metavar="NAME,...",
-        help=f"compare these of {', '.join(PROGRAM_FORMATS)} (default: those of the model)",
+        help=f"compare these: {', '.join(PROGRAM_FORMATS)} (default: those of the model)",
     ),
     option(
         "--threshold",
         type=float,
         metavar="X",
-        help="how far outputs may lie apart, for largest outputs of up to 1 (default:"
+        help="tolerance, which is multiplied by max(1, |a|) (default:"
         f" {', '.join(f'{TOLERANCES[name]:g} in {name}' for name in PRECISIONS)})",
     ),
     option(
         "--across",
         is_flag=True,
-        help="instead, give the model's weights to every framework at hand (PyTorch, its ONNX in"
+        help="run the model's weights in every installed framework instead (PyTorch, its ONNX in"
         " onnxruntime, dygraph, paddle.inference, Paddle's ONNX, OpenVINO, the C++ program,"
-        " lenet_cpp, Caffe2) and compare every two",
+        " lenet_cpp, Caffe2), and compare each pair",
     ),
     option(
         "--torch",
         type=cli.FILE,
-        help="with --across: PyTorch's own parameters, such as those that the model was imported"
-        " from (default: the model's)",
+        help="with --across: parameters for PyTorch, such as the file from which the model was"
+        " imported (default: the model's parameters)",
     ),
 )
 @cli.option_group(
     "Engine",
     cli.threads(),
     cli.program(
-        help="the C++ program (default: build/lenet_infer_test, or the one in PATH; where"
-        " there is none, that route is left out)"
+        help="the C++ program (default: build/lenet_infer_test, or the one in PATH; if there is"
+        " none, that route is skipped)"
     ),
 )
 @cli.option_group(
     "Results",
-    option("--layers", is_flag=True, help="also say which is the first layer that differs"),
+    option("--layers", is_flag=True, help="also find the first layer that differs"),
     option(
         "--reprod-dir",
         type=cli.FOLDER,
-        help="also write what each route gave as reprod_log does; without trained parameters the"
-        " training engine runs the exported model",
+        help="also write the outputs of each route in the format of reprod_log; without trained"
+        " parameters the training engine runs the exported model",
     ),
     cli.as_json(),
     cli.report(),
@@ -184,16 +184,16 @@ def main(
 
       dygraph           the trained network itself, in Python, on Paddle's training engine
       paddle.inference  the exported model, in Python
-      C++ program       the exported model, by lenet_infer_test
-      lenet_cpp         the exported model, by the Python package over the C++ library
+      C++ program       the exported model, in lenet_infer_test
+      lenet_cpp         the exported model, in the Python binding of the C++ library
 
-    The last three use one engine and have to give the same bits; the last two also run on the
+    The last three use the same engine and have to give the same bits; the last two also run in the
     native engine. Between engines, every output has to be within 1e-05 * max(1, |a|) (see
-    --threshold), with |a| the largest output of that image, and the predicted class has to be the
-    same unless the two largest outputs are closer than that. Integers and bools have to be the
-    same. All outputs are compared, by name. The exit status is 1 when they differ.
+    --threshold), where |a| is the largest output of that image, and the predicted class has to be
+    the same unless the two largest outputs are closer than that. Integers and bools have to be
+    equal. All outputs are compared, by name. The exit status is 1 if they differ.
 
-    A model that takes no digits is given the images of -i, or photo-like ones made from a seed.
+    A model that does not take digits gets the images of -i, or photo-like images from a seed.
     """
     _check_usage(image_file, data_dir, torch, across=across)
     require_paddle()
@@ -245,19 +245,23 @@ def main(
 def _check_usage(
     image_file: tuple[Path, ...], data_dir: Path | None, torch: Path | None, *, across: bool
 ) -> None:
-    """Raise the usage error of options that do not go together."""
+    """Raise a usage error for options that cannot be combined."""
     if image_file and data_dir is not None:
-        raise click.UsageError("--image-file and --data-dir: the images are your own or digits")
+        raise click.UsageError("--image-file cannot be combined with --data-dir; leave one out")
     if torch is not None and not across:
-        raise click.UsageError("--torch goes with --across")
+        raise click.UsageError("--torch needs --across")
     if across:
         cli.refuse(
-            "layers", "reprod_dir", "batch_sizes", "precision", why="does not go with --across"
+            "layers",
+            "reprod_dir",
+            "batch_sizes",
+            "precision",
+            why="cannot be combined with --across",
         )
 
 
 class _Compared(NamedTuple):
-    """What is compared: a model, by these images."""
+    """The model that is compared, and the images with which it is compared."""
 
     model: Path
     """The folder."""
@@ -380,12 +384,14 @@ def _images(
             return engine.preprocess(find_images(source)[:count]), None, "image files"
         if engine.input_shape[1:] != _DIGIT_SHAPE:
             if source is not None:
-                raise BadInput(f"--data-dir: {model.program} takes no digits")
+                raise BadInput(
+                    f"{model.program} does not take digits: use -i instead of --data-dir"
+                )
             made = made_images(count or _MADE_IMAGES)
             return engine.preprocess(made), None, "made images"
     mnist = load_mnist(source)
     count = len(mnist.test) if count is None else count
     if count > len(mnist.test):
-        raise BadInput(f"--images {count}: there are {len(mnist.test)} test images, {mnist.folder}")
+        raise BadInput(f"--images {count}: {mnist.folder} has {len(mnist.test)} test images")
     images = to_model_input(mnist.test.images[:count])
     return images, mnist.test.labels[:count], f"images of the {mnist.describe()}"
