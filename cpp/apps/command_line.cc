@@ -97,7 +97,8 @@ std::string CommandLine::help() const {
   for (const Flag& flag : flags_) {
     if (flag.heading != nullptr) text += std::string("\n") + flag.heading + ":\n";
     std::string line = "  --" + flag.name + (flag.argument.empty() ? "" : "=" + flag.argument);
-    line.resize(std::max(line.size() + 1, kColumn), ' ');
+    if (line.size() >= kColumn) text += std::exchange(line, "") + "\n";
+    line.resize(kColumn, ' ');
     std::size_t begin = 0;
     while (begin < flag.help.size()) {
       std::size_t count = std::min(flag.help.size() - begin, kWidth - line.size());

@@ -24,11 +24,11 @@ namespace lenet::serve {
 namespace {
 
 constexpr const char* kName = "lenet_serve";
-constexpr int kLookMilliseconds = 20;  // between looks whether all is answered
-constexpr int kLoadSeconds = 5;        // to end while the models are loaded, when none is asked
-constexpr int kMoreSeconds = 1;        // beyond --stop_seconds, to end in order
+constexpr int kLookMilliseconds = 20;  // between two checks whether all requests are answered
+constexpr int kLoadSeconds = 5;        // to end while the models are loaded at the start
+constexpr int kMoreSeconds = 1;        // after --stop_seconds, for an orderly end
 constexpr std::string_view kLate =
-    "lenet_serve: BackendFailure: what a model did could not be ended in time\n";
+    "lenet_serve: BackendFailure: the run of a model could not be stopped in time\n";
 
 std::array<int, 2> signal_pipe{-1, -1};
 volatile std::sig_atomic_t asked_to_end = 0;  // the signal that did
@@ -144,8 +144,9 @@ std::string work(int argc, char** argv) {
   print_line(stdout, "listening on " + server.address());
   if (grpc) print_line(stdout, "listening on " + grpc->address());
   if (is_open) {
-    print_line(stderr, std::string(kName) + ": warning: whoever reaches " + server.address() +
-                           " may use it; see --token_file");
+    print_line(stderr, std::string(kName) + ": warning: every client that reaches " +
+                           server.address() +
+                           " can use this server; set a token with --token_file");
   }
   for (int number = 0; number != SIGINT && number != SIGTERM; number = next_signal(-1)) {
     if (number == SIGHUP) service->look_for_models();
@@ -154,8 +155,9 @@ std::string work(int argc, char** argv) {
   const std::size_t unanswered = server.stop() + (grpc ? grpc->stop() : 0);
   service.reset();
   if (unanswered > 0) {
-    throw Error(ErrorCode::BackendFailure,
-                std::to_string(unanswered) + " requests were not answered when it was stopped");
+    throw Error(
+        ErrorCode::BackendFailure,
+        std::to_string(unanswered) + " requests were not answered before the server stopped");
   }
   return "";
 }

@@ -32,7 +32,7 @@ CommandLine command_line(ServeOptions& options) {
   HttpOptions& http = options.http;
   Limits& limits = service.limits;
   CommandLine line;
-  /// For a number that the options hold as a type of their own.
+  /// Adds an option for a number of any integer type. Its help text ends with the default.
   const auto number = [&line](const char* name, const std::string& help, auto& field,
                               std::int64_t least, std::int64_t most = 0) {
     if (most == 0) most = kMaxOf<std::decay_t<decltype(field)>>;
@@ -56,7 +56,7 @@ CommandLine command_line(ServeOptions& options) {
 
   line.heading("Models and engine");
   for (const ConfigOption& option : kConfigOptions) {
-    // The models are no flags, and these two limits are the server's.
+    // The server takes models as arguments, and has its own options for the last two.
     constexpr std::array<std::string_view, 5> kOthers = {"model_file", "params_file", "model_dir",
                                                          "max_batch_size", "time_limit_ms"};
     if (std::find(kOthers.begin(), kOthers.end(), option.name) != kOthers.end()) continue;
@@ -66,95 +66,118 @@ CommandLine command_line(ServeOptions& options) {
                option.set(service.config, shown, value);
              });
   }
-  number("versions", "versions of a model to serve, the newest", service.versions, 1);
-  number("poll_seconds", "look for new versions so often; 0: only after SIGHUP",
+  number("versions", "number of versions of each model to serve, the newest first",
+         service.versions, 1);
+  number("poll_seconds",
+         "seconds between two searches for new versions; 0: search after SIGHUP only",
          service.poll_seconds, 0);
-  number("trial_seconds",
-         "for the first run of a model, which else is not served; Paddle's engine does not stop",
-         service.trial_seconds, 1);
+  number(
+      "trial_seconds",
+      "time limit of the first run of a model; a model that exceeds it is not served. The Paddle "
+      "engine cannot stop a run",
+      service.trial_seconds, 1);
   line.add("allow_load", "",
            "let clients load and unload models (POST /v2/repository/models/NAME/load)",
            service.allow_load);
-  line.add("insecure_load", "", "allow --allow_load without a token, to all who reach the server",
-           service.insecure_load);
-  number("max_batch_size", "images of different requests to run at once", service.max_batch_size,
-         1);
-  number("workers", "threads that run models of longer runs; 0: one for each core", service.workers,
-         0, 1024);
-  number("loop_us", "microseconds that a run may take in the thread that reads requests",
+  line.add(
+      "insecure_load", "",
+      "permit --allow_load without a token: every client of the server can load and unload models",
+      service.insecure_load);
+  number("max_batch_size", "number of images, also of different requests, that run together",
+         service.max_batch_size, 1);
+  number("workers",
+         "threads for the models whose runs take longer than --loop_us; 0: one for each core",
+         service.workers, 0, 1024);
+  number("loop_us",
+         "a model whose run takes at most N microseconds runs in the threads that read requests",
          service.loop_us, 0, std::numeric_limits<int>::max());
 
   line.heading("Address and access");
   line.add("host", "ADDRESS",
-           "where to listen; 0.0.0.0 for all networks (default: " + http.host + ")",
+           "address to listen on; 0.0.0.0: all networks (default: " + http.host + ")",
            [&](const std::string&, const std::string& value) { http.host = value; });
-  number("port", "0: any that is free, which is printed", http.port, 0);
+  number("port", "port of HTTP; 0: any free port, which is printed", http.port, 0);
   line.add("token_file", "FILE",
-           std::string("clients must send this file's text: 'Authorization: Bearer TEXT'; but not "
-                       "for the server's health (default: the variable ") +
-               kTokenVariable + ", or no token)",
+           std::string("file with a token that clients must send: 'Authorization: Bearer TOKEN'. "
+                       "Requests for the server's health need no token (default: the environment "
+                       "variable ") +
+               kTokenVariable + ", or else no token)",
            [&](const std::string&, const std::string& value) {
              const std::string text = read_file(value);
              http.token = trimmed(text.substr(0, text.find_first_of("\r\n")));
            });
   list("allowed_host", "NAME,...",
-       "names of this server besides its address and localhost; a request for another one gets "
-       "421. Needed where only this machine reaches the server and a proxy is in front of it",
+       "accepted host names in addition to the server's address and localhost; a request for "
+       "another host gets 421. Needed if the server listens on this machine only, behind a proxy",
        http.allowed_hosts);
   list("allow_origin", "ORIGIN,...",
-       "pages that may use this server, such as https://example.org; * for all; pages of other "
-       "origins than its own get 403",
+       "other origins whose pages may use this server, such as https://example.org; *: all "
+       "origins. Pages of any other origin get 403",
        http.allowed_origins);
   line.add("page", "DIR", "also serve the files of this folder, with index.html at /", http.page);
   line.add("access_log", "FILE",
-           "a line of JSON for each request; - for standard output; lines that nobody takes are "
-           "dropped, and counted in /metrics",
+           "write a line of JSON for each request; -: to standard output. Lines that cannot be "
+           "written are dropped, and /metrics counts them",
            http.access_log);
-  number("http_threads", "that read requests; 0: one for each core, at most 8", http.threads, 0,
-         1024);
+  number("http_threads", "threads that read requests; 0: one for each core, at most 8",
+         http.threads, 0, 1024);
   line.heading("Limits of the transport");
   number("max_connections",
-         "for one more, an idle one goes, that which a thread has had idle longest; where none "
-         "is, it gets 503",
+         "number of open connections; a further one replaces the connection that has been idle "
+         "longest in its thread, or gets 503 if none is idle",
          http.connections, 1, 1 << 20);
   number("max_connections_per_address",
-         "more get 503, or no answer; 0: any number, for behind a proxy all have one address",
+         "connections of one client address; further ones get 503 or are closed; 0: no limit, as "
+         "is needed behind a proxy, where all clients have the same address",
          http.connections_of_an_address, 0, 1 << 20);
-  number("max_header_bytes", "of a request; then 431", http.request.header_bytes, 1024, 1 << 20);
-  number("max_headers", "fields of a header; then 431", http.request.header_count, 1, 10'000);
-  number("max_body_bytes", "of a request, also when unpacked; then 413", http.request.body_bytes, 1,
-         std::int64_t{1} << 40);
-  number("max_buffered_bytes", "of all bodies and unsent responses; then 503", http.buffered_bytes,
-         1);
-  number("header_seconds", "for a header to arrive; then 408", http.header_seconds, 1);
-  number("body_seconds", "for a body to arrive, or a response to be taken", http.body_seconds, 1);
-  number("idle_seconds", "that a connection may wait for its next request", http.idle_seconds, 1);
-  number("stop_seconds", "to answer all requests after SIGTERM", options.stop_seconds, 0);
+  number("max_header_bytes", "size of the header of a request; a larger one gets 431",
+         http.request.header_bytes, 1024, 1 << 20);
+  number("max_headers", "fields in the header of a request; more get 431",
+         http.request.header_count, 1, 10'000);
+  number("max_body_bytes",
+         "size of the body of a request, also after decompression; a larger one gets 413",
+         http.request.body_bytes, 1, std::int64_t{1} << 40);
+  number("max_buffered_bytes",
+         "size of all request bodies and unsent responses together; above it, requests get 503",
+         http.buffered_bytes, 1);
+  number("header_seconds", "time to receive a header; a slower request gets 408",
+         http.header_seconds, 1);
+  number("body_seconds", "time to receive a body, and time for the client to read the response",
+         http.body_seconds, 1);
+  number("idle_seconds", "time after which a connection without a new request is closed",
+         http.idle_seconds, 1);
+  number("stop_seconds", "time to answer the accepted requests after SIGTERM", options.stop_seconds,
+         0);
 
-  line.heading("gRPC, with the same models, address, token and limits");
+  line.heading("gRPC (uses the same models, address, token and limits)");
   line.add("grpc_port", "N",
-           "also answer gRPC, on this port; 0: any that is free, which is printed (default: no "
-           "gRPC)",
+           "also serve gRPC on this port; 0: any free port, which is printed (default: no gRPC)",
            [&](const std::string& shown, const std::string& value) {
              options.grpc_port = static_cast<int>(parse_integer(shown, value, 0, 65535));
            });
-  number("max_grpc_streams", "calls at once on a connection; more wait", options.grpc_streams, 1,
-         1 << 20);
+  number("max_grpc_streams", "simultaneous calls of a connection; further calls wait",
+         options.grpc_streams, 1, 1 << 20);
 
   line.heading("Limits of a request");
-  number("request_ms", "to wait and decode files, and for the run; then 503; 0: none",
-         limits.request_ms, 0);
-  number("max_queued_requests", "that wait for a worker; then 429; so does a packed body",
+  number(
+      "request_ms",
+      "time to wait for a worker and decode image files, and again for the run; a slower request "
+      "gets 503; 0: no limit",
+      limits.request_ms, 0);
+  number("max_queued_requests",
+         "number of requests and compressed bodies that wait for a worker; further ones get 429",
          limits.queued_requests, 0);
-  number("max_queued_bytes", "of the bodies of these; then 429", limits.queued_bytes, 0);
-  number("max_tensors", "inputs, and outputs", limits.tensors, 1);
-  number("max_values", "of all inputs", limits.values, 1);
-  number("max_multiply_adds", "of all images of a request; then 413", limits.multiply_adds, 1);
-  number("max_image_pixels", "of an image file", limits.image_pixels, 1);
-  number("max_id_bytes", "of a request's id", limits.id_bytes, 0);
+  number("max_queued_bytes", "size of the bodies of these requests; further ones get 429",
+         limits.queued_bytes, 0);
+  number("max_tensors", "number of inputs, and number of outputs", limits.tensors, 1);
+  number("max_values", "number of values in all inputs together", limits.values, 1);
+  number("max_multiply_adds", "work for all images of a request; more gets 413",
+         limits.multiply_adds, 1);
+  number("max_image_pixels", "number of pixels in an image file", limits.image_pixels, 1);
+  number("max_id_bytes", "size of a request's id", limits.id_bytes, 0);
 
   line.heading("Information");
-  line.add("version", "", "print our version and those of the engines", options.version);
+  line.add("version", "", "print the version of lenet_serve and of the engines", options.version);
   line.add("help", "", "print this text", options.help);
   return line;
 }
@@ -186,14 +209,15 @@ ServeOptions parse_serve_options(int argc, char** argv) {
                      std::to_string(kMinToken) + " or more");
   }
   if (options.service.insecure_load && !options.service.allow_load) {
-    throw UsageError("--insecure_load says how --allow_load may be used, which is not given");
+    throw UsageError("--insecure_load needs --allow_load");
   }
   if (options.service.allow_load && secret.empty() && !options.service.insecure_load) {
     throw UsageError(
-        "--allow_load lets all who reach the server load and unload models: name a "
-        "--token_file, or add --insecure_load");
+        "--allow_load lets every client load and unload models: give --token_file, or add "
+        "--insecure_load to permit that");
   }
-  // After the service's own limits, which it answers for: it may wait as long, and run as long.
+  // The service answers with 503 after request_ms of waiting, and after request_ms of running. The
+  // transport gives up later than both together.
   constexpr int kMoreSeconds = 2;
   const int request_ms = options.service.limits.request_ms;
   options.http.request_seconds = request_ms == 0 ? 0 : request_ms / 500 + kMoreSeconds;
@@ -202,8 +226,8 @@ ServeOptions parse_serve_options(int argc, char** argv) {
 
 std::string serve_help() {
   ServeOptions unused;
-  return R"(Serves models over HTTP: a picture gets its classes, and clients of the Open Inference Protocol,
-version 2, get the outputs.
+  return R"(Serve models over HTTP. Send a picture to get its classes, or use the Open Inference Protocol,
+version 2, to get the outputs.
 
 Usage: lenet_serve MODEL... [options]
 
@@ -215,15 +239,15 @@ Examples:
        localhost:8000/v2/models/lenet/infer
   lenet_serve digits=model.onnx repository/ --host=0.0.0.0 --token_file=token
 
-MODEL is a model's program or folder, a folder of its versions (named 1, 2, ...), or a folder
-of models; NAME=MODEL names it. TLS is up to a proxy in front.
+MODEL is a model's program or folder, a folder with its versions (named 1, 2, ...), or a folder
+of models. NAME=MODEL serves it under that name. For TLS, put a proxy in front of the server.
 )" + command_line(unused).help() +
          R"(
-SIGTERM and Ctrl-C stop it: what was accepted is answered first; again: at once. SIGHUP looks
-for new versions of the models.
+SIGTERM and Ctrl-C stop the server after it has answered the accepted requests; a second signal
+stops it immediately. After SIGHUP it looks for new versions of the models.
 Exit code: 0 stopped; 2 wrong usage; 3 FileNotFound; 4 BadModel; 5 BadInput; 6 Unsupported;
-7 VersionMismatch; 8 BackendFailure, such as a port that is taken, or requests that were not
-answered within --stop_seconds.
+7 VersionMismatch; 8 BackendFailure (such as a port that is in use, or requests that were not
+answered within --stop_seconds).
 )";
 }
 

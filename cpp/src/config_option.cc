@@ -77,11 +77,12 @@ const std::array<ConfigOption, 19> kConfigOptions = {{
      "parameters (default: NAME.pdiparams beside the program; not used with .onnx)",
      set<&Config::params_file>},
     {"model_dir", "DIR",
-     "instead of both: the folder of an exported model, or of __model__ and one file per variable",
+     "folder of an exported model, or of __model__ with one file for each variable; replaces both "
+     "options above",
      set<&Config::model_dir>},
     {"check_program", "true|false",
-     "refuse programs that could make Paddle fault, and operators that are not known (default: "
-     "true; false for a trusted model with others)",
+     "refuse unknown operators, and programs that could crash Paddle (default: true; use false "
+     "only for a trusted model with other operators)",
      set<&Config::check_program>},
     {"check_hashes", "true|false", "compare the files with SHA256SUMS beside them (default: true)",
      set<&Config::check_hashes>},
@@ -93,20 +94,20 @@ const std::array<ConfigOption, 19> kConfigOptions = {{
      "below): ",
      choose<&Config::engine, parse_engine>},
     {"accelerator", "NAME",
-     "auto, plain, onednn, openvino, or tensorrt for a GPU (default: auto, the fastest by "
-     "measurement: openvino for a .pdmodel, otherwise plain for one image on a small model, and "
-     "onednn; onednn for bf16 and int8)",
+     "auto, plain, onednn, openvino, or tensorrt for a GPU (default: auto: onednn for bf16 and "
+     "int8; in float32 openvino for a .pdmodel, and for other formats plain for a single image of "
+     "a small model, otherwise onednn)",
      choose<&Config::accelerator, parse_accelerator>},
     {"precision", "NAME",
-     "of the arithmetic: fp32, bf16, int8 for a quantized model, or tf32 for a GPU (default: fp32)",
+     "arithmetic: fp32, bf16, int8 for a quantized model, or tf32 for a GPU (default: fp32)",
      choose<&Config::precision, parse_precision>},
     {"device", "NAME",
-     "what computes: cpu, gpu or gpu:ID (default: cpu); GPUs are for the engines paddle and "
-     "onnxruntime, with a library that was built with CUDA",
+     "cpu, gpu or gpu:ID (default: cpu). A GPU needs the engine paddle or onnxruntime, with a "
+     "library that was built with CUDA",
      set<&Config::device>},
     {"gpu_mem", "MB",
-     "of a GPU: Paddle takes them at first, onnxruntime at most (default: 0, which is 100 and "
-     "all)",
+     "GPU memory: Paddle allocates this much at first, onnxruntime at most (default: 0, which "
+     "means 100 for Paddle, and all memory for onnxruntime)",
      set<&Config::gpu_mem, 0>},
     {"threads", "N", "CPU threads of a run (default: 1)", set<&Config::threads, 1>},
     {"ir_optim", "true|false", "let the engine fuse and rewrite operators (default: true)",
@@ -114,24 +115,22 @@ const std::array<ConfigOption, 19> kConfigOptions = {{
     {"memory_optim", "true|false", "let intermediate results share memory (default: false)",
      set<&Config::memory_optim>},
     {"max_batch_size", "N",
-     "larger batches are cut into pieces of N images (default: 0, which is 64 a thread, and with "
-     "tf32 the whole batch)",
+     "split larger batches into pieces of N images (default: 0, which means 64 for each thread, "
+     "and with tf32 the whole batch)",
      set<&Config::max_batch_size, 0>},
     {"time_limit_ms", "N",
      "end a run with an error after N milliseconds (default: 0, no limit; not supported by Paddle)",
      set<&Config::time_limit_ms, 0>},
     {"load_seconds", "N",
-     "give up a load by Paddle or onnxruntime that takes longer than N seconds (default: 120; 0: "
-     "no limit)",
+     "abandon a load by Paddle or onnxruntime after N seconds (default: 120; 0: no limit)",
      set<&Config::load_seconds, 0>},
     {"output_name", "NAME",
-     "a value of the program, as --profile prints it, or features, what the classifier "
-     "takes: the only output that the native engine computes; *: every value (default: the "
-     "outputs)",
+     "compute only this value of the program, in the native engine: a name that --profile prints, "
+     "or features, the input of the classifier; *: every value (default: the outputs)",
      set<&Config::output_name>},
     {"max_sizes", "N",
-     "the native engine compiles a model with open sizes for N different sizes and refuses others "
-     "(default: 0, any number, of which the last 8 are kept)",
+     "compile a model with open sizes for at most N sizes in the native engine, and refuse others "
+     "(default: 0: compile any size, and keep the last 8)",
      set<&Config::max_sizes, 0>},
 }};
 

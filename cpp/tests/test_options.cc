@@ -48,8 +48,8 @@ TEST_CASE("wrong usage says what is wrong") {
   check_usage("unknown option --thread-s; did you mean --threads?", {"--thread-s=1"});
   check_usage("unexpected argument 'stray'", {"--model_dir=d", "stray"});
   check_usage("--input needs a value", {"--model_dir=d", "--input"});
-  check_usage("instead", {"--model_dir=d", "--model_file=m"});
-  check_usage("instead", {"--model_dir=d", "--params_file=p"});
+  check_usage("cannot be combined", {"--model_dir=d", "--model_file=m"});
+  check_usage("cannot be combined", {"--model_dir=d", "--params_file=p"});
   check_usage("--labels needs", {"--model_dir=d", "--labels=l"});
   check_usage("unknown accelerator 'cuda'", {"--model_dir=d", "--accelerator=cuda"});
   check_usage("--int8 is short for", {"--model_dir=d", "--int8", "--precision=bf16"});

@@ -161,7 +161,7 @@ def test_stop_while_files_are_decoded(start_server):
         assert time.monotonic() - began < 5
         for thread in threads:
             thread.join()
-        assert "could not be ended in time" not in server.process.stderr.read()
+        assert "could not be stopped in time" not in server.process.stderr.read()
 
 
 def test_an_entry_that_is_no_model_is_left_out(run_server, serve_program, model_dir, tmp_path):

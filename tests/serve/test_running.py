@@ -293,7 +293,7 @@ def test_the_limit_of_a_stop_while_a_model_is_loaded(
         server.process.terminate()
         assert server.process.wait(30) == status
         assert time.monotonic() - began < 5
-        assert ("could not be ended in time" in server.process.stderr.read()) == (status == 8)
+        assert ("could not be stopped in time" in server.process.stderr.read()) == (status == 8)
 
 
 def test_the_limit_of_a_first_run(serve_program, tmp_path):
