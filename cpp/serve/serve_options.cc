@@ -105,6 +105,12 @@ CommandLine command_line(ServeOptions& options) {
            [&](const std::string&, const std::string& value) {
              const std::string text = read_file(value);
              http.token = trimmed(text.substr(0, text.find_first_of("\r\n")));
+             // An empty token would leave the server open, which is not what the user asked for.
+             if (http.token.empty()) {
+               throw UsageError("--token_file: the first line of '" + value +
+                                "' is empty; write a token of " + std::to_string(kMinToken) +
+                                " or more characters into it");
+             }
            });
   list("allowed_host", "NAME,...",
        "accepted host names in addition to the server's address and localhost; a request for "

@@ -378,6 +378,7 @@ def test_the_limit_of_a_stop_before_the_server_listens(serve_program, tmp_path):
         (2, "an integer, 0 to 1024", ["m", "--http_threads=-1"]),
         (3, "nowhere", ["nowhere"]),
         (2, "the token has 3 characters", ["m", "--token_file={tmp}/token"]),
+        (2, "empty' is empty; write a token", ["m", "--token_file={tmp}/empty"]),
         (3, "none", ["m", "--token_file={tmp}/none"]),
         (5, "--host is 'example.org'", ["{model}", "--host=example.org"]),
         (8, "cannot listen", ["{model}", "--host=192.0.2.1"]),
@@ -388,6 +389,7 @@ def test_the_limit_of_a_stop_before_the_server_listens(serve_program, tmp_path):
 )
 def test_usage(server, serve_program, model_dir, tmp_path, code, words, arguments):
     (tmp_path / "token").write_text("abc")
+    (tmp_path / "empty").write_text(" \nnot the first line")
     values = {"tmp": tmp_path, "model": model_dir, "port": server.port}
     filled = [text.format(**values) for text in arguments]
     done = run_command(serve_program, *filled, timeout=60)
