@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import shutil
 from functools import partial
 from pathlib import Path
@@ -362,6 +363,19 @@ def test_refused(source, to, options, error, message, sources, tmp_path):
     with pytest.raises(getattr(errors, error), match=message):
         export.convert_model(sources / source, tmp_path / "out", to, **options)
     assert not (tmp_path / "out").exists()
+
+
+def test_what_a_path_without_a_model_lacks(sources, tmp_path):
+    (tmp_path / "empty.pdmodel").touch()
+    (tmp_path / "folder").mkdir()
+    shutil.copy(sources / "pdmodel" / "lenet.pdmodel", tmp_path)
+    for name, why in (
+        ("empty.pdmodel", "it is empty (0 bytes)"),
+        ("folder", "the folder has no model files"),
+        ("lenet.pdmodel", "its parameters lenet.pdiparams are missing"),
+    ):
+        with pytest.raises(errors.FileNotFound, match=re.escape(f"{name} is not a model: {why}")):
+            export.convert_model(tmp_path / name, tmp_path / "out", "json")
 
 
 def test_folders_in_use(sources, tmp_path):

@@ -97,17 +97,26 @@ def find_source(path: str | Path, format_: str | None = None) -> Source:
     if not found:
         there = ", ".join(each.format for each in candidates)
         wanted = "a model" if format_ is None else f"a model in format {format_}"
-        if there:
-            because = f" (found: {there})"
-        elif path.is_file():
-            because = f": {other_content(path, 'model') or 'its content is of no known format'}"
-        else:
-            because = ": no such files; check the path"
+        because = f" (found: {there})" if there else f": {_why_no_model(path)}"
         raise FileNotFound(f"{path} is not {wanted}{because}")
     same = [each for each in found if each.format == found[0].format]
     if len(same) > 1:
         raise BadInput(f"{path} holds several models: {same[0].path} and {same[1].path}; name one")
     return found[0]
+
+
+def _why_no_model(path: Path) -> str:
+    """Say in a clause why a path stands for no model, and what to do."""
+    if path.is_dir():
+        return "the folder has no model files; name the folder of an exported model"
+    if not path.is_file():
+        return "no such files; check the path"
+    if path.stat().st_size == 0:
+        return "it is empty (0 bytes); copy it again"
+    params = path.with_suffix(".pdiparams")
+    if path.suffix in {".pdmodel", ".json"} and not params.is_file():
+        return f"its parameters {params.name} are missing; copy them into the same folder"
+    return other_content(path, "model") or "its content is of no known format"
 
 
 def find_sources(path: Path) -> list[Source]:
