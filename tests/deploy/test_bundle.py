@@ -259,6 +259,15 @@ def test_refused_programs(soname, tmp_path, capsys):
     assert not (tmp_path / "made").exists()
 
 
+@pytest.mark.parametrize("suffix", [".zip", ".tgz"])
+def test_names_of_other_archives_are_refused(suffix, tmp_path, capsys):
+    with pytest.raises(SystemExit) as caught:
+        call("-o", tmp_path / f"digits{suffix}")
+    assert caught.value.code == 2
+    assert "archives are called NAME.tar.gz" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_other_outputs_are_noticed(monkeypatch, tmp_path):
     """A program that computes something else is not handed out."""
     monkeypatch.setattr(bundle.np, "array_equal", lambda *_: False)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import click
 from click import option
 
 from lenet_cpp.cli import _options as cli
@@ -10,6 +11,8 @@ from lenet_cpp.errors import FileNotFound
 from lenet_cpp.inference.program import find_built
 
 _NAME = "lenet_infer_native"
+_OTHER_ARCHIVES = {".7z", ".bz2", ".tar", ".tgz", ".xz", ".zip", ".zst"}
+"""Suffixes of names that would be mistaken for archives, but would be folders."""
 
 
 @cli.command("""
@@ -41,6 +44,8 @@ def main(model: Path | None, output: Path, single_file: bool, program: Path | No
     That computer needs neither Python nor this package. Start the program by its name in the
     folder; it uses the model beside it, and the native engine.
     """
+    if not single_file and output.suffix in _OTHER_ARCHIVES:
+        raise click.UsageError(f"--output: archives are called NAME.tar.gz, not {output.name}")
     names = [_NAME] if not single_file else [f"static/{_NAME}", _NAME]
     found = (find_built(name, Path()) for name in names)
     program = program or next(filter(None, found), None)
