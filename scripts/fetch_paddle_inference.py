@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make third_party/paddle_inference, the library that the C++ build links to; see --help."""
+"""Create third_party/paddle_inference, the library that the C++ build links to; see --help."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 EPILOG = f"""\
 examples:
   {COMMAND}                            use the paddlepaddle of this Python (links)
-  {COMMAND} --copy --output-dir DIR    the same with real files, about 700 MB
+  {COMMAND} --copy --output-dir DIR    copy the files, about 700 MB, instead of linking
   {COMMAND} --source official --version 3.3.1 --sha256 HASH
   {COMMAND} --archive paddle_inference.tgz     an archive you already have
-  {COMMAND} --check                    say what is there and whether it is whole
+  {COMMAND} --check                    report what the folder has and whether it is valid
 
-The folder looks the same from either source: paddle/include/, paddle/lib/libpaddle_inference.so and
+Both sources give the same folder: paddle/include/, paddle/lib/libpaddle_inference.so and
 version.txt. With the wheel, include/ holds this project's own declarations (cpp/compat), because
-the wheel has no headers, and version.txt has these keys, one "Key: value" a line:
+the wheel has no headers, and version.txt has these keys, with one "Key: value" in each line:
   Paddle version, GIT COMMIT ID, WITH_MKL, WITH_ONEDNN, WITH_OPENVINO, WITH_GPU    as in the archive
   Source: wheel              (an official version.txt has no such line; a source.json is beside it)
-  Layout: links | copy       (links break when the wheel is removed; a copy stands alone)
+  Layout: links | copy       (links break when the wheel is removed; a copy does not)
 
-Without --sha256 nothing but the server vouches for the archive, and its library runs in your
-programs: give the hash. To resume downloads, use a downloader such as curl, and --archive.
+The library of the archive runs in your programs: give --sha256 to verify it, because otherwise you
+have to trust the server. To resume downloads, use a downloader such as curl, and --archive.
 
-exit codes: 0 done, 1 other failure, 2 wrong usage, 3 file not found, 4 bad archive or folder,
+exit codes: 0 success, 1 other failure, 2 wrong usage, 3 file not found, 4 bad archive or folder,
 7 unsupported or unexpected version, 8 download failed, 130 interrupted
 """
 URL = re.compile(r"(https?://[\w\[][^@/?#\s]*([/?#]|$)|file:///)[!-~]*", re.ASCII)
@@ -63,40 +63,54 @@ class Parser(argparse.ArgumentParser):
 def make_parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog=COMMAND,
-        description="Make the folder paddle_inference that the C++ build links to.",
+        description="Create the folder paddle_inference that the C++ build links to.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--source", choices=("wheel", "official"), help="default: wheel, unless official is there")
+    add(
+        "--source",
+        choices=("wheel", "official"),
+        help="default: wheel, unless the folder is official",
+    )
     add("--output-dir", type=Path, default=THIRD_PARTY / "paddle_inference", metavar="DIR")
-    add("--check", action="store_true", help="only say what is there; exit 0 when it is valid")
-    add("--force", action="store_true", help="make it anew even when it is in place")
+    add(
+        "--check",
+        action="store_true",
+        help="only report what the folder has; exit 0 if valid",
+    )
+    add("--force", action="store_true", help="create the folder again even if it is valid")
     add = parser.add_argument_group("wheel").add_argument
     add("--site-packages", type=Path, metavar="DIR", help="take paddle from there")
     add("--copy", action="store_true", help="real files instead of links")
     add = parser.add_argument_group("official archive").add_argument
     add("--version", metavar="V", help="Paddle's version, 3.1 to 3.3, such as 3.3.1")
-    add("--url", metavar="U", help="http, https or file; default: made from the version")
+    add("--url", metavar="U", help="http, https or file; default: from the version")
     add("--archive", type=Path, metavar="FILE", help="a local archive instead of a download")
     add("--sha256", metavar="H", help="the hash that the archive must have")
-    add("--timeout", type=float, default=30.0, metavar="S", help="for each answer (default 30 s)")
-    add("--max-size", metavar="SIZE", help="most that may be unpacked (default 4G)")
+    add(
+        "--timeout",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="to wait for each response (default 30 s)",
+    )
+    add("--max-size", metavar="SIZE", help="maximum size of the unpacked files (default 4G)")
     return parser
 
 
 def complete(args: argparse.Namespace) -> None:
-    """Fill in what follows from the options; raise ValueError when they do not go together."""
+    """Derive the remaining options; raise ValueError if options cannot be combined."""
     output = Path(os.path.abspath(args.output_dir))  # noqa: PTH100 - a link there stays a link
     args.output_dir = output.parent.resolve() / output.name
     if args.archive and args.url:
-        raise ValueError("--archive and --url exclude each other")
+        raise ValueError("--archive cannot be combined with --url")
     if args.archive and args.source is None:
         args.source = "official"
     if args.source == "official":
         complete_official(args)
     elif args.version or args.url or args.archive or args.sha256:
-        raise ValueError("--version, --url, --archive and --sha256 belong to --source official")
+        raise ValueError("--version, --url, --archive and --sha256 need --source official")
     if args.sha256:
         args.sha256 = args.sha256.lower()
         if not re.fullmatch(r"[0-9a-f]{64}", args.sha256):
@@ -109,7 +123,7 @@ def complete(args: argparse.Namespace) -> None:
 def complete_official(args: argparse.Namespace) -> None:
     """Check the options of ``--source official``, and fill in the address of the archive."""
     if args.copy or args.site_packages:
-        raise ValueError("--copy and --site-packages belong to --source wheel")
+        raise ValueError("--copy and --site-packages need --source wheel")
     if not (args.version or args.url or args.archive):
         raise ValueError("--source official needs --version, --url or --archive")
     if args.version and not re.fullmatch(r"\d+\.\d+\.\d+[-.]?[a-z0-9]*", args.version):
@@ -117,11 +131,11 @@ def complete_official(args: argparse.Namespace) -> None:
     if args.version and not args.url:
         args.url = official.published_url(args.version)
     if args.url and not URL.fullmatch(args.url):
-        raise ValueError(f"--url {args.url!r} is no http, https or file address")
+        raise ValueError(f"--url {args.url!r} is not an http, https or file address")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Make the folder, or say what is there."""
+    """Create the folder, or report what it has."""
     output: Path = args.output_dir
     if args.check:
         report(output)
@@ -162,7 +176,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def status_of(args: argparse.Namespace) -> int:
-    """Make the folder, or report; return the exit code, after a line about what failed."""
+    """Create the folder, or report; print a line if that fails, and return the exit code."""
     try:
         run(args)
     except Failure as error:

@@ -65,7 +65,8 @@ def inspect(folder: Path) -> Installed:
     """Return what ``folder`` holds; a Failure says what is wrong with it."""
     remedy = f"run {COMMAND} again with --force"
     if not folder.is_dir():
-        raise Failure(NOT_FOUND, f"{folder} is not there: run {COMMAND}")
+        why = "is not a folder" if folder.exists() else "does not exist"
+        raise Failure(NOT_FOUND, f"{folder} {why}: run {COMMAND}")
     for name in NEEDED:
         if not (folder / name).is_file():
             why = "is a dangling link" if (folder / name).is_symlink() else "is missing"

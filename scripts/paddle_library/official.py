@@ -84,7 +84,8 @@ def install_file(archive: Path, request: Request) -> None:
     """Install an archive that the user has."""
     check_replaceable(request.output)
     if not archive.is_file():
-        raise Failure(NOT_FOUND, f"{archive}: no such file")
+        why = "it is a folder" if archive.is_dir() else "no such file"
+        raise Failure(NOT_FOUND, f"{archive}: {why}; name the archive to install")
     with archive.open("rb") as file:
         install(file, str(archive), request)
 

@@ -246,7 +246,7 @@ def test_fetch_paddle_is_in_the_wheel(tmp_path):
     done = lenet_cpp_command("fetch-paddle", "--check", cwd=tmp_path)
     assert done.returncode == 3
     folder = tmp_path / "third_party" / "paddle_inference"
-    assert f"{folder} is not there: run lenet-cpp fetch-paddle" in done.stderr
+    assert f"{folder} does not exist: run lenet-cpp fetch-paddle" in done.stderr
     done = lenet_cpp_command("fetch-paddle", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     header, ours = "paddle/include/paddle_inference_api.h", "cpp/compat/paddle_inference_api.h"

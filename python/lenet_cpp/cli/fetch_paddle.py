@@ -30,7 +30,7 @@ _SCRIPT = "fetch_paddle_inference"
 @option(
     "--source",
     type=cli.choice("wheel", "official"),
-    help="source of the library (default: wheel, unless the folder has official)",
+    help="source of the library (default: wheel, unless the folder is official)",
 )
 @cli.output_dir(help="the folder to create (default: third_party/paddle_inference)")
 @option(
