@@ -121,11 +121,11 @@ std::string to_table(const Profile& profile) {
     text += "\n" + table_of(part);
   }
   return text + R"(
-Multiply-adds are those of one image by the definition: Winograd's method, and int8 at the border of
-an image, need fewer, and may exceed the limit. Bytes are weights, inputs and outputs, once: what is
-in the caches may exceed the limit of memory. Times are medians, with a look at the clock (about
-0.03 us) after each line; layers on one line are computed together; those of a batch over 64 are
-timed for 64.
+Multiply-adds are counted for one image, by the definition of the operators. Winograd's method, and
+int8 at the border of an image, need fewer, so that their share of the limit can be above 100 %.
+Bytes count weights, inputs and outputs once; data in the caches can exceed the memory limit. Times
+are medians, and include reading the clock after each line (about 0.03 us). Layers on one line are
+computed together. A batch of more than 64 images is timed with 64.
 )";
 }
 

@@ -463,7 +463,7 @@ def test_the_environment_of_paddlex_is_made_by_the_command(monkeypatch, capsys):
     assert capsys.readouterr().out.startswith("PaddleX 3.7.2 is ready: ")
     with pytest.raises(SystemExit, match="2"):
         cli.main(["--make-environment"])
-    assert "--make-environment goes with --photos" in capsys.readouterr().err
+    assert "--make-environment needs --photos" in capsys.readouterr().err
 
 
 @pytest.mark.nightly

@@ -90,7 +90,7 @@ def test_table_with_absent_servers(root):
     result["cells"] = [cell for cell in result["cells"] if cell["server"] != "litserve"]
     lines = render(result).splitlines()
     assert lines[-1] == "litserve: pip install litserve"
-    assert lines[-2].startswith("mlserver: its defaults")
+    assert lines[-2].startswith("mlserver: default settings")
     assert not any(line.startswith("litserve: its") for line in lines)
 
 

@@ -1,4 +1,4 @@
-"""Measure how fast the project is, beside other libraries: the command ``benchmark.py``."""
+"""Compare the speed of the project with other libraries: the command ``benchmark.py``."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ _COMPARED = ("native", "pdmodel/auto", "native/int8", "pdmodel/onednn/int8")
 _PADDLE = ("lenet_cpp/*/plain", "lenet_cpp/*/onednn", "lenet_cpp/*/openvino")
 _TIMED = ("seconds", "threads", "batch_sizes")
 _EXACT = ("same_within", "half_width")
-# What can be measured: who takes part by default, other defaults than those of Settings, and the
-# options that do not go with everything.
+# For each measurement: the default contenders, the defaults that differ from those of Settings, and
+# the options that are only for some measurements, if this one accepts them.
 _MODES: dict[str, tuple[tuple[str, ...], dict[str, Any], tuple[str, ...]]] = {
     "speed": (("*",), _SPEED, ("model_dir", *_TIMED)),
     "networks": (contenders.NETWORK_CONTENDERS, _LARGE | {"seconds": 2.0}, ("image_size", *_TIMED)),
@@ -78,111 +78,123 @@ _RUNS: dict[str, Callable[[Settings, Sequence[Contender]], dict[str, Any]]] = {
 @cli.command(
     """
 %prog --contenders '*/openvino'
-    whatever computes with OpenVINO
+    measure every contender that computes with OpenVINO
 %prog --contenders 'paddle.inference/pdmodel/plain,*/onednn,*/int8,*/bf16' --threads 1
-    the precisions
+    compare the precisions
 %prog --json result.json && %prog --show result.json --markdown
-    tables for a page
+    print tables for a page
 %prog --networks ResNet18,ResNet50_vd,AlexNet
-    other networks than LeNet
+    measure other networks instead of LeNet
 %prog --networks python/lenet_cpp/bundled/lenet/lenet.json
-    a model file, compared with OpenVINO
+    measure a model file, and compare with OpenVINO
 %prog --compare ../before/build build
-    two builds of the C++ program
+    compare two builds of the C++ program
 %prog --compare ../before/.venv .venv --networks ResNet18,AlexNet --json compare.json
-    two Python environments
+    compare two Python environments
 """
 )
 @cli.option_group(
-    "What is measured (default: latency, of LeNet)",
+    "What is measured (default: the latency of LeNet)",
     option(
         "--networks",
         type=cli.Several(),
         metavar="NAME,...",
-        help="instead, of the registry, FILE.py:SPEC, or a model file: FILE.onnx, FILE.json,"
-        " FILE.pdmodel, their path without suffix, or their folder",
+        help="measure these instead: registered networks, FILE.py:SPEC, or model files: FILE.onnx,"
+        " FILE.json, FILE.pdmodel, their path without suffix, or their folder",
     ),
-    cli.image_size(help="of --networks (default: each network's; of files with open sizes 224)"),
-    option("--model-dir", type=cli.FOLDER, help="an exported LeNet (default: yours, or ours)"),
+    cli.image_size(
+        help="image size for --networks (default: each network's, or 224 for open sizes)"
+    ),
+    option(
+        "--model-dir",
+        type=cli.FOLDER,
+        help="an exported LeNet (default: inference_model/lenet, or the package's)",
+    ),
     option("--compare", nargs=2, metavar="A B", help="compare two builds"),
-    option("--startup", is_flag=True, help="start processes, and time their first result"),
+    option(
+        "--startup",
+        is_flag=True,
+        help="measure the time from the start of a process to its first result",
+    ),
     option(
         "--memory",
         is_flag=True,
-        help="watch resident memory over many runs, and over many predictors",
+        help="measure the resident memory over many runs, and over many predictors",
     ),
     option(
         "--photos",
         is_flag=True,
-        help="from the files of photos to classes, with MobileNetV2 and ResNet50_vd or --networks",
+        help="measure from photo files to classes, with MobileNetV2 and ResNet50_vd or --networks",
     ),
     option(
         "--serve",
         is_flag=True,
-        help="lenet_serve beside a bare echo and servers in Python, with ResNet18 or --networks",
+        help="measure lenet_serve, an echo server and Python servers, with ResNet18 or --networks",
     ),
     option(
-        "--show", type=cli.FILE, help="measure nothing: tables and pictures of what --json wrote"
+        "--show",
+        type=cli.FILE,
+        help="measure nothing; print the tables and draw the pictures of a --json file",
     ),
     option(
         "--pages",
         is_flag=True,
-        help="measure nothing: write docs/results/*.json into README and docs",
+        help="measure nothing; write the figures in docs/results/*.json into README and docs",
     ),
 )
 @cli.option_group(
-    "Who takes part",
+    "Contenders",
     option(
         "--contenders",
         type=cli.Several(),
         metavar="PATTERN,...",
-        help="names, patterns, or groups:"
+        help="measure these: names, patterns, or groups:"
         f" {', '.join(dict.fromkeys(one.group for one in CONTENDERS))}",
     ),
     option(
         "--precision",
         type=cli.Several(cli.choice("fp32", "bf16", "int8")),
-        help="of these contenders only those that compute so",
+        help="measure only the contenders with these precisions",
     ),
     cli.program(help="the C++ program (default: build/lenet_infer_test)"),
-    option("--list", is_flag=True, help="show the contenders and what they lack, and end"),
+    option("--list", is_flag=True, help="list the contenders and what they lack, and exit"),
     option(
         "--make-environment",
         is_flag=True,
-        help="with --photos: make the environment that PaddleX needs, and end",
+        help="with --photos: create the environment that PaddleX needs, and exit",
     ),
 )
 @cli.option_group(
-    "How",
+    "Settings",
     option(
         "--batch-sizes",
         type=cli.Several(cli.COUNT),
-        help="images a run (default: 1,8,64,1024; of networks 1,8)",
+        help="images per run (default: 1,8,64,1024; for --networks 1,8)",
     ),
     option(
         "--threads",
         type=cli.Several(),
         metavar="COUNT,...",
-        help="threads a run, 'all' of them too (default: 1,all or 1)",
+        help="threads per run; 'all' uses every processor (default: 1,all or 1)",
     ),
     option(
         "--seconds",
         type=float,
         metavar="X",
-        help="for each cell (default: 0.5, of networks 2); of a row (60)",
+        help="measuring time of a cell (default: 0.5, for --networks 2), or of a row (60)",
     ),
-    cli.seed(help="of the order of turns (default: 1)"),
+    cli.seed(help="seed of the order of turns (default: 1)"),
     option(
         "--same-within",
         type=float,
         metavar="X",
-        help="percent: what counts as none (default: 2; of loading 10)",
+        help="percent: differences up to X count as none (default: 2; for loading 10)",
     ),
     option(
         "--half-width",
         type=float,
         metavar="X",
-        help="percent: how exact (default: half of --same-within)",
+        help="percent: accuracy of the ratio (default: half of --same-within)",
     ),
     option("--starts", type=cli.COUNT, help="with --startup: processes of each kind (default: 20)"),
     option(
@@ -191,40 +203,40 @@ _RUNS: dict[str, Callable[[Settings, Sequence[Contender]], dict[str, Any]]] = {
         help="with --memory: runs of one predictor (default: 100000);"
         " with --serve: requests (1000000)",
     ),
-    option("--quick", is_flag=True, help="few and short turns: to see that it works"),
+    option("--quick", is_flag=True, help="few and short turns, to check that everything works"),
 )
 @cli.option_group(
     "Results",
     option("--json", type=cli.FILE, help="also write the results as JSON"),
-    option("--markdown", is_flag=True, help="print each table as a block for a Markdown page"),
-    option("--plots", type=cli.FOLDER, help="where the pictures go (default: build/benchmark)"),
+    option("--markdown", is_flag=True, help="print each table as a block of a Markdown page"),
+    option("--plots", type=cli.FOLDER, help="folder for the pictures (default: build/benchmark)"),
 )
 def main(**given: Any) -> int:
-    """Run the same LeNet in every way there is, side by side, and print how long each takes.
+    """Run the same LeNet with this project and other libraries, and print the times.
 
-    Each contender is a process of its own, and all take turns within each batch size, in an order
-    that is drawn anew for every round: when the machine slows down, it does so for all. What a
-    contender answers is compared with a NumPy computation of the network first (of --networks, with
-    Paddle's training engine; of model files, with Paddle's plain kernels or, of an .onnx, with
-    onnxruntime without optimizations); one that differs is not timed. In bf16 and int8, 98 % of the
-    digits have to get the class that they get in float32; of --networks, the outputs may differ by
-    10 and by 50 % of the largest.
+    Each contender runs in a separate process. For each batch size, all contenders take turns, in a
+    new random order in every round, so that a slow phase of the machine affects all of them. First
+    the outputs of each contender are compared with a NumPy computation of the network (for
+    --networks with Paddle's training engine, for model files with Paddle's plain kernels, for an
+    .onnx with onnxruntime without optimizations). A contender with wrong outputs is not timed. In
+    bf16 and int8, 98 % of the digits must get the same class as in float32; for --networks, the
+    outputs may differ by 10 % in bf16 and by 50 % in int8 of the largest output.
 
-    --compare A B measures two builds of this library instead: two folders with a lenet_infer_test
-    (a CMake build, or a checkout that holds build/), or two Python environments that have
-    lenet_cpp.
+    --compare A B compares two builds of this library instead: two folders with a lenet_infer_test
+    (a CMake build, or a checkout with build/), or two Python environments with lenet_cpp.
 
-    Reading the tables:
-      median, p90, p99  of the times of single runs, from the array of images to the array of
-                        logits; nothing is dropped
-      times as fast     as the baseline: the median, least and most of the rounds
-      times best peer   as fast as the fastest that is not the native engine, in the same precision
-      of the limit      multiply-adds a second, as a share of what a loop of nothing else reaches
-      between turns     the largest difference between two turns' medians; above 10 % the machine
-                        was busy with other things, and small differences mean nothing
-      figure, limit     what must not be lost: how many times as fast as Paddle's plain kernels the
-                        native engine is, and with --memory that it keeps no more memory
-      B / A             with --compare: time of B by time of A, and its 95 % interval
+    The columns of the tables:
+      median, p90, p99  time of a single run, from the array of images to the array of logits; no
+                        run is dropped
+      times as fast     ratio to the baseline: median, minimum and maximum of the rounds
+      times best peer   ratio to the fastest contender in the same precision that is not native
+      of the limit      multiply-adds per second, as a share of the speed of a loop that only
+                        multiplies and adds
+      between turns     largest difference between the medians of two turns; above 10 % the machine
+                        was busy, and small differences mean nothing
+      figure, limit     a figure that must not get worse: the speed of the native engine relative to
+                        Paddle's plain kernels, and with --memory its memory
+      B / A             with --compare: ratio of the times of B and A, and its 95 % interval
     """
     options = SimpleNamespace(**given, root=cli.of_script("root", Path()))
     if options.pages:
@@ -235,27 +247,27 @@ def main(**given: Any) -> int:
         one for one in ("compare", "startup", "memory", "photos", "serve") if getattr(options, one)
     ]
     if len(modes) > 1:
-        raise click.UsageError(f"--{modes[0]} and --{modes[1]} are two measurements")
+        raise click.UsageError(f"--{modes[0]} cannot be combined with --{modes[1]}")
     default = "networks" if options.networks else "speed"
     mode = modes[0] if modes else default
     if options.make_environment and mode != "photos":
-        raise click.UsageError("--make-environment goes with --photos")
+        raise click.UsageError("--make-environment needs --photos")
     _check_flags(options, mode)
     return _show(options) if options.show else _measure(options, mode)
 
 
 def _check_flags(options: SimpleNamespace, mode: str) -> None:
-    """Refuse an option that does not go with what is measured."""
+    """Refuse an option that the measurement does not use."""
     _, _, allowed = _MODES[mode]
     every = {name for _, _, names in _MODES.values() for name in names}
     for name in sorted(every.difference(allowed)):
         if getattr(options, name) is not None:
             flag = name.replace("_", "-")
-            raise click.UsageError(f"--{flag} does not go with what is measured: {mode}")
+            raise click.UsageError(f"--{flag} cannot be used with this measurement: {mode}")
 
 
 def _settings(options: SimpleNamespace, usual: dict[str, Any]) -> Settings:
-    """Return the settings: what the user gave, or else what is usual for the measurement."""
+    """Return the settings: the given options, or else the defaults of the measurement."""
     given = {
         name: value
         for name, value in vars(options).items()

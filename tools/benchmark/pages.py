@@ -1,8 +1,8 @@
 """The tables and figures in README and docs, written from the files in docs/results.
 
-A page has ``<!-- results: FILE PART ARGUMENT... -->TEXT<!-- end -->``, in one line or in several;
+A page has ``<!-- results: FILE PART ARGUMENT... -->TEXT<!-- end -->``, in one line or in several.
 ``benchmark.py --pages`` replaces each TEXT, and draws ``docs/results/latency.svg``. A part is a
-function of ``_PARTS``, of what the file holds.
+function in ``_PARTS``; it gets the content of the file and the arguments.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _WORDS = {
 
 
 def write_pages(root: Path) -> list[Path]:
-    """Write the pages and the picture anew, and return those that changed."""
+    """Write the pages and the picture again, and return those that changed."""
     changed = []
     for path, text in written(root).items():
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
@@ -65,7 +65,7 @@ def write_pages(root: Path) -> list[Path]:
 
 
 def written(root: Path) -> dict[Path, str]:
-    """Return what the picture and each page with a mark should hold."""
+    """Return the expected contents of the picture and of each page with a mark."""
     texts = {root / PICTURE: _picture(root)}
     for path in sorted([*root.glob("*.md"), *(root / "docs").rglob("*.md")]):
         text = path.read_text(encoding="utf-8")
@@ -75,7 +75,7 @@ def written(root: Path) -> dict[Path, str]:
 
 
 def outside_marks(text: str) -> str:
-    """Return a page without what is written from results."""
+    """Return a page without the texts that are generated from results."""
     return _MARKED.sub("", text)
 
 
@@ -86,7 +86,7 @@ def _fill(root: Path, found: re.Match[str]) -> str:
     try:
         text = _PARTS[part](_read(root, file), *arguments)
     except (KeyError, TypeError, ValueError) as error:
-        raise BadInput(f"{found[1]}: {file} does not have that: {error}") from error
+        raise BadInput(f"{found[1]}: {file} does not contain it: {error}") from error
     return found[1] + (f"\n{text}\n" if "\n" in text else text) + found[4]
 
 
@@ -152,7 +152,7 @@ def _machine(result: Row) -> str:
 
 
 def _latency(result: Row, precision: str, threads: str = "1") -> str:
-    """Return a table of microseconds an image, the fastest for one image first."""
+    """Return a table of microseconds per image, sorted by the time for one image."""
     (network,) = _networks(result).values()
     cells = _cells(network, int(threads), precision)
     sizes = sorted({size for by in cells.values() for size in by})
@@ -164,7 +164,7 @@ def _latency(result: Row, precision: str, threads: str = "1") -> str:
 
 
 def _precision(result: Row, size: str) -> str:
-    """Return a table of int8 and bf16 beside float32: time, accuracy, classes."""
+    """Return a table that compares int8 and bf16 with float32: time, accuracy, classes."""
     (network,) = _networks(result).values()
     cells = {c["contender"]: c for c in network["cells"] if c["batch_size"] == int(size)}
     rows = []
@@ -178,13 +178,13 @@ def _precision(result: Row, size: str) -> str:
 
 
 def _best(cells: dict[str, dict[int, float]], size: int) -> tuple[float, str]:
-    """Return the time of the fastest that is not the native engine, and its name."""
+    """Return the time and the name of the fastest contender that is not the native engine."""
     others = [(by[size], name) for name, by in cells.items() if "native" not in name]
     return min(pair for pair in others if not pair[1].endswith("/auto"))
 
 
 def _zoo(result: Row, *precisions: str) -> str:
-    """Return milliseconds a batch: the native engine's, also in float32, and the best other's."""
+    """Return milliseconds per batch: of the native engine, and of the fastest other library."""
     rows = []
     for name, network in _networks(result).items():
         for precision in precisions or ("fp32",):
@@ -289,7 +289,7 @@ def amount(value: float, units: str) -> str:
 
 
 def _scale(result: Row) -> str:
-    """Return a table of what digits and photos cost in bulk prediction."""
+    """Return a table of the costs of digits and photos in bulk prediction."""
     digits, photos = result["digits"], result["photos"]
     costs = [digits["one_process_us"] / 1e6, photos["predicted_ms"] / 1e3]
     sizes = [784, photos["bytes"]]
@@ -390,7 +390,7 @@ _PARTS: dict[str, Callable[..., str]] = {
 
 
 def _picture(root: Path) -> str:
-    """Draw one image of LeNet and one of a large network beside the others, all from Python."""
+    """Draw the times of LeNet and of a large network, for one image and from Python."""
     panels = []
     for file, name, what, unit, scale in (
         ("lenet.json", "LeNet", "one digit", "µs", 1.0),
@@ -400,7 +400,7 @@ def _picture(root: Path) -> str:
         for contender, by in _network_cells(_read(root, file), name).items():
             group, _, kind = contender.partition("/")
             if group not in _NOT_DRAWN and not contender.endswith((*_REDUCED, "/auto")):
-                # Paddle's engines run alike from its own package and from this one.
+                # Paddle's engines have the same speed from its own package and from this one.
                 group = "paddle.inference" if group == "lenet_cpp" else group
                 label = OWN if kind == "native" else _NAMES[group]
                 least[label] = min(by[1] * scale, least.get(label, by[1] * scale))

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
     Row = dict[str, Any]
     Panel = tuple[str, list[Row], Callable[[Any, list[Row]], None]]
-    """A label, what is drawn, and how."""
+    """A label, the rows to draw, and the function that draws them."""
 
 _GROUPS = [*dict.fromkeys(one.group for one in CONTENDERS)]
 _MARKERS = {"fp32": "o", "bf16": "s", "int8": "^"}
 
 
 def draw(result: Row, folder: Path) -> list[Path]:
-    """Draw what there is to be drawn of a result into a folder, and return the files."""
+    """Draw the pictures of a result into a folder, and return the files."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     Row = dict[str, Any]
     Texts = tuple[list[str], list[str]]
-    """Tables, and lines that stand below them."""
+    """Tables, and the lines below them."""
 
 
 def _number(value: float | None, digits: int = 1, unit: str = "", scale: float = 1) -> str:
@@ -37,7 +37,7 @@ def _with_ends(found: dict[str, float] | None) -> str:
 
 
 def _table(title: str, rows: Iterable[Row], columns: dict[str, Any]) -> str:
-    """Return a table; for each header it has the key of a value, and what makes a text of it."""
+    """Return a table; ``columns`` maps each header to a key, or to a key and a formatter."""
     lines = []
     for row in rows:
         pairs = (one if isinstance(one, tuple) else (one, str) for one in columns.values())
@@ -135,7 +135,7 @@ def _startup(result: dict[str, Any]) -> Texts:
         "first result\nmedian, ms": ("median_ms", _number),
         "p99": ("p99_ms", _number),
         "least": ("samples_ms", lambda values: _number(min(values))),
-        "of these\nimport NumPy": ("numpy_ms", _number),
+        "import of\nNumPy": ("numpy_ms", _number),
         "loading": ("load_ms", _number),
         "first run": ("first_run_ms", _times),
         "memory\nMB": ("peak_bytes", _mb),
@@ -148,7 +148,7 @@ def _startup(result: dict[str, Any]) -> Texts:
 def _memory(result: dict[str, Any]) -> Texts:
     titles = {
         "runs": "Resident memory over runs with batches of 1 to 256 images",
-        "creations": "Resident memory over predictors made, run once and dropped",
+        "creations": "Resident memory over predictors that are created, run once and deleted",
     }
     tables = []
     for kind, title in titles.items():
@@ -191,9 +191,9 @@ def _photos(result: dict[str, Any]) -> Texts:
 
 
 _SERVERS = {
-    "starlette": "starlette, fastapi: Uvicorn with uvloop, httptools and a process for each core",
-    "mlserver": "mlserver: its defaults, which log; a process for HTTP, one for the model; JSON",
-    "litserve": "litserve: its defaults, which log; a process for HTTP, one for the model; JSON",
+    "starlette": "starlette, fastapi: Uvicorn with uvloop, httptools and one process for each core",
+    "mlserver": "mlserver: default settings with log; one process for HTTP, one for the model",
+    "litserve": "litserve: default settings with log; one process for HTTP, one for the model",
 }
 
 
@@ -230,10 +230,10 @@ def _compare(result: dict[str, Any]) -> Texts:
         for label, one in builds.items()
     ]
     if builds and builds["A"]["sha256"] == builds["B"]["sha256"]:
-        about.append("A and B are the same files: every difference is one of the measurement")
+        about.append("A and B are the same file: every difference is an error of the measurement")
     measured = [row for row in rows if row["status"] == "measured"]
     columns = {
-        "loading the model, or one run": "name",
+        "load of the model, or one run": "name",
         "rounds": "rounds",
         "A, B\nms": ("ms", _both),
         "A, B\np99 ms": ("p99_ms", _both),
@@ -253,5 +253,5 @@ def _compare(result: dict[str, Any]) -> Texts:
         if row["used"][0] != row["used"][1]:
             notes.append(f"{row['name']}: A runs on {row['used'][0]}; B runs on {row['used'][1]}")
     if result["interrupted"]:
-        notes.append("interrupted: these are the rows measured until then")
+        notes.append("interrupted: the table has only the rows that were measured before")
     return ["\n".join(about), _table("", measured, columns)], notes

@@ -28,32 +28,36 @@ _SHOWN = 4
 @cli.command(
     """
 %prog --make-environment
-    make the environment, and nothing else; again: say where it is
+    create the environment and stop; if it exists, print its folder
 %prog
-    a ResNet18 of 2 classes with random parameters, to caffe2_model/resnet18
+    convert a ResNet18 with 2 classes and random parameters to caffe2_model/resnet18
 %prog -n lenet --params net.prm
-    a LeNet of your own
+    convert your own LeNet
 %prog --image test.jpg
-    on the middle 224 x 224 pixels of a photo
+    run the central 224 x 224 pixels of a photo
 """
 )
-@option("--make-environment", is_flag=True, help="make Caffe2's environment, and stop")
+@option("--make-environment", is_flag=True, help="create Caffe2's environment and stop")
 @option(
-    "--python", metavar="PROGRAM", help="the Python 3.9 to make it with (default: the first found)"
+    "--python",
+    metavar="PROGRAM",
+    help="the Python 3.9 of that environment (default: the first one found)",
 )
 @cli.network(type=cli.choice(*IMAGE_SHAPES), default="resnet18", help="the network")
-@option("--params", type=cli.FILE, help="its parameters (default: random ones)")
-@option("--classes", type=cli.COUNT, help="of random parameters (default: 10 or 2)")
-@cli.seed(default=0, help="of all that is random")
+@option("--params", type=cli.FILE, help="parameters of the network (default: random ones)")
+@option(
+    "--classes", type=cli.COUNT, help="number of classes with random parameters (default: 10 or 2)"
+)
+@cli.seed(default=0, help="seed of all random values")
 @option(
     "--image",
     "image_files",
     type=cli.FILE,
     multiple=True,
     metavar="FILE...",
-    help="an image to run, perhaps several times (default: random images)",
+    help="an image to run; may be repeated (default: random images)",
 )
-@option("--images", "count", type=cli.COUNT, default=4, help="random ones")
+@option("--images", "count", type=cli.COUNT, default=4, help="number of random images")
 @cli.output_dir(help="the folder to write (default: caffe2_model/NETWORK)")
 def main(
     make_environment: bool,
@@ -68,18 +72,18 @@ def main(
 ) -> int:
     """Take a network from PyTorch over ONNX to Caffe2.
 
-    Export a PyTorch network to ONNX, run it in Caffe2, save Caffe2's own nets, run those in a
-    process without ONNX, and compare the outputs of all with PyTorch's.
+    The command exports a PyTorch network to ONNX, runs it in Caffe2, saves Caffe2's own nets, runs
+    those in a process without ONNX, and compares all outputs with those of PyTorch.
 
-    Caffe2 left PyTorch in 2022. It still runs in an environment of its own, with Python 3.9 and
-    PyTorch 1.10.2, which --make-environment makes once in your cache folder (0.9 GB to download,
-    2 GB kept).
+    Caffe2 was removed from PyTorch in 2022. It still runs in a separate environment with Python 3.9
+    and PyTorch 1.10.2. --make-environment creates it once in your cache folder (0.9 GB to download,
+    2 GB on disk).
 
-    The output folder gets output.onnx, init_net.pb, predict_net.pb and value_info.json, and
-    nothing when an output differs by more than 1e-5 of the largest one (or of 1).
+    The output folder gets output.onnx, init_net.pb, predict_net.pb and value_info.json. Nothing is
+    written if an output differs by more than 1e-5 of the largest one (or of 1).
     """
     if python is not None and not make_environment:
-        raise click.UsageError("--python goes with --make-environment")
+        raise click.UsageError("--python needs --make-environment")
     if make_environment:
         with _progress() as report:
             made = caffe2_environment.make_environment(python=python, report=report)
