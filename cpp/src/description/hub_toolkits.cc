@@ -17,7 +17,7 @@ using nlohmann::json;
 
 namespace {
 
-/// {"height": H, "width": W}, {"shortest_edge": S}, or a number.
+/// Reads {"height": H, "width": W}, {"shortest_edge": S}, or a number.
 Size hub_size(Field size, bool number_is_short_side) {
   if (!size.value.is_object()) {
     const std::int64_t side = size.integer(kMaxImagePixels);
@@ -33,7 +33,7 @@ Size hub_size(Field size, bool number_is_short_side) {
   return found;
 }
 
-/// The size before the middle is cropped that is this share of it.
+/// Returns the size before a central crop that keeps this share of it.
 std::int64_t before_crop(std::int64_t size, double share) {
   return static_cast<std::int64_t>(static_cast<double>(size) / share);
 }
@@ -43,7 +43,7 @@ double share_of(const Field& field) {
   return field.real();
 }
 
-/// The sizes before a crop that some kinds do not name in their files.
+/// Returns the sizes before a crop for the kinds that do not name them in their files.
 /// \param crop becomes that of ConvNext
 Size hub_scaled(Field& document, const std::string& kind, Size size, Size& crop) {
   const auto is_kind = [&](const char* begin) { return kind.rfind(begin, 0) == 0; };
@@ -85,8 +85,8 @@ std::string crop_before_resize(Field& document) {
   return R"({"type":"CenterCrop","share":)" + text_of(shares) + "},";
 }
 
-/// Normalize: pixels times a factor, perhaps less 1, and (x - mean) / std, for EfficientNet's top
-/// divided by std once more.
+/// Translates Normalize: it multiplies pixels by a factor, may subtract 1, and computes
+/// (x - mean) / std. EfficientNet's include_top divides by std once more.
 std::string hub_values(Field& document, bool of_efficientnet) {
   const bool scales = !document.gives("do_rescale") || document["do_rescale"].boolean();
   const double factor =
@@ -144,7 +144,7 @@ std::string from_pp_lcnet(Field document, const json& id2label) {
   return description_of("BGR", steps, labels_by(id2label));
 }
 
-/// The mean as a pixel: round(255 * mean), half to even.
+/// Returns the mean as a pixel: round(255 * mean), half to even.
 json border_colour(const Field& mean) {
   json colour = json::array();
   for (const Field& item : mean.items()) {
@@ -190,7 +190,8 @@ std::string from_hugging_face(Field document, const json& id2label) {
   }
   if (crops && !crops_first) crop = hub_size(document["crop_size"], false);
   if (crop.first > 0) {
-    // A border of an odd number of pixels: the processors on torchvision have the one more behind.
+    // If a border has an odd number of pixels, the processors on torchvision put the larger half
+    // after the image.
     const bool fast = kind.size() > 4 && kind.compare(kind.size() - 4, 4, "Fast") == 0;
     const std::string border = fast ? "" : ",\"border\":\"before\"";
     steps += crop_step(crop, "down", kBlack + border) + ",";
@@ -200,7 +201,7 @@ std::string from_hugging_face(Field document, const json& id2label) {
   if (bgr && is_on(document, "do_normalize")) refuse("do_flip_channel_order with do_normalize");
   steps += hub_values(document, is_kind("EfficientNet")) + ",";
   require(document, "data_format", "channels_first");
-  // These fields belong to steps that are off, or change no picture's tensor.
+  // These fields belong to steps that are off, or do not change the tensor of a picture.
   for (const char* name :
        {"size", "resample", "default_to_square", "crop_size", "image_mean", "image_std",
         "do_convert_rgb", "processor_class", "input_data_format", "return_tensors", "device",
@@ -215,7 +216,7 @@ std::string from_hugging_face(Field document, const json& id2label) {
 }
 
 std::string from_timm(Field document) {
-  // On Hugging Face's hub it is inside of what else is known of the network.
+  // On Hugging Face's hub, it is a member of the description of the network.
   Field config = document.has("pretrained_cfg") ? document["pretrained_cfg"] : document;
   const std::vector<Field> input = config["input_size"].items();
   if (input.size() != 3 || input[0].value != 3) refuse(config["input_size"]);

@@ -38,7 +38,7 @@ std::string clas_resize(Field values) {
   return resize_step(opencv ? "opencv" : "pillow", interpolation, size, "half_even");
 }
 
-/// A number or a ratio of two, "1.0/255.0", which PaddleClas evaluates as Python.
+/// Reads a number, or a ratio such as "1.0/255.0", which PaddleClas evaluates as Python.
 double scale_of(const Field& field) {
   if (!field.value.is_string()) return field.real();
   const std::string text = field.text();
@@ -47,7 +47,7 @@ double scale_of(const Field& field) {
     const std::size_t last = part.find_last_not_of(' ') + 1;
     const std::size_t first = std::min(part.find_first_not_of(" +"), last);
     double value = 0;
-    // Not strtod, whose decimal point is the locale's.
+    // strtod would use the decimal point of the locale.
     const auto [end, error] = std::from_chars(&part[first], &part[last], value);
     const bool plain = part.find_first_not_of(" +-.eE0123456789") == std::string::npos;
     if (error != std::errc() || end != &part[last] || !plain) {
@@ -80,7 +80,7 @@ std::string clas_normalize(Field values, bool after_chw) {
   return normalize_step(scale, mean, std);
 }
 
-/// PaddleClas says to_rgb, PaddleOCR img_mode.
+/// Reads the order of channels, which PaddleClas calls to_rgb, and PaddleOCR img_mode.
 const char* clas_mode(Field values) {
   require(values, "channel_first", false);
   values.gives("to_np");  // is what it does anyhow
@@ -169,7 +169,8 @@ std::string clas_description(const Field& list, const std::string& rest) {
   return description_of(mode, steps, rest);
 }
 
-/// The post-processing whose result counts: PaddleClas runs all, for what they do besides.
+/// Returns the post-processing whose result counts. PaddleClas runs all of them, because the others
+/// have side effects.
 Field main_post_process(Field section) {
   if (section.has("name")) {  // as configurations for training have it
     const std::string name = section["name"].text();
@@ -277,10 +278,10 @@ std::string x2_step(Field op) {
 
 // ---- PaddleDetection: infer_cfg.yml of the networks behind its detectors
 
-/// The values of `arch` of networks that look at a whole picture, and not at parts of it.
+/// The values of `arch` for networks that classify a whole picture instead of parts of it.
 constexpr const char* kAttributeNetworks[] = {"StrongBaseline", "PPLCNet", "PPHGNet"};
 
-/// \returns of the step's type, without what follows the step
+/// \returns the type of the step without the text that follows it
 std::string detection_step(Field op) {
   const std::string type = op["type"].text();
   std::string step;
@@ -302,7 +303,7 @@ std::string detection_step(Field op) {
     step = normalize_step(scales ? 1.0 / 255 : 1, plain ? "[0,0,0]" : text_of(op["mean"].value),
                           plain ? "[1,1,1]" : text_of(op["std"].value));
   } else if (type == "Permute") {
-    return "";  // ToCHW, which is always last
+    return "";  // ToCHW, which is always the last step
   } else {
     refuse("Preprocess." + type + " is not known, only Resize, NormalizeImage, Permute");
   }

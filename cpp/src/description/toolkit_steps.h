@@ -1,6 +1,6 @@
 /// \file
-/// Steps of preprocess.json as text, which the translations of toolkits' descriptions are made of.
-/// Text takes a fifth of the code that objects would take.
+/// The steps of preprocess.json as text, from which the translations of toolkits' descriptions are
+/// composed. Text needs a fifth of the code that objects would need.
 #pragma once
 
 #include <cstdint>
@@ -13,25 +13,25 @@
 
 namespace lenet::toolkits {
 
-/// \throws Error Unsupported, with the name of what is not done
+/// \throws Error Unsupported, with the name of the unsupported step
 [[noreturn]] void refuse(const std::string& what);
 [[noreturn]] void refuse(const Field& field);
 
-/// Refuses members that were not asked for.
+/// Refuses members that the translation has not read.
 void refuse_others(const Field& field);
 
-/// Refuses a member that is there and has another value than this one.
+/// Refuses a member that exists and has another value than this one.
 void require(Field& values, const char* name, const nlohmann::json& only);
 
 std::string lower(std::string text);
 
-/// Height and width; a width of 0 says that the height is that of the shorter side.
+/// Height and width; if the width is 0, the height is the length of the shorter side.
 using Size = std::pair<std::int64_t, std::int64_t>;
 
-/// A number, or two: width and height, or the other way round.
+/// Reads one number, or two: width and height, or height and width.
 Size size_of(const Field& field, bool width_first);
 
-/// The names that both have for OpenCV's, and PaddleClas for Pillow's.
+/// The names of OpenCV's filters in both toolkits, and of Pillow's filters in PaddleClas.
 std::string interpolation_of(const Field& field, bool of_opencv);
 
 std::string size_text_of(const Size& size);

@@ -11,7 +11,7 @@ using nlohmann::json;
 
 namespace {
 
-/// MobileViT's has nothing of a normalization.
+/// The description of MobileViT has no normalization.
 bool is_of_hugging_face(const json& document) {
   return document.contains("image_mean") || document.contains("do_normalize") ||
          document.contains("image_processor_type");

@@ -75,7 +75,7 @@ constexpr Row kRows[] = {
        return x < 0 || x > 1 ? kNaN : std::log(x / (1 - x));
      },
      {"eps"}},
-    // The functions from here on give true or false, as 1 or 0.
+    // The following functions return true or false as 1 or 0.
     {"Not", [](double x, double, double) { return x == 0 ? 1.0 : 0.0; }},
     {"IsNaN", [](double x, double, double) { return std::isnan(x) ? 1.0 : 0.0; }},
     {"IsFinite", [](double x, double, double) { return std::isfinite(x) ? 1.0 : 0.0; }},

@@ -1,6 +1,7 @@
 /// \file
-/// What Paddle's accelerators compute wrongly. Each function returns the reason for which a program
-/// with an operator is not given to an accelerator, such as "pool2d with ceil_mode=1", or nothing.
+/// The operators that Paddle's accelerators compute wrongly. Each function returns the reason why
+/// an accelerator must not run a program with the operator, such as "pool2d with ceil_mode=1", or
+/// an empty string.
 #pragma once
 
 #include <cstddef>
@@ -16,22 +17,22 @@ namespace lenet {
 std::string refuse_for_openvino(const OperatorInProgram& op);
 
 /// oneDNN runs all operators but those with a known fault.
-/// \param channels_last what has_channels_last says
+/// \param channels_last the result of has_channels_last
 std::string refuse_for_onednn(const OperatorInProgram& op, bool channels_last);
 
-/// In int8, oneDNN takes wrong values for the padding where an image is padded at its sides alone:
-/// there is none above, and the windows end with its last row. This affects windows that see one
-/// channel, except those of groups with one output each.
+/// In int8, oneDNN uses wrong values for the padding if an image is padded only left and right:
+/// there is no padding above, and the windows end with the last row. This affects windows over one
+/// channel, except in groups with one output each.
 std::string refuse_convolution_in_int8(const OperatorInProgram& op);
 
-/// Paddle's accelerators crash where a batch_norm has no scale or no bias.
+/// Paddle's accelerators crash if a batch_norm has no scale or no bias.
 std::string refuse_plain_normalization(const OperatorInProgram& op);
 
-/// Whether an operator with a layout has its channels last.
+/// Returns whether the operator has a layout attribute, and its channels are last.
 bool has_channels_last(const OperatorInProgram& op);
 
-/// Finds a second activation behind a fully connected layer, or behind anything else: oneDNN puts
-/// it in the place of the first. Ask it for each operator in the order of the program.
+/// Finds a second activation after a fully connected layer or another operator: oneDNN replaces the
+/// first activation by it. Call it for each operator in the order of the program.
 class StackedActivations {
  public:
   std::string refuse(const Operator& op, const OperatorInProgram& view);
@@ -44,9 +45,9 @@ class StackedActivations {
   bool found_ = false;
 };
 
-/// Finds a matmul of what was reshaped and then transposed. oneDNN makes one operator of the three,
-/// which misreads the values; one of four dimensions is refused anyway. Ask it for each operator in
-/// the order of the program.
+/// Finds a matmul whose input was reshaped and then transposed. oneDNN fuses the three operators,
+/// and misreads the values; a matmul with four dimensions is refused anyway. Call it for each
+/// operator in the order of the program.
 class TransposedMatrices {
  public:
   std::string refuse(const Operator& op, const OperatorInProgram& view);

@@ -8,10 +8,10 @@
 namespace lenet {
 namespace {
 
-// What is known to be wrong, or to fail.
+// Each refuse_ function describes a fault of oneDNN: a wrong result or a crash.
 
-/// Whether these are as many sizes, which can be added up and multiplied: that is not known of a
-/// graph that was not checked.
+/// Returns whether there are `count` sizes that can be added and multiplied without overflow. A
+/// graph that was not checked may have others.
 bool are_small(const Integers& sizes, std::size_t count) {
   constexpr std::int64_t kSmall = std::int64_t{1} << 30;
   return sizes.size() == count && std::all_of(sizes.begin(), sizes.end(), [](std::int64_t size) {
@@ -27,8 +27,8 @@ Integers paddings_of(const OperatorInProgram& op) {
   return paddings;
 }
 
-/// Mixes up memory where the only channel of an image is read in wider steps along its width than
-/// along its height, but not in int8; and faults at times where it is padded by a whole window.
+/// oneDNN reads wrong memory, except in int8, if an image has one channel and the stride along its
+/// width is larger than along its height. It sometimes crashes if the padding is a whole window.
 std::string refuse_convolution_for_onednn(const OperatorInProgram& op) {
   const Value* filter = op.input("Filter", 1);
   const Integers strides = op.integers("strides");
@@ -49,8 +49,9 @@ std::string refuse_convolution_for_onednn(const OperatorInProgram& op) {
   return "";
 }
 
-/// Takes what is added to a convolution for a bias of its channels, or fails when it has another
-/// number of values. A fully connected layer keeps its own shape where that is repeated.
+/// oneDNN treats a tensor that is added to a convolution as a bias of the channels, or fails if it
+/// has another number of values. A sum with a fully connected layer keeps the shape of the layer,
+/// even if that should be broadcast.
 bool is_wrong_sum(const OperatorInProgram& op, const Shape* x, const Shape* y) {
   if (x->size() < y->size()) std::swap(x, y);
   if (*x == *y) return false;
@@ -67,8 +68,8 @@ bool is_wrong_sum(const OperatorInProgram& op, const Shape* x, const Shape* y) {
   return smaller[1] != channels || smaller[2] != 1 || smaller[3] != 1;
 }
 
-/// Exchanges the two where the first must be repeated: of a quotient whenever it must, of others
-/// when it has fewer dimensions.
+/// oneDNN swaps the operands if the first one must be broadcast: always for a quotient, and for
+/// other operators if it has fewer dimensions.
 bool repeats_first(const Shape& x, const Shape& y, bool quotient) {
   if (x.size() < y.size() || !quotient) return x.size() < y.size();
   return !std::equal(y.begin(), y.end(), x.end() - static_cast<std::ptrdiff_t>(y.size()),
@@ -86,9 +87,9 @@ std::string refuse_pair(const OperatorInProgram& op) {
   return repeats_first(x->shape, y->shape, quotient) ? op.with_shape("X", 0) : "";
 }
 
-/// Counts the zeros around an image among the averaged values, but not as many of them as Paddle:
-/// only where they are the same before and after, and no window is larger than the padded image.
-/// Fails where the last window, which ceil_mode adds, begins behind the image.
+/// When oneDNN averages the zeros around an image too, it counts as many of them as Paddle only if
+/// the padding is the same on both sides and no window is larger than the padded image. It fails if
+/// the last window, which ceil_mode adds, begins after the image.
 std::string refuse_pool_for_onednn(const OperatorInProgram& op) {
   const bool ceil = op.is("ceil_mode=1");
   const bool counts_zeros = op.is("pooling_type=avg exclusive=0");
@@ -121,12 +122,11 @@ std::string refuse_pool_for_onednn(const OperatorInProgram& op) {
   return "";
 }
 
-/// Misreads a matrix whose dimensions are stored in another order: of images, of what was
-/// transposed, and a transposed matrix of one column, where the order cannot be seen in the
-/// strides.
+/// oneDNN misreads a matrix whose dimensions are stored in another order: a matrix of images, a
+/// transposed matrix, and a transposed matrix with one column, whose strides do not show the order.
 std::string refuse_matrices(const OperatorInProgram& op) {
   constexpr std::array<const char*, 2> kNames = {"X", "Y"};
-  // In a .pdmodel, of Paddle 1, and in a .json.
+  // The names in a .pdmodel, in files of Paddle 1, and in a .json.
   const std::array<std::string, 2> transposed = {
       op.named({"trans_x", "transpose_X", "transpose_x"}),
       op.named({"trans_y", "transpose_Y", "transpose_y"})};
@@ -144,8 +144,8 @@ std::string refuse_matrices(const OperatorInProgram& op) {
   return "";
 }
 
-/// Takes another pixel for the nearest, but where each is repeated a whole number of times; and
-/// where a slice left one pixel, it writes past the end of the memory.
+/// oneDNN selects another pixel as the nearest one, unless each pixel is repeated the same number
+/// of times. It writes past the end of the memory if a slice left one pixel.
 std::string refuse_nearest(const OperatorInProgram& op) {
   const Value* x = op.input("X");
   const Value* out = op.output("Out");
@@ -160,18 +160,18 @@ std::string refuse_nearest(const OperatorInProgram& op) {
   return "";
 }
 
-/// Writes past the end of the memory.
+/// oneDNN writes past the end of the memory.
 std::string refuse_pad(const OperatorInProgram& op) { return op.with("paddings"); }
 
-/// Leaves out one of the two where the other is missing.
+/// If the scale or the bias is missing, oneDNN ignores the other one too.
 std::string refuse_layer_norm(const OperatorInProgram& op) {
   const bool scaled = op.input("Scale", 1) != nullptr;
   const bool biased = op.input("Bias", 2) != nullptr;
   return scaled == biased ? "" : op.type() + " without " + (scaled ? "bias" : "scale");
 }
 
-/// Leaves the threshold out, from which on Paddle takes the argument itself. From the default on
-/// the two differ by 2e-9.
+/// oneDNN ignores the threshold, above which Paddle returns the argument itself. Above the default
+/// threshold the two differ by only 2e-9.
 std::string refuse_softplus(const OperatorInProgram& op) {
   constexpr double kDefaultThreshold = 20;
   const auto* threshold = op.attribute<double>("threshold");
@@ -179,7 +179,7 @@ std::string refuse_softplus(const OperatorInProgram& op) {
   return fits ? "" : op.with("threshold");
 }
 
-/// Behind a flatten it reads memory that is not the one weight of all channels.
+/// After a flatten, oneDNN reads wrong memory instead of the single weight of all channels.
 std::string refuse_prelu(const OperatorInProgram& op) {
   const Value* input = op.input("X", 0);
   const Value* weight = op.input("Alpha", 1);
@@ -193,7 +193,7 @@ std::string refuse_any(const OperatorInProgram& op) { return op.type(); }
 /// Operators for which oneDNN has a kernel with a fault.
 struct Faulty {
   /// The names in both formats, as OperatorInProgram::type gives them. A test goes through all
-  /// names of the rules, so that a fault that is known of one format is not left in the other.
+  /// names of the rules, so that a fault that is known in one format is refused in the other too.
   std::string_view types;
   std::string (*refuse)(const OperatorInProgram&);
   unsigned dialects = kPaddle;  ///< fewer where the other format was seen to be right
@@ -235,7 +235,8 @@ std::string refuse_plain_normalization(const OperatorInProgram& op) {
 }
 
 std::string refuse_for_onednn(const OperatorInProgram& op, bool channels_last) {
-  // Mixes up the channels behind operators of the other layout, and behind none gives wrong shapes.
+  // oneDNN mixes up the channels after operators of the other layout. Without such an operator, it
+  // gives wrong shapes.
   if (channels_last) return printable(op.type()) + " of channels that come last (NHWC)";
   for (const Faulty& row : kFaulty) {
     const bool meant = (row.dialects & bit(op.dialect())) != 0 && op.is_one_of(row.types);
@@ -263,7 +264,7 @@ std::string refuse_convolution_in_int8(const OperatorInProgram& op) {
   if (!one || !strided || filter->shape[2] == 1 || !op.is("dilations=[1,1]")) return "";
   const bool same = op.is("padding_algorithm=SAME");
   if (!same && (paddings[0] != 0 || !op.is("padding_algorithm=EXPLICIT"))) return "";
-  // How far the windows go beyond the end, of the rows or the columns.
+  // Returns how far the windows extend beyond the last row or column.
   const auto beyond = [&](std::size_t axis, std::int64_t padding) {
     const std::int64_t size = image->shape[2 + axis];
     const std::int64_t step = strides[axis];

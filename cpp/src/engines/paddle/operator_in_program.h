@@ -17,21 +17,22 @@
 
 namespace lenet {
 
-/// One operator of a graph that may not have been checked, for which OperatorView is too strict: a
-/// part that is missing equals nothing.
+/// One operator of a graph that may not have been checked. OperatorView is too strict for such a
+/// graph; here a missing part does not equal any value.
 class OperatorInProgram {
  public:
   OperatorInProgram(const Graph& graph, const Operator& op)
       : graph_(graph), op_(op), type_(plain_type(graph.dialect, op)) {}
 
-  /// An input that is one value; null when it is not.
+  /// Returns an input that is a single value, or else null.
   const Value* input(const char* name, std::size_t place = 0) const {
     if (graph_.dialect != Dialect::Pir) return one(op_.inputs.find(name), op_.inputs);
     if (place >= op_.inputs.size()) return nullptr;
     return one(std::next(op_.inputs.begin(), static_cast<std::ptrdiff_t>(place)), op_.inputs);
   }
 
-  /// An output that is one value, of the format before PIR; null when it is not.
+  /// Returns an output that is a single value, or else null. It works in the format before PIR
+  /// only.
   const Value* output(const char* name) const { return one(op_.outputs.find(name), op_.outputs); }
 
   template <typename Type>
@@ -39,7 +40,8 @@ class OperatorInProgram {
     return op_.attribute<Type>(name);
   }
 
-  /// An attribute, or in PIR the input at a place, where the check has found it constant.
+  /// Returns an attribute, or in PIR the input at `place` if the check has found that it is
+  /// constant.
   Integers integers(const char* name, std::optional<std::size_t> place = {}) const {
     const bool pir = graph_.dialect == Dialect::Pir;
     const Value* value = pir && place ? input(name, *place) : nullptr;
@@ -49,7 +51,7 @@ class OperatorInProgram {
     return values == nullptr ? Integers() : *values;
   }
 
-  /// An attribute such as "[1, 1]".
+  /// Returns an attribute as text, such as "[1, 1]".
   std::string text(std::string_view name) const {
     const auto found = op_.attributes.find(name);
     return found == op_.attributes.end() ? "" : to_text(found->second);
@@ -66,26 +68,26 @@ class OperatorInProgram {
            (value == nullptr ? " that is missing" : " of shape " + to_string(value->shape));
   }
 
-  /// The first attribute that has none of its values in `settings`, such as "axis=-1 axis=1" or
-  /// "strides=[1,1]", as with() says it; empty when there is none.
+  /// Returns the first attribute whose value is not among those in `settings`, such as
+  /// "axis=-1 axis=1" or "strides=[1,1]", as the text of with(); empty if there is none.
   std::string other_than(std::string_view settings) const {
     const std::string_view name = find_other(settings);
     return name.empty() ? "" : with(std::string(name));
   }
   bool is(std::string_view settings) const { return find_other(settings).empty(); }
 
-  /// The type as both formats have it, without the marks of PIR: "1." in front, and "_" behind what
-  /// works in place. Types are compared in this form alone, because a fault of a kernel is the same
-  /// whichever format calls the kernel.
+  /// Returns the type as both formats have it, without the marks of PIR: the prefix "1.", and the
+  /// suffix "_" of operators that work in place. Types are compared only in this form, because both
+  /// formats call the same kernels.
   const std::string& type() const { return type_; }
 
-  /// Whether the type is one of these words.
+  /// Returns whether the type is one of these words.
   bool is_one_of(std::string_view types) const { return has_word(types, type_); }
 
   Dialect dialect() const { return graph_.dialect; }
 
-  /// The first of these names that the operator has an attribute of; the first of all when it has
-  /// none.
+  /// Returns the first of these names for which the operator has an attribute, or else the first
+  /// name.
   std::string named(std::initializer_list<const char*> names) const {
     const auto* const found = std::find_if(names.begin(), names.end(), [this](const char* name) {
       return op_.attributes.count(name) > 0;
@@ -100,7 +102,7 @@ class OperatorInProgram {
     return std::string(type);
   }
 
-  /// The name that other_than tells.
+  /// Returns the name of the attribute that other_than describes.
   std::string_view find_other(std::string_view settings) const {
     for (std::string_view left = settings; !left.empty();) {
       const std::string_view name = left.substr(0, left.find('='));

@@ -11,7 +11,7 @@
 namespace lenet::native {
 namespace {
 
-/// A tile of pairs adds up so many products at once: those of its 16 taps.
+/// The number of products that a tile of pairs adds up at once: those of its 16 taps.
 constexpr std::int64_t kSumsOfChunk = TileTaps::kChunkBytes / 2;
 
 /// Runs of so many taps side by side.
