@@ -71,7 +71,7 @@ def as_labels(labels: Sequence[str] | None) -> tuple[str, ...] | None:
 
 @dataclass(frozen=True)
 class Overrides:
-    """What the user says in place of a model's files.
+    """The user's settings that replace what a model's files say.
 
     Attributes:
         preprocess: The preprocessing of images, or a file that describes it.
@@ -171,7 +171,7 @@ class Model:
         return found if found is not None and self.program.name in found.models else None
 
     def load_manifest(self) -> Manifest | None:
-        """Return :attr:`manifest`, whose errors are then raised early."""
+        """Return :attr:`manifest`, so that its errors are raised now."""
         return self.manifest
 
     @cached
@@ -294,7 +294,7 @@ class Model:
         return Pipeline.from_dict(json.loads(text))
 
     def load_pipeline(self) -> Pipeline:
-        """Return :attr:`pipeline`, whose errors and warning then come early."""
+        """Return :attr:`pipeline`, so that its errors and warnings come now."""
         return self.pipeline
 
     @cached
@@ -370,7 +370,7 @@ class Model:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """As :meth:`find_labels`."""
+        """The result of :meth:`find_labels`."""
         return self.find_labels()
 
     def find_labels(self) -> tuple[str, ...]:
@@ -640,7 +640,7 @@ class Opened(Clones):
 
 def find_network(name: str | None) -> ModelSpec | None:
     """Return the registered network of a name; None when there is none."""
-    if name is None:  # as of most models: the registry is not imported for them
+    if name is None:  # most models name no network, and need not import the registry
         return None
     from lenet_cpp.models.specs import find
 

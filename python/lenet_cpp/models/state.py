@@ -20,7 +20,7 @@ _NO_VARIABLES = {CHECKSUMS_NAME, MANIFEST_NAME, PREPROCESS_NAME, *OLD_PROGRAMS}
 
 
 class ProgramFiles(Protocol):
-    """The files of a program, such as a :class:`lenet_cpp.inference.model.Model` has them."""
+    """The files of a program; :class:`lenet_cpp.inference.model.Model` has these properties."""
 
     @property
     def program(self) -> Path:

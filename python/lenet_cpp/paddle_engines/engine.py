@@ -110,7 +110,7 @@ class CppEngine:
 
 
 def settings_of(config: Any, **known: Any) -> RunSettings:
-    """Read a ``paddle.inference.Config``; ``known`` are fields that are known better."""
+    """Read a ``paddle.inference.Config``; the fields in ``known`` replace those of the config."""
     enabled = getattr(config, "onednn_enabled", None) or config.mkldnn_enabled  # Paddle 3.1
     row = re.search(r"\bmemory_optim +\| (true|false)\b", config.summary())
     found = {
@@ -118,7 +118,7 @@ def settings_of(config: Any, **known: Any) -> RunSettings:
         **library_facts(installed_paddle().get("full_version", "none")),
         "accelerator": "onednn" if enabled() else "plain",
         "ir_optim": bool(config.ir_optim()),
-        # Only its table says so.
+        # Only the summary of the config shows this option.
         "memory_optim": row and row[1] == "true",
         "threads": int(config.cpu_math_library_num_threads()),
         "tensorrt": bool(config.tensorrt_engine_enabled()),

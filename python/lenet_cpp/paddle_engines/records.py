@@ -32,7 +32,7 @@ RECORD_NAMES = {
     "C++ program": "output_cpp_program.npy",
     "lenet_cpp": "output_lenet_cpp.npy",
 }
-"""The file of each route; the substitute of dygraph has its file name too."""
+"""The file name of each route; the route that replaces dygraph uses the name of dygraph."""
 
 
 def entries(output: NDArray[Any], role: str) -> dict[str, NDArray[Any]]:

@@ -78,7 +78,7 @@ class Deployed:
             yield run
 
     def by_onednn(self, use: Callable[[Accelerator], T]) -> T:
-        """Return what ``use`` returns for oneDNN; for a float model that oneDNN refuses, for plain.
+        """Return the result of ``use`` for oneDNN, or for plain if oneDNN refuses a float model.
 
         oneDNN computes some products of two tensors wrongly, so that transformers are refused.
         """

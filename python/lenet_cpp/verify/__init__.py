@@ -181,7 +181,7 @@ def verify(
 
 
 class _Table:
-    """The rows of a verification as they come, and what every row is made with."""
+    """Collects the rows of a verification, and holds the values that all rows need."""
 
     def __init__(
         self,
