@@ -334,7 +334,7 @@ def test_what_else_has_no_sizes_to_fix(tmp_path, capfd):
     (tmp_path / "model.pdmodel").touch()
     out = tmp_path / "out"
     for said, *arguments in (
-        ("export-onnx writes one of a network", str(tmp_path / "model.pdmodel")),
+        ("--to onnx needs an .onnx", str(tmp_path / "model.pdmodel")),
         ("--num-classes is not for --to onnx", str(path), "--num-classes=3"),
     ):
         with pytest.raises(SystemExit, match="2"):

@@ -165,8 +165,8 @@ def test_the_program_in_json(model_dir, run_program, flag):
     [
         (["--engine=paddle"], UNSUPPORTED, "only the native engine profiles its layers"),
         (["--accelerator=plain"], UNSUPPORTED, "use the native engine"),
-        (["--input=digits.npy"], USAGE, "leave --input and --output out"),
-        (["--output=logits.npy"], USAGE, "leave --input and --output out"),
+        (["--input=digits.npy"], USAGE, "leave out --input and --output"),
+        (["--output=logits.npy"], USAGE, "leave out --input and --output"),
         (["--trace=/no/such/folder/trace.json", "--repeats=1"], FILE_NOT_FOUND, "/no/such/folder"),
         (["--profile=1"], USAGE, "--profile"),
         (["--batch_size=0"], USAGE, "--batch_size"),

@@ -402,7 +402,7 @@ def test_training_takes_a_model_of_ones_own(tmp_path):
 def test_command(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for arguments, code, said in (
-        ("-m resnet18", 5, "ResNet18 needs its parameters (-p), or --seed N"),
+        ("-m resnet18", 5, "ResNet18 needs trained parameters (-p), or --seed N"),
         ("-m AlexNet --seed 0 --img_size 32", 5, "223 to 254, not 32"),
         ("-m no.py:X", 3, "no.py"),
         ("-m resnet51", 5, "did you mean ResNet50"),
@@ -411,7 +411,7 @@ def test_command(tmp_path, capsys, monkeypatch):
         assert main(arguments.split()) == code
         assert said in capsys.readouterr().err
     for arguments, said in (
-        (["--seed", "1", "-p", "x"], "trained ones or random ones"),
+        (["--seed", "1", "-p", "x"], "PARAMS cannot be combined with --seed"),
         (["--combine", "x", "--seed", "1"], "--seed cannot be combined with --combine"),
     ):
         with pytest.raises(SystemExit) as caught:

@@ -183,4 +183,4 @@ def test_a_build_beside_itself(model_dir, program, kind, tmp_path, monkeypatch):
         assert row["used"] == ["native"] * 2
         assert min(*row["ms"], row["peak_bytes"][0] / 1e6) > 0
     assert result["builds"]["A"] == result["builds"]["B"]
-    assert "A and B are the same files" in render(result)
+    assert "A and B are the same file" in render(result)

@@ -91,7 +91,7 @@ def test_table_with_absent_servers(root):
     lines = render(result).splitlines()
     assert lines[-1] == "litserve: pip install litserve"
     assert lines[-2].startswith("mlserver: default settings")
-    assert not any(line.startswith("litserve: its") for line in lines)
+    assert not any(line.startswith("litserve: default settings") for line in lines)
 
 
 def test_ratios_of_servers_that_take_json_only():

@@ -472,7 +472,7 @@ def test_what_is_missing_or_wrong_is_one_line(
         (["--formats=onnx"], "--formats"),
         (["--threads=0"], "--threads"),
         (["--layers"], "--params"),
-        (["-i=a.png", "--data-dir=."], "your own or digits"),
+        (["-i=a.png", "--data-dir=."], "--image-file cannot be combined with --data-dir"),
     ],
 )
 def test_wrong_usage(model_dir, arguments, said, capsys):
