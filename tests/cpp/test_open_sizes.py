@@ -335,7 +335,7 @@ def test_what_else_has_no_sizes_to_fix(tmp_path, capfd):
     out = tmp_path / "out"
     for said, *arguments in (
         ("--to onnx needs an .onnx", str(tmp_path / "model.pdmodel")),
-        ("--num-classes is not for --to onnx", str(path), "--num-classes=3"),
+        ("--num-classes cannot be combined with --to onnx", str(path), "--num-classes=3"),
     ):
         with pytest.raises(SystemExit, match="2"):
             convert_main([*arguments, "-o", str(out), "--to=onnx", "--image-size=48"])
