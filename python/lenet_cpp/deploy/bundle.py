@@ -5,11 +5,12 @@ import re
 import struct
 import tarfile
 import tempfile
+from dataclasses import dataclass
 from gzip import GzipFile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lenet_cpp import _core
 from lenet_cpp._base.files import PREPROCESS_NAME, naming, reading
@@ -30,11 +31,14 @@ LD_LIBRARY_PATH=$here/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 export LD_LIBRARY_PATH
 """
 _INFER = ("lenet_infer_native", "lenet_infer_test")
-_HOLDERS = (*_INFER, "lenet_classify")  # another program takes the model as its first argument
+# These programs can hold a model, and have the option --model_dir. Other programs take the model as
+# their first argument.
+_HOLDERS = (*_INFER, "lenet_classify")
 # cpp/apps/attached.cc: a SHA-256, and where in the file the model begins.
 _PLACE = re.compile(rb"(lenet attached model:)[0-9a-f]{64}(\d{20})")
-# They fit the system's own loader, and no other.
+# These libraries belong to the system's own loader and do not work with another one.
 _OF_THE_SYSTEM = re.compile(r"ld-|linux-vdso|lib(c|m|dl|rt|pthread)\.so|libc\.musl")
+_GLIBC_VERSION = re.compile(rb"\0GLIBC_2\.(\d+)\b")
 _LIBRARY = re.compile(r"^\s*(\S+) => (/.*?)(?: \(0x\w+\))?$", re.MULTILINE)
 
 
@@ -43,61 +47,128 @@ def write_bundle(
 ) -> list[str]:
     """Write a program, a model and the libraries that the program needs, to be moved as one.
 
-    It appears complete, or not at all. A bundle that was written there before is replaced.
+    The output is complete, or is not written at all. An older bundle in its place is replaced.
 
-    The model is the folder of an exported one, or its program; the bundled LeNet when None. The
-    output is a folder, or an archive when it ends in ``.tar.gz``, or a ``single_file``: the C++
-    program, which then has to be static, with the model at its end. Returns sentences about what
-    was written: what it needs, and whether it was run.
+    Args:
+        model: The folder of an exported model, or its program; the bundled LeNet when None.
+        output: The folder to write, or an archive when the name ends in ``.tar.gz``.
+        program: The C++ program.
+        single_file: Whether the output is one file: the C++ program, which must be static, with
+            the model at its end.
+
+    Returns:
+        Sentences about what was written: what it needs, and whether it was run.
 
     Raises:
-        lenet_cpp.Error: The model, the program or the output is not of the kind that is needed.
+        BadInput: The program is not a 64-bit program of Linux, or the output exists and is not a
+            bundle.
+        FileNotFound: The program, the model or a library cannot be read.
+        Unsupported: The model has one file for each variable, the program's loader is missing, or
+            the program cannot hold a model.
+        BackendFailure: The program gives other outputs than :class:`lenet_cpp.Predictor`.
+        lenet_cpp.Error: The model cannot be loaded, as for :class:`lenet_cpp.Predictor`.
+        OSError: The output cannot be written.
     """
     output = Path(output)
     if output.exists() and not _is_bundle(output):
         raise BadInput(f"{output} is not a bundle that was written before: choose another name")
-    with reading(f"the program {program}"):
-        content = program.read_bytes()
-    loader = _loader_of(program, content)
-    libraries = _libraries_of(program, loader) if loader else []
-    files, images, expected = _open_model(Path(BUNDLED_DIR if model is None else model))
+    bundled = _read_program(program)
+    opened = _open_model(Path(BUNDLED_DIR if model is None else model))
     output.parent.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder,
         naming(output, Path(folder)),
     ):
         made = Path(folder, "made")
-        runs = made / program.name
         if single_file:
-            _write(made, {runs.name: _with_model(program, content, loader, files)})
+            _write(made, {program.name: _with_model(bundled, opened.files)})
         else:
-            _write(made / "bin", {program.name: content})
-            _write(made / "lib", {library.name: library.read_bytes() for library in libraries})
-            sums = "".join(f"{_sha256(files[name])}  {name}\n" for name in files)
-            _write(made / "model", {**files, CHECKSUMS_NAME: sums.encode()})
-            option = "--model_dir=" if program.name in _HOLDERS else ""
-            start = f'exec "$here/bin/{program.name}" {option}"$here/model" "$@"\n'
-            _write(made, {runs.name: (_LAUNCHER + start).encode()})
-        said = f"not run: only {' and '.join(_INFER)} are, with a model of fixed size"
-        if program.name in _INFER and images is not None:
-            np.save(Path(folder, "x.npy"), images)
-            call_program(runs, f"--input={folder}/x.npy", f"--output={folder}/y.npy")
-            if not np.array_equal(np.load(Path(folder, "y.npy")), expected):
-                raise BackendFailure(f"{program} gives other outputs than lenet_cpp.Predictor")
-            said = "checked: it ran, with the same outputs as lenet_cpp.Predictor"
+            _write_folder(made, bundled, opened.files)
+        finding = _run_and_compare(made / program.name, program, opened, Path(folder))
         if single_file:
-            made = runs
+            made = made / program.name
         elif output.name.endswith(".tar.gz"):
             made = _archive(made, Path(folder, "archive"), output.name[:-7])
         elif output.is_dir():
             output.rename(Path(folder, "previous"))
         made.rename(output)
-    if not loader:
-        return ["needs no library", said]
-    parts = [content, *(path.read_bytes() for path in libraries)]
-    versions = [int(v) for part in parts for v in re.findall(rb"\0GLIBC_2\.(\d+)\b", part)]
+    return [_needs(bundled), finding]
+
+
+@dataclass(frozen=True)
+class _Program:
+    """A C++ program to bundle.
+
+    Attributes:
+        path: The file of the program.
+        content: The content of that file.
+        loader: The path of what loads its libraries; empty for a static program.
+        libraries: The libraries to bundle: those that do not belong to the loader.
+    """
+
+    path: Path
+    content: bytes
+    loader: str
+    libraries: list[Path]
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A model to bundle.
+
+    Attributes:
+        files: The content of each file.
+        sample: Images and the outputs for them, both float32 with the batch first; None when the
+            sizes of the images are not fixed.
+    """
+
+    files: dict[str, bytes]
+    sample: tuple[NDArray[np.float32], NDArray[np.float32]] | None
+
+
+def _read_program(path: Path) -> _Program:
+    with reading(f"the program {path}"):
+        content = path.read_bytes()
+    loader = _loader_of(path, content)
+    return _Program(path, content, loader, _libraries_of(path, loader) if loader else [])
+
+
+def _write_folder(folder: Path, program: _Program, model_files: dict[str, bytes]) -> None:
+    """Write the folder of a bundle: the launcher, ``bin/``, ``lib/`` and ``model/``."""
+    name = program.path.name
+    _write(folder / "bin", {name: program.content})
+    _write(folder / "lib", {library.name: library.read_bytes() for library in program.libraries})
+    sums = "".join(f"{_sha256(content)}  {file}\n" for file, content in model_files.items())
+    _write(folder / "model", {**model_files, CHECKSUMS_NAME: sums.encode()})
+    option = "--model_dir=" if name in _HOLDERS else ""
+    start = f'exec "$here/bin/{name}" {option}"$here/model" "$@"\n'
+    _write(folder, {name: (_LAUNCHER + start).encode()})
+
+
+def _run_and_compare(start: Path, program: Path, model: _Model, folder: Path) -> str:
+    """Run what was written, and compare its outputs; return a sentence about that.
+
+    ``start`` is the file that a user of the bundle runs. The images and the outputs are written
+    into ``folder``.
+    """
+    if program.name not in _INFER or model.sample is None:
+        return f"not run: only {' and '.join(_INFER)} are, with a model of fixed size"
+    images, expected = model.sample
+    np.save(folder / "x.npy", images)
+    call_program(start, f"--input={folder}/x.npy", f"--output={folder}/y.npy")
+    if not np.array_equal(np.load(folder / "y.npy"), expected):
+        raise BackendFailure(f"{program} gives other outputs than lenet_cpp.Predictor")
+    return "checked: it ran, with the same outputs as lenet_cpp.Predictor"
+
+
+def _needs(program: _Program) -> str:
+    """Return a sentence about what a machine must have to run the bundle."""
+    if not program.loader:
+        return "needs no library"
+    parts = [program.content, *(path.read_bytes() for path in program.libraries)]
+    versions = [int(minor) for part in parts for minor in _GLIBC_VERSION.findall(part)]
     needs = f"needs glibc 2.{max(versions)} or later" if versions else "needs the system's libc"
-    return [f"{needs}; has {', '.join(path.name for path in libraries) or 'no library'}", said]
+    return f"{needs}; has {', '.join(path.name for path in program.libraries) or 'no library'}"
 
 
 def _is_bundle(path: Path) -> bool:
@@ -164,20 +235,16 @@ def _libraries_of(program: Path, loader: str) -> list[Path]:
     return [Path(path) for name, path in found if not _OF_THE_SYSTEM.match(name)]
 
 
-def _open_model(path: Path) -> tuple[dict[str, bytes], Any, Any]:
-    """Return the files of a model, and images with its outputs for them where sizes are fixed."""
-    named: dict[str, Any] = {"model_dir" if path.is_dir() else "model_file": path}
-    with Predictor(engine="native", **named) as predictor:
+def _open_model(path: Path) -> _Model:
+    if path.is_dir():
+        predictor = Predictor(model_dir=path, engine="native")
+    else:
+        predictor = Predictor(path, engine="native")
+    with predictor:
         program, params = predictor.model_file, predictor.params_file
         if params is None and program.suffix != ".onnx":
             raise Unsupported(f"{path} has many files: convert it, lenet-cpp convert --to pdmodel")
-        first, *shape = predictor.input_spec.shape
-        images = expected = None
-        if min(shape) > 0:
-            images = np.random.default_rng(0).random(
-                (first if first > 0 else 3, *shape), np.float32
-            )
-            expected = predictor.run(images)
+        sample = _sample(predictor)
     files = [
         program,
         *filter(None, [params]),
@@ -185,21 +252,33 @@ def _open_model(path: Path) -> tuple[dict[str, bytes], Any, Any]:
     ]
     contents = {checked_name(file.name): file.read_bytes() for file in files}
     description = _core.find_description(program)
-    if description is not None:  # of a toolkit: the program reads its own form alone
+    if description is not None:
+        # The program reads only our own form of a description, and this may be a toolkit's.
         contents[PREPROCESS_NAME] = _core.read_description(description, False)[0].encode()
-    return contents, images, expected
+    return _Model(contents, sample)
 
 
-def _with_model(program: Path, content: bytes, loader: str, files: dict[str, bytes]) -> bytes:
-    """Return the program's file with a model at its end."""
-    place = _PLACE.search(content)
-    if loader or place is None or program.name not in _HOLDERS:
-        problem = "needs libraries" if loader else "cannot hold a model"
+def _sample(predictor: Predictor) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+    """Return random images and the outputs for them, as in :attr:`_Model.sample`."""
+    batch, *shape = predictor.input_spec.shape
+    if min(shape) <= 0:
+        return None
+    count = batch if batch > 0 else 3
+    images = np.random.default_rng(0).random((count, *shape), np.float32)
+    return images, predictor.run(images)
+
+
+def _with_model(program: _Program, files: dict[str, bytes]) -> bytes:
+    """Return the content of the program's file with a model at its end."""
+    place = _PLACE.search(program.content)
+    if program.loader or place is None or program.path.name not in _HOLDERS:
+        problem = "needs libraries" if program.loader else "cannot hold a model"
         raise Unsupported(
-            f"{program} {problem}: take a static {' or '.join(_HOLDERS)}, which the CMake preset"
-            " 'static' builds"
+            f"{program.path} {problem}: take a static {' or '.join(_HOLDERS)}, which the CMake"
+            " preset 'static' builds"
         )
-    content = content[: int(place[2]) or None]  # without the model that it may have
+    # The program may end with a model that an earlier bundle added; the new one replaces it.
+    content = program.content[: int(place[2]) or None]
     added = "".join(f"{len(each)} {name}\n" for name, each in files.items()).encode() + b"\n"
     added += b"".join(files.values())
     mark = b"%b%b%020d" % (place[1], _sha256(added).encode(), len(content))
