@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ from lenet_cpp.formats.installation import ExportResult, checked_name, install, 
 from lenet_cpp.formats.manifest import (
     CHECKSUMS_NAME,
     MANIFEST_NAME,
+    Manifest,
     ModelSignature,
     describe_model,
     parse_signature,
@@ -40,6 +41,13 @@ from lenet_cpp.formats.manifest import (
 from lenet_cpp.formats.source import LEGACY_PROGRAM, find_source
 from lenet_cpp.formats.tensor_spec import fix_image
 from lenet_cpp.paddle_engines.running import last_line, random_batches, signature_of
+
+
+class _Files(NamedTuple):
+    """A program and its combined parameters; None when each variable has a file of its own."""
+
+    program: Path
+    params: Path | None
 
 
 def write_separate(
@@ -108,48 +116,64 @@ def rewrite(
     """
     require_paddle()
     origin = read_origin(program.parent, program.name)
-    if name is None:
-        combined = params is not None and program.suffix in {".pdmodel", ".json"}
-        name = origin.name if origin else program.stem if combined else "model"
-    stem = checked_name(name)
+    stem = checked_name(_default_name(program, params, origin) if name is None else name)
     output = Path(output_dir)
     if output.resolve() == program.parent.resolve():
         raise BadInput(f"{output} holds the model to convert: choose another output folder")
-    to_program, to_params = (part and part.format(stem) for part in names)
+    to_program, to_params = names
     topology = None if origin is None else origin.topology
     with staging_folder(output, stem, topology) as staging:
-        try:
-            found = call(
-                f"{__name__}:transcribe",
-                {
-                    "program": str(program.resolve()),
-                    "params": None if params is None else str(params.resolve()),
-                    "output": str(staging.resolve()),
-                    "to_program": to_program,
-                    "to_params": to_params,
-                    "sizes": sizes,
-                },
-                doing="converting the model",
-                variables=PROGRAM_DESC,
-            ).result
-        except WorkerCrashed as error:
-            raise BadModel(
-                f"{program} is damaged: Paddle crashed on it ({error.signal})"
-            ) from error
+        target = _Files(
+            staging / to_program.format(stem),
+            None if to_params is None else staging / to_params.format(stem),
+        )
+        found = _transcribe_in_child(_Files(program, params), target, sizes)
         companions = []
-        if (described := program.with_name(PREPROCESS_NAME)).is_file():  # valid in any format
-            shutil.copyfile(described, staging / PREPROCESS_NAME)
+        # The preprocessing is the same in every format.
+        if (preprocess := program.with_name(PREPROCESS_NAME)).is_file():
+            shutil.copyfile(preprocess, staging / PREPROCESS_NAME)
             companions.append(PREPROCESS_NAME)
         manifest = describe_model(
             staging,
             stem,
-            {str(to_program): parse_signature(found["signature"], "signature")},
+            {target.program.name: parse_signature(found["signature"], "signature")},
             [*found["files"], *companions],
             paddle_version=found["paddle_version"],
             origin=origin,
         )
-        written = staging / str(to_program), None if to_params is None else staging / to_params
-        return install(staging, output, manifest, found["max_difference"], read_back(*written))
+        return install(staging, output, manifest, found["max_difference"], read_back(*target))
+
+
+def _default_name(program: Path, params: Path | None, origin: Manifest | None) -> str:
+    """Return the name of the written model when the caller gives none."""
+    if origin is not None:
+        return origin.name
+    # In the other layouts every model has the same file names.
+    combined = params is not None and program.suffix in {".pdmodel", ".json"}
+    return program.stem if combined else "model"
+
+
+def _transcribe_in_child(source: _Files, target: _Files, sizes: Sequence[int]) -> dict[str, Any]:
+    """Return the result of :func:`transcribe`; BadModel when Paddle crashes on the program."""
+    try:
+        found: dict[str, Any] = call(
+            f"{__name__}:transcribe",
+            {
+                "program": str(source.program.resolve()),
+                "params": None if source.params is None else str(source.params.resolve()),
+                "output": str(target.program.parent.resolve()),
+                "to_program": target.program.name,
+                "to_params": None if target.params is None else target.params.name,
+                "sizes": sizes,
+            },
+            doing="converting the model",
+            variables=PROGRAM_DESC,
+        ).result
+    except WorkerCrashed as error:
+        raise BadModel(
+            f"{source.program} is damaged: Paddle crashed on it ({error.signal})"
+        ) from error
+    return found
 
 
 def transcribe(
@@ -167,19 +191,16 @@ def transcribe(
     """
     report("converting", 0, 1)
     paddle.enable_static()
-    model, folder = Path(program), Path(output)
-    params_path = None if params is None else Path(params)
-    target = folder / to_program, None if to_params is None else folder / to_params
-    to_pir = False
-    if model.suffix == ".json":
-        shape, written = _fix_pir(model, sizes, target[0]), [str(to_params)]
-        shutil.copyfile(str(params_path), str(target[1]))
+    source = _Files(Path(program), None if params is None else Path(params))
+    folder = Path(output)
+    target = _Files(folder / to_program, None if to_params is None else folder / to_params)
+    to_pir = source.program.suffix != ".json" and to_program.endswith(".json")
+    if source.program.suffix == ".json":
+        shape, written = _fix_pir(source.program, sizes, target.program), [str(to_params)]
+        shutil.copyfile(str(source.params), str(target.params))
     else:
-        to_pir = to_program.endswith(".json")
-        shape, written = _transcribe(model, params_path, target, sizes, to_pir=to_pir)
-    signature, difference = compare_outputs(
-        random_batches(shape), (model, params_path), target, exact=not to_pir
-    )
+        shape, written = _transcribe(source, target, sizes, to_pir=to_pir)
+    signature, difference = compare_outputs(random_batches(shape), source, target, exact=not to_pir)
     return {
         "files": [to_program, *written],
         "paddle_version": str(paddle.__version__),
@@ -189,41 +210,51 @@ def transcribe(
 
 
 def _transcribe(
-    model: Path,
-    params: Path | None,
-    target: tuple[Path, Path | None],
-    sizes: Sequence[int],
-    *,
-    to_pir: bool,
+    source: _Files, target: _Files, sizes: Sequence[int], *, to_pir: bool
 ) -> tuple[tuple[int, ...], list[str]]:
     """Write a ProgramDesc; return the shape of its input, and the files of its parameters."""
-    parsed = _parse(model)
-    shape = _input_shape(model, parsed, sizes)
+    parsed = _parse(source.program)
+    shape = _input_shape(source.program, parsed, sizes)
     if to_pir and _scales(parsed):
         raise Unsupported(
-            f"{model} is quantized: Paddle runs nothing quantized in its new format; convert the"
-            " float model"
+            f"{source.program} is quantized: Paddle runs nothing quantized in its new format;"
+            " convert the float model"
         )
-    names = _variable_names(model, parsed)
-    sources = [model.parent / name for name in names] if params is None else [params]
-    if params is None and (missing := [path.name for path in sources if not path.is_file()]):
-        raise BadModel(f"{model.parent} lacks files of variables: {', '.join(missing)}")
-    folder = target[0].parent
-    written = names if target[1] is None else [target[1].name]
-    _copy_variables(parsed, params or model.parent, target[1] or folder)
-    # A combined file is the others in a row. Paddle silently ignores missing and superfluous bytes
-    # at the end of a variable.
-    copies = [folder / name for name in written]
-    before, after = (b"".join(path.read_bytes() for path in paths) for paths in (sources, copies))
-    if before != after:
-        raise BadModel(
-            f"{params or model.parent}: the parameters are truncated, damaged or of another program"
-        )
+    written = _write_parameters(source, target, parsed)
     # The program is the same in both layouts, and a copy keeps every byte.
-    target[0].write_bytes(parsed.desc.serialize_to_string() if sizes else model.read_bytes())
+    content = parsed.desc.serialize_to_string() if sizes else source.program.read_bytes()
+    target.program.write_bytes(content)
     if to_pir:
         _translate(*target)
     return shape, written
+
+
+def _write_parameters(source: _Files, target: _Files, program: paddle.static.Program) -> list[str]:
+    """Write the parameters in the target's layout; return the names of the files."""
+    names = _variable_names(source.program, program)
+    originals = _parameter_files(source, names)
+    copies = _parameter_files(target, names)
+    missing = [path.name for path in originals if not path.is_file()]
+    if source.params is None and missing:
+        raise BadModel(f"{source.program.parent} lacks files of variables: {', '.join(missing)}")
+    place = source.params or source.program.parent
+    _copy_variables(program, place, target.params or target.program.parent)
+    # A combined file is the others in a row. Paddle silently ignores missing and superfluous bytes
+    # at the end of a variable.
+    if _joined(originals) != _joined(copies):
+        raise BadModel(f"{place}: the parameters are truncated, damaged or of another program")
+    return [path.name for path in copies]
+
+
+def _parameter_files(files: _Files, names: Sequence[str]) -> list[Path]:
+    """Return the combined file, or the file of each variable, in the order of ``names``."""
+    if files.params is not None:
+        return [files.params]
+    return [files.program.parent / name for name in names]
+
+
+def _joined(paths: Sequence[Path]) -> bytes:
+    return b"".join(path.read_bytes() for path in paths)
 
 
 def _translate(model: Path, params: Path | None) -> None:
@@ -314,12 +345,16 @@ def _copy_variables(program: paddle.static.Program, source: Path, target: Path) 
         faults, scales = [], _scales(program)
         for name, variable in variables.items():
             found, expected = list(scope.find_var(name).get_tensor().shape()), list(variable.shape)
-            kept = [[size for size in each if size != 1] for each in (found, expected)]
-            if found != expected and not (name in scales and kept[0] == kept[1]):
+            alike = name in scales and _without_ones(found) == _without_ones(expected)
+            if found != expected and not alike:
                 faults.append(f"{name} is {found}, expected {expected}")
         if faults:
             raise BadModel(f"{source}: wrong shapes of variables: {'; '.join(faults)}")
         paddle.static.io.save_vars(executor, **at(target))
+
+
+def _without_ones(shape: list[int]) -> list[int]:
+    return [size for size in shape if size != 1]
 
 
 def _scales(program: paddle.static.Program) -> set[str]:
@@ -382,8 +417,8 @@ def compare_outputs(
     found = run_or_raise(*after, inputs, error=BackendFailure, name="the converted model")
     pairs = [
         pair
-        for one, other in zip(expected.outputs, found.outputs, strict=True)
-        for pair in zip(one, other, strict=True)
+        for expected_batch, found_batch in zip(expected.outputs, found.outputs, strict=True)
+        for pair in zip(expected_batch, found_batch, strict=True)
     ]
     names = "the source", "the converted model"
     difference = check_agreement(pairs, names, exact=exact, error=BackendFailure)
