@@ -27,9 +27,9 @@ import inspect
 import re
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,31 +112,24 @@ def export_model(
     require_paddle()
     spec = models.resolve(model)
     stem = checked_name(name or spec.stem)
-    wanted = tuple(dict.fromkeys(formats))
-    if not wanted or not set(wanted) <= set(EXPORT_FORMATS):
-        raise BadInput(
-            f"formats are one or both of {', '.join(EXPORT_FORMATS)}; got {list(wanted)}"
-        )
+    wanted = _checked_formats(formats)
     if (params is None) == (seed is None):
         raise BadInput(f"{spec.name} needs parameters or a seed for random ones, and not both")
-    path = None if params is None else fetch(params, sha256=sha256)
-    source = _Source(spec, path, seed, num_classes, image_size, softmax=softmax)
+    source = _Source(
+        spec,
+        params=None if params is None else fetch(params, sha256=sha256),
+        seed=seed,
+        num_classes=num_classes,
+        image_size=image_size,
+        softmax=softmax,
+    )
     output = Path(output_dir)
-    inputs, outputs, training = _reference_outputs(source)
-    accuracy = training and measured_accuracy(training, path)
+    inputs, outputs, record = _reference_outputs(source)
+    known = {"classes": spec.class_names(num_classes), **_training_facts(record, source.params)}
 
     with staging_folder(output, stem, spec.name) as staging:
-        # The PIR program first: its numbering of layers then does not depend on the other format.
-        for format_ in sorted(wanted):
-            _save(source, staging / format_ / stem, format_)
+        _write_programs(source, staging, stem, wanted)
         params_name = f"{stem}.pdiparams"
-        sums = {format_: sha256_file(staging / format_ / params_name) for format_ in wanted}
-        if len(set(sums.values())) > 1:
-            raise BadModel(f"Paddle wrote different {params_name} for the two formats: {sums}")
-        for format_ in wanted:
-            for written in (staging / format_).iterdir():
-                written.replace(staging / written.name)
-            (staging / format_).rmdir()
         signatures: dict[str, ModelSignature] = {}
         difference, refusal = 0.0, ""
         for program in (f"{stem}.{format_}" for format_ in wanted):
@@ -152,17 +145,47 @@ def export_model(
             signatures,
             [params_name, *info, PREPROCESS_NAME],
             paddle_version=str(paddle.__version__),
-            topology=spec.name,
-            softmax=softmax,
-            **{
-                "classes": spec.class_names(num_classes),
-                "data": training and training.pop("data", None),
-                "training": training,
-                "accuracy": accuracy,
-                **(facts or {}),
-            },
+            **{"topology": spec.name, "softmax": softmax, **known, **(facts or {})},
         )
         return install(staging, output, manifest, difference, refusal)
+
+
+def _checked_formats(formats: Iterable[str]) -> tuple[str, ...]:
+    """Return the formats without repetitions; BadInput when there is none or an unknown one."""
+    wanted = tuple(dict.fromkeys(formats))
+    if not wanted or not set(wanted) <= set(EXPORT_FORMATS):
+        raise BadInput(
+            f"formats are one or both of {', '.join(EXPORT_FORMATS)}; got {list(wanted)}"
+        )
+    return wanted
+
+
+def _training_facts(record: Mapping[str, Any] | None, params: Path | None) -> dict[str, Any]:
+    """Return the fields of the manifest that the training record of the parameters has."""
+    if record is None:
+        return {}
+    training = dict(record)
+    data = training.pop("data", None)
+    return {"data": data, "training": training, "accuracy": measured_accuracy(record, params)}
+
+
+def _write_programs(source: _Source, folder: Path, stem: str, formats: Sequence[str]) -> None:
+    """Write the program in each format, and the parameters, which are the same for all formats.
+
+    Raises:
+        BadModel: Paddle wrote different parameters for the two formats.
+    """
+    # The PIR program first: its numbering of layers then does not depend on the other format.
+    for format_ in sorted(formats):
+        _save(source, folder / format_ / stem, format_)
+    params_name = f"{stem}.pdiparams"
+    sums = {format_: sha256_file(folder / format_ / params_name) for format_ in formats}
+    if len(set(sums.values())) > 1:
+        raise BadModel(f"Paddle wrote different {params_name} for the two formats: {sums}")
+    for format_ in formats:
+        for written in (folder / format_).iterdir():
+            written.replace(folder / written.name)
+        (folder / format_).rmdir()
 
 
 def export_separate(
@@ -184,11 +207,12 @@ class _Source:
     """The network to export, with its parameters."""
 
     spec: ModelSpec
+    _: KW_ONLY
     params: Path | None
     seed: int | None
     num_classes: int | None
     image_size: int | None
-    softmax: bool = field(kw_only=True)
+    softmax: bool
 
     @property
     def shape(self) -> tuple[int, ...]:
