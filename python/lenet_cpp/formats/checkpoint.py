@@ -16,7 +16,7 @@ few types of a state dict.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,10 @@ from lenet_cpp.errors import BadModel, FileNotFound
 from lenet_cpp.formats import training_record
 from lenet_cpp.formats.manifest import sha256_file
 
-_SHOWN = 20  # of the names in a message
+ArraySpec = tuple[tuple[int, ...], str]
+"""The shape and the name of the dtype of an array: ``((10,), "float32")``."""
+
+_SHOWN = 20  # names in a message
 # paddle.save adds this table of generated tensor names to a layer's state dict.
 _NAME_TABLE = "StructuredToParameterName@@"
 
@@ -45,20 +48,7 @@ def read_state(path: Path) -> dict[str, Any]:
         FileNotFound: There is no such file, or it cannot be read.
         BadModel: The file is truncated, damaged, or is not a state dict.
     """
-    try:
-        with path.open("rb") as file:
-            # latin1 is what NumPy arrays pickled by Python 2 need; it changes nothing otherwise.
-            state = ArrayUnpickler(file, encoding="latin1").load()
-    except OSError as error:
-        raise FileNotFound(f"cannot read {path}: {error.strerror}") from error
-    except MemoryError as error:
-        raise BadModel(f"{path} is not a Paddle state dict: it claims an absurd size") from error
-    except Exception as error:
-        # Unpickling damaged bytes can raise anything, with messages of any length.
-        if other := other_content(path, "pdparams"):
-            raise BadModel(f"{path} is not a Paddle state dict: {other}") from error
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise BadModel(f"{path} is damaged or is not a Paddle state dict ({reason})") from error
+    state = _unpickled(path)
     if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
         held = other_content(path, "pdparams") or f"it holds a {type(state).__name__}"
         raise BadModel(f"{path} is not a Paddle state dict: {held}")
@@ -69,14 +59,31 @@ def read_state(path: Path) -> dict[str, Any]:
     return values
 
 
-def _value(value: Any) -> Any:
+def _unpickled(path: Path) -> object:
+    try:
+        with path.open("rb") as file:
+            # latin1 is what NumPy arrays pickled by Python 2 need; it changes nothing otherwise.
+            return ArrayUnpickler(file, encoding="latin1").load()
+    except OSError as error:
+        raise FileNotFound(f"cannot read {path}: {error.strerror}") from error
+    except MemoryError as error:
+        raise BadModel(f"{path} is not a Paddle state dict: it claims an absurd size") from error
+    except Exception as error:
+        # Unpickling damaged bytes can raise anything, with messages of any length.
+        if other := other_content(path, "pdparams"):
+            raise BadModel(f"{path} is not a Paddle state dict: {other}") from error
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise BadModel(f"{path} is damaged or is not a Paddle state dict ({reason})") from error
+
+
+def _value(value: object) -> object:
     """Unwrap the (generated name, array) pair that some versions store for a tensor."""
     if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], np.ndarray):
         return value[1]
     return value
 
 
-def array_specs(state: Mapping[str, Any]) -> dict[str, tuple[tuple[int, ...], str]]:
+def array_specs(state: Mapping[str, Any]) -> dict[str, ArraySpec]:
     """Return the shape and the dtype's name of each tensor, for :func:`check_arrays`."""
     return {
         name: (tuple(tensor.shape), str(tensor.dtype).removeprefix("paddle."))
@@ -114,9 +121,7 @@ class StateMismatch(BadModel):
         super().__init__(f"{path} does not fit the model: {'; '.join(faults)}{hint}")
 
 
-def check_arrays(
-    path: Path, found: Mapping[str, Any], expected: Mapping[str, tuple[tuple[int, ...], str]]
-) -> None:
+def check_arrays(path: Path, found: Mapping[str, Any], expected: Mapping[str, ArraySpec]) -> None:
     """Compare the arrays of a file with what a model expects: names, shapes and dtypes.
 
     Raises:
@@ -125,24 +130,49 @@ def check_arrays(
     """
     missing = [name for name in expected if name not in found]
     unexpected = [name for name in found if name not in expected]
-    wrong = {}
-    last_sizes = set()
-    for name, (shape, dtype) in expected.items():
-        if name not in found:
-            continue
-        value = found[name]
-        if not isinstance(value, np.ndarray):
-            wrong[name] = f"{name} is a {type(value).__name__}, not an array"
-        elif value.shape != shape or value.dtype != np.dtype(dtype):
-            wrong[name] = (
-                f"{name} is {value.dtype}{list(value.shape)}, expected {dtype}{list(shape)}"
-            )
-            same = value.dtype == np.dtype(dtype) and value.shape[:-1] == shape[:-1]
-            last_sizes.add(value.shape[-1] if same and value.shape else None)
+    wrong = _wrong_arrays(found, expected)
     if missing or unexpected or wrong:
-        classes = last_sizes.pop() if len(last_sizes) == 1 else None
+        classes = _other_classes([(found[name], expected[name]) for name in wrong])
         hint = "" if classes is None else f" (is it for {classes} classes? see num_classes)"
-        raise StateMismatch(path, missing, unexpected, wrong, hint)
+        raise StateMismatch(path, missing, unexpected, wrong, hint=hint)
+
+
+def _wrong_arrays(found: Mapping[str, object], expected: Mapping[str, ArraySpec]) -> dict[str, str]:
+    """Return what is wrong with each value that is not the expected array."""
+    faults = {
+        name: _array_fault(name, found[name], spec)
+        for name, spec in expected.items()
+        if name in found
+    }
+    return {name: fault for name, fault in faults.items() if fault}
+
+
+def _array_fault(name: str, value: object, expected: ArraySpec) -> str:
+    """Return what is wrong with the value of a name; nothing when it is the expected array."""
+    shape, dtype = expected
+    if not isinstance(value, np.ndarray):
+        return f"{name} is a {type(value).__name__}, not an array"
+    if value.shape == shape and value.dtype == np.dtype(dtype):
+        return ""
+    return f"{name} is {value.dtype}{list(value.shape)}, expected {dtype}{list(shape)}"
+
+
+def _other_classes(wrong: Sequence[tuple[object, ArraySpec]]) -> int | None:
+    """Return the number of classes that would explain every wrong array, if there is one.
+
+    The weights and the bias of the last layer have the number of classes as their last size.
+    """
+    arrays = [(value, spec) for value, spec in wrong if isinstance(value, np.ndarray)]
+    if not all(_differs_in_last_size(value, spec) for value, spec in arrays):
+        return None
+    last_sizes = {value.shape[-1] for value, _ in arrays}
+    return last_sizes.pop() if len(last_sizes) == 1 else None
+
+
+def _differs_in_last_size(value: npt.NDArray[Any], expected: ArraySpec) -> bool:
+    shape, dtype = expected
+    same_dtype = value.dtype == np.dtype(dtype)
+    return same_dtype and value.ndim > 0 and value.shape[:-1] == shape[:-1]
 
 
 @dataclass(frozen=True)
