@@ -41,19 +41,36 @@ def as_state_dict(
     state = layer.state_dict()
     specs = array_specs(state)
     generated = {key: str(tensor.name) for key, tensor in state.items()}
-    ways = [{key: key for key in specs}, generated]
+    schemes = [{key: key for key in specs}, generated]
     if paddleclas := _paddleclas1_names(specs):
-        ways.append(paddleclas)
-    known = {name for way in ways for name in way.values()}
-    arrays = {name: value for name, value in found.items() if not _of_training(name, known)}
-    if checked and not any(set(way.values()) == arrays.keys() for way in ways):
-        ours, theirs = _renumbered(generated.values()), _renumbered(arrays)
-        if set(ours.values()) == set(theirs.values()):
-            by_rank = {rank: name for name, rank in theirs.items()}
-            ways = [{key: by_rank[ours[name]] for key, name in generated.items()}]
-    names = max(ways, key=lambda way: len(arrays.keys() & way.values()))
+        schemes.append(paddleclas)
+    arrays = _without_training_state(found, schemes)
+    if checked and not any(set(names.values()) == arrays.keys() for names in schemes):
+        by_order = _names_by_order(generated, arrays)
+        schemes = schemes if by_order is None else [by_order]
+    names = max(schemes, key=lambda scheme: len(arrays.keys() & scheme.values()))
     check_arrays(path, arrays, {names[key]: spec for key, spec in specs.items()})
     return {key: arrays[name] for key, name in names.items()}
+
+
+def _without_training_state(
+    found: Mapping[str, Any], schemes: Iterable[Mapping[str, str]]
+) -> dict[str, Any]:
+    """Leave out the state of an optimizer; each scheme has the name of each parameter."""
+    known = {name for names in schemes for name in names.values()}
+    return {name: value for name, value in found.items() if not _of_training(name, known)}
+
+
+def _names_by_order(generated: Mapping[str, str], names: Iterable[str]) -> dict[str, str] | None:
+    """Match generated names that differ in their numbers only, in the order of construction.
+
+    Returns the name in ``names`` for each key of ``generated``; None when they do not match.
+    """
+    ours, theirs = _renumbered(generated.values()), _renumbered(names)
+    if set(ours.values()) != set(theirs.values()):
+        return None
+    by_rank = {rank: name for name, rank in theirs.items()}
+    return {key: by_rank[ours[name]] for key, name in generated.items()}
 
 
 def _of_training(name: str, known: set[str]) -> bool:
@@ -64,17 +81,23 @@ def _of_training(name: str, known: set[str]) -> bool:
 
 def _renumbered(names: Iterable[str]) -> dict[str, str]:
     """Return each name and, for a generated one, the name with its kind numbered from zero."""
-    numbers: dict[str, set[int]] = defaultdict(set)
     matches = {name: _GENERATED.fullmatch(name) for name in names}
-    for match in filter(None, matches.values()):
-        numbers[match["kind"]].add(int(match["number"]))
-    ranks = {kind: {n: i for i, n in enumerate(sorted(found))} for kind, found in numbers.items()}
-    return {
-        name: match.expand(rf"\g<kind>_{ranks[match['kind']][int(match['number'])]}\g<rest>")
-        if match
-        else name
-        for name, match in matches.items()
-    }
+    numbers: dict[str, set[int]] = defaultdict(set)
+    for match in matches.values():
+        if match is not None:
+            numbers[match["kind"]].add(int(match["number"]))
+    ranks = {kind: _ranks(found) for kind, found in numbers.items()}
+    renumbered = {}
+    for name, match in matches.items():
+        renumbered[name] = name
+        if match is not None:
+            rank = ranks[match["kind"]][int(match["number"])]
+            renumbered[name] = f"{match['kind']}_{rank}{match['rest']}"
+    return renumbered
+
+
+def _ranks(numbers: Iterable[int]) -> dict[int, int]:
+    return {number: rank for rank, number in enumerate(sorted(numbers))}
 
 
 _PLACES = {"weight": "scale", "bias": "offset", "_mean": "mean", "_variance": "variance"}
@@ -112,17 +135,20 @@ def paddleclas1_name(key: str, stages: list[range]) -> str | None:
     where, number, branch, _, norm = match.groups()
     if where == "stem":
         layer = f"conv1_{int(number) + 1}"
+    elif branch in _BRANCHES and (block := _paddleclas1_block(int(number), stages)):
+        layer = f"{block}_{_BRANCHES[branch]}"
     else:
-        found = [
-            (stage, blocks.index(int(number)), len(blocks))
-            for stage, blocks in enumerate(stages)
-            if int(number) in blocks
-        ]
-        if not found or branch not in _BRANCHES:
-            return None
-        stage, place, count = found[0]
-        numbered = stage == 2 and count > _LETTERED and place > 0
-        letter = f"b{place}" if numbered else chr(ord("a") + place)
-        layer = f"res{stage + 2}{letter}_{_BRANCHES[branch]}"
+        return None
     # PaddleClas 1 removes three letters for a normalization: conv1_1 becomes bnv1_1.
     return f"bn{layer[3:]}_{_PLACES[norm]}" if norm else f"{layer}_weights"
+
+
+def _paddleclas1_block(number: int, stages: list[range]) -> str | None:
+    """Return a block's name in PaddleClas 1, such as ``res2a``; None when no stage has it."""
+    for stage, blocks in enumerate(stages):
+        if number in blocks:
+            place = blocks.index(number)
+            numbered = stage == 2 and len(blocks) > _LETTERED and place > 0
+            letter = f"b{place}" if numbered else chr(ord("a") + place)
+            return f"res{stage + 2}{letter}"
+    return None
