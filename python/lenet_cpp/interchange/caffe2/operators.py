@@ -6,10 +6,12 @@ because it might change what is computed.
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lenet_cpp.errors import BadModel, Unsupported
 from lenet_cpp.interchange.caffe2.blobs import MAX_ELEMENTS, Blobs, Operator, Value
@@ -101,18 +103,26 @@ def _fill(blobs: Blobs, op: Operator) -> Value:
     most = MAX_ELEMENTS if op.type in FILLS else _MAX_CONSTANT
     if len(shape) > 8 or any(length < 0 for length in shape) or math.prod(shape) > most:
         raise BadModel(f"{op.place}: a blob cannot have the shape {list(shape)[:8]}")
-    floating = issubclass(dtype, np.floating)
     try:
-        if op.type not in FILLS:
-            value = op.get("value", 0.0) if floating else op.get("value", 0)
-            return blobs.fill(op, np.full(shape, value, dtype))
-        nothing: Any = [] if floating else ()
-        array = np.array(op.get("values", nothing), dtype)
+        array = _given_values(op, dtype) if op.type in FILLS else _constant(op, dtype, shape)
     except OverflowError as error:
         raise BadModel(f"{op.place}: a value does not fit {dtype.__name__}") from error
     if array.size != math.prod(shape):
         raise BadModel(f"{op.place} has {array.size} values for a shape of {list(shape)}")
     return blobs.fill(op, array.reshape(shape))
+
+
+def _given_values(op: Operator, dtype: type[np.generic]) -> NDArray[Any]:
+    if issubclass(dtype, np.floating):
+        no_floats: list[float] = []
+        return np.array(op.get("values", no_floats), dtype)
+    return np.array(op.get("values", ()), dtype)
+
+
+def _constant(op: Operator, dtype: type[np.generic], shape: tuple[int, ...]) -> NDArray[Any]:
+    floating = issubclass(dtype, np.floating)
+    value = op.get("value", 0.0) if floating else op.get("value", 0)
+    return np.full(shape, value, dtype)
 
 
 def _image(blobs: Blobs, op: Operator) -> Value:
@@ -122,50 +132,124 @@ def _image(blobs: Blobs, op: Operator) -> Value:
     return x
 
 
-def _window(op: Operator, x: Value) -> dict[str, Any]:
-    """Read the window of a convolution or a pooling of ``x``, as attributes in ONNX."""
-    kernel = _several(op, "kernel", "_h _w", 0)
-    strides = _several(op, "stride", "_h _w", 1)
-    pads = _several(op, "pad", "_t _l _b _r", 0)
-    dilations = _several(op, "dilation", "_h _w", 1)
-    window = {"kernel_shape": kernel, "strides": strides, "pads": pads, "dilations": dilations}
+@dataclass(frozen=True)
+class _Window:
+    """The window of a convolution or a pooling.
+
+    Attributes:
+        kernel: Height and width.
+        strides: Vertical and horizontal, as in ``dilations``.
+        pads: Above, on the left, below and on the right.
+        ceil_mode: Whether the size of the output is rounded up.
+        same_upper: Whether ONNX computes the padding, for an output of the size of the input
+            divided by the strides; ``pads`` are zeros then.
+    """
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    pads: tuple[int, ...]
+    dilations: tuple[int, ...]
+    ceil_mode: bool = False
+    same_upper: bool = False
+
+    def attributes(self) -> dict[str, tuple[int, ...] | int | str]:
+        """Return the attributes of an operator of ONNX."""
+        found: dict[str, tuple[int, ...] | int | str] = {
+            "kernel_shape": self.kernel,
+            "strides": self.strides,
+            "pads": self.pads,
+            "dilations": self.dilations,
+        }
+        if self.ceil_mode:
+            found["ceil_mode"] = 1
+        if self.same_upper:
+            del found["pads"]
+            found["auto_pad"] = "SAME_UPPER"
+        return found
+
+    def covers_all(self) -> bool:
+        """Return whether there is no pixel between two places of the window."""
+        sides = zip(self.kernel, self.strides, strict=True)
+        return all(side >= stride for side, stride in sides)
+
+
+def _window(op: Operator, x: Value) -> _Window:
+    """Read the window of a convolution or a pooling of ``x``."""
+    window = _Window(
+        kernel=_several(op, "kernel", "_h _w", 0),
+        strides=_several(op, "stride", "_h _w", 1),
+        pads=_several(op, "pad", "_t _l _b _r", 0),
+        dilations=_several(op, "dilation", "_h _w", 1),
+    )
     is_global = op.get("global_pooling", 0) != 0
-    least = {"kernel_shape": int(not is_global), "pads": 0}
-    for name, numbers in window.items():
-        if any(not least.get(name, 1) <= one <= _MAX_SIDE for one in numbers):
-            raise BadModel(f"{op.place} has a window that is none: {window}")
+    least_kernel = 0 if is_global else 1
+    for least, numbers in (
+        (least_kernel, window.kernel),
+        (1, window.strides),
+        (0, window.pads),
+        (1, window.dilations),
+    ):
+        if any(not least <= number <= _MAX_SIDE for number in numbers):
+            raise BadModel(f"{op.place} has a window that is none: {window.attributes()}")
     legacy = op.get("legacy_pad", _EXPLICIT)
-    if legacy != _EXPLICIT and not is_global:
+    if is_global:
+        return window
+    if legacy != _EXPLICIT:
         window = _legacy(op, window, legacy)
-    for axis, side in enumerate(() if is_global or "pads" not in window else x.shape[2:]):
-        if side is not None:
-            room = side + sum(window["pads"][axis::2]) - dilations[axis] * (kernel[axis] - 1) - 1
-            if room < 0 and (room <= -strides[axis] or "ceil_mode" not in window):
-                raise BadModel(f"{op.place} finds no place in {x}")
+    if not window.same_upper:
+        _check_room(op, window, x)
     return window
 
 
-def _legacy(op: Operator, window: dict[str, Any], legacy: int) -> dict[str, Any]:
-    kernel, strides, pads = window["kernel_shape"], window["strides"], window["pads"]
-    covers = all(k >= s for k, s in zip(kernel, strides, strict=True))  # leaves out no pixel
+def _check_room(op: Operator, window: _Window, x: Value) -> None:
+    """Refuse an image that is smaller than the window."""
+    for axis, side in enumerate(x.shape[2:]):
+        if side is None:
+            continue
+        extent = window.dilations[axis] * (window.kernel[axis] - 1) + 1
+        room = side + sum(window.pads[axis::2]) - extent
+        # When the size of the output is rounded up, a part of the window may be outside.
+        fits_partly = window.ceil_mode and room > -window.strides[axis]
+        if room < 0 and not fits_partly:
+            raise BadModel(f"{op.place} finds no place in {x}")
+
+
+def _legacy(op: Operator, window: _Window, legacy: int) -> _Window:
+    """Write out what ``legacy_pad`` stands for."""
     if legacy == _AS_CAFFE and "Pool" in op.type:
-        # Caffe rounds the size of the output up; where it pads too, it drops some windows again.
-        ceil = strides != (1, 1)
-        if pads[:2] != pads[2:] or (ceil and (any(pads) or not covers)):
-            raise Unsupported(f"{op.place}: Caffe's pooling with strides and padding")
-        return window | ({"ceil_mode": 1} if ceil else {})
-    if legacy in {_VALID, _SAME} and any(pads):
+        return _as_caffe(op, window)
+    if legacy in {_VALID, _SAME} and any(window.pads):
         raise BadModel(f"{op.place} has padding of its own beside legacy_pad")
     if legacy == _VALID:
         return window
-    if legacy == _SAME and window["dilations"] == (1, 1):
-        if strides == (1, 1):
-            begin = tuple((side - 1) // 2 for side in kernel)
-            return window | {"pads": (*begin, *(side // 2 for side in kernel))}
-        if covers:
-            del window["pads"]
-            return window | {"auto_pad": "SAME_UPPER"}
+    if legacy == _SAME and (padded := _same_size(window)):
+        return padded
     raise Unsupported(f"{op.place}: legacy_pad {legacy} is not supported here")
+
+
+def _as_caffe(op: Operator, window: _Window) -> _Window:
+    """Return the window of a pooling whose output has the size that Caffe computes."""
+    symmetric = window.pads[:2] == window.pads[2:]
+    if window.strides == (1, 1) and symmetric:
+        return window
+    # Caffe rounds the size of the output up; where it pads too, it drops some windows again.
+    if any(window.pads) or not window.covers_all():
+        raise Unsupported(f"{op.place}: Caffe's pooling with strides and padding")
+    return replace(window, ceil_mode=True)
+
+
+def _same_size(window: _Window) -> _Window | None:
+    """Pad for an output of the size of the input, divided by the strides.
+
+    Returns None when ONNX cannot express that for the window.
+    """
+    if window.dilations != (1, 1):
+        return None
+    if window.strides == (1, 1):
+        begin = tuple((side - 1) // 2 for side in window.kernel)
+        end = tuple(side // 2 for side in window.kernel)
+        return replace(window, pads=(*begin, *end))
+    return replace(window, same_upper=True) if window.covers_all() else None
 
 
 def _several(op: Operator, name: str, endings: str, default: int) -> tuple[int, ...]:
@@ -191,31 +275,35 @@ def _conv(blobs: Blobs, op: Operator) -> Value:
     window, group = _window(op, x), op.get("group", 1)
     outputs, channels, *kernel = weights.shape
     fits = group > 0 and outputs % group == 0 and x.shape[1] in {None, channels * group}
-    if not fits or window["kernel_shape"] != tuple(kernel) or not weights.size:
+    if not fits or window.kernel != tuple(kernel) or not weights.size:
         raise BadModel(
-            f"{op.place}: a kernel {window['kernel_shape']} and filters {weights.shape} in {group}"
+            f"{op.place}: a kernel {window.kernel} and filters {weights.shape} in {group}"
             f" groups do not fit {x}"
         )
     if len(op.inputs) > 2:
         blobs.constant(op, 2, size=outputs)
     inputs = [blobs.get(op, index) for index in range(len(op.inputs[:3]))]
-    return blobs.add(op, "Conv", *inputs, group=group, **window)
+    return blobs.add(op, "Conv", *inputs, group=group, **window.attributes())
 
 
 def _pool(blobs: Blobs, op: Operator) -> Value:
     x = _image(blobs, op)
     name, window = op.type.removesuffix("2D"), _window(op, x)
-    counted = {"count_include_pad": op.get("count_include_pad", 0)}
-    if window.pop("dilations") != (1, 1):
+    counts_padding = op.get("count_include_pad", 0)
+    if window.dilations != (1, 1):
         raise BadModel(f"{op.place}: Caffe2 pools without dilation")
-    kernel, pads = window["kernel_shape"], window.get("pads", ())
+    kernel, pads = window.kernel, window.pads
     if op.get("global_pooling", 0):
-        if window["strides"] != (1, 1) or any(pads):
+        if window.strides != (1, 1) or any(pads):
             raise BadModel(f"{op.place}: global pooling has no strides and no padding")
         return blobs.add(op, f"Global{name}", x)
-    if any(pad >= side for pad, side in zip(pads, kernel * 2, strict=False)):
+    if any(pad >= side for pad, side in zip(pads, kernel * 2, strict=True)):
         raise BadModel(f"{op.place}: padding {pads} is not less than {kernel}")
-    return blobs.add(op, name, x, **window, **(counted if name == "AveragePool" else {}))
+    attributes = window.attributes()
+    del attributes["dilations"]  # AveragePool does not have it in this operator set
+    if name == "AveragePool":
+        attributes["count_include_pad"] = counts_padding
+    return blobs.add(op, name, x, **attributes)
 
 
 def _spatial_bn(blobs: Blobs, op: Operator) -> Value:
