@@ -188,14 +188,8 @@ def _run_init(blobs: Blobs, op: Operator) -> None:
 
 def _input_name(blobs: Blobs, init: Net, predict: Net) -> str:
     """Return the name of the blob that takes the images."""
-    written: set[str] = set()
-    read: dict[str, None] = {}
-    for op in predict.operators:
-        read.update(dict.fromkeys(name for name in op.inputs if name not in written))
-        written.update(op.outputs)
-    # Caffe2's predictor hands its inputs to the first of these.
-    order = [*(name for name in predict.external_input if name in read), *read]
-    unfilled = list(dict.fromkeys(name for name in order if name not in blobs.held))
+    candidates = _blobs_from_outside(predict)
+    unfilled = [name for name in candidates if name not in blobs.held]
     if len(unfilled) == 1 and unfilled[0] in predict.external_input:
         return unfilled[0]
     if unfilled:
@@ -205,10 +199,27 @@ def _input_name(blobs: Blobs, init: Net, predict: Net) -> str:
             f" ({listed}): the nets are of different models, or damaged"
         )
     # Caffe2's own exporter fills the input too, with one value.
-    first = blobs.held[order[0]] if order else None
-    if isinstance(first, Value) and first.array is not None and first.array.size <= 1:
-        return order[0]
+    if candidates and _is_placeholder(blobs.held[candidates[0]]):
+        return candidates[0]
     raise BadModel(f"{predict.path} reads no blob that could be its input")
+
+
+def _blobs_from_outside(net: Net) -> list[str]:
+    """Return the blobs that a net reads before it writes them, the declared inputs first.
+
+    Caffe2's predictor hands its inputs to the first of the declared ones.
+    """
+    written: set[str] = set()
+    read: dict[str, None] = {}  # a set that keeps the order
+    for op in net.operators:
+        read.update(dict.fromkeys(name for name in op.inputs if name not in written))
+        written.update(op.outputs)
+    declared = [name for name in net.external_input if name in read]
+    return list(dict.fromkeys([*declared, *read]))
+
+
+def _is_placeholder(blob: Value | Unsupported) -> bool:
+    return isinstance(blob, Value) and blob.array is not None and blob.array.size <= 1
 
 
 def _input_shape(
