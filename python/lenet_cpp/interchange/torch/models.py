@@ -19,7 +19,7 @@ import re
 import struct
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -174,17 +174,19 @@ def load_state(path: str | Path, *, weights_only: bool = True) -> dict[str, torc
     """
     require_torch()
     path = Path(path)
-    if safe := path.suffix == ".safetensors":
+    safe = path.suffix == ".safetensors"
+    if safe:
         require("safetensors", extra="torch")
     with reading(path):
         data = path.read_bytes()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what is refused below, such as sparse tensors
+            # PyTorch warns about what is refused below, such as sparse tensors.
+            warnings.simplefilter("ignore")
             if safe:
                 from safetensors.torch import load
 
-                found: Any = load(data)
+                found: object = load(data)
             else:
                 file = io.BytesIO(_readable(path, data) if weights_only else data)
                 found = torch.load(file, map_location="cpu", weights_only=weights_only)
@@ -199,18 +201,21 @@ def load_state(path: str | Path, *, weights_only: bool = True) -> dict[str, torc
 
 def as_arrays(state: Mapping[str, torch.Tensor]) -> dict[str, NDArray[Any]]:
     """Return the tensors as arrays; those of 16 bits widened to float32, which is exact."""
-    return {
-        key: (value.float() if value.is_floating_point() and value.itemsize == 2 else value).numpy()
-        for key, value in state.items()
-    }
+    return {key: _widened(value).numpy() for key, value in state.items()}
+
+
+def _widened(value: torch.Tensor) -> torch.Tensor:
+    return value.float() if value.is_floating_point() and value.itemsize == 2 else value
 
 
 def _reason(path: Path, error: Exception) -> str:
-    """One line of what PyTorch says in many."""
+    """Return in one line what PyTorch says in many."""
     text = " ".join(str(error).split())
     other = other_content(path, "torch")
     found = _REFUSED_GLOBAL.search(text)
-    if found and not (other and found[1].startswith("numpy")):  # whose arrays Paddle pickles
+    # Paddle pickles arrays of NumPy: then the message is that the file is another framework's.
+    of_paddle = other and found and found[1].startswith("numpy")
+    if found and not of_paddle:
         return (
             f"it asks for {found[1]}, which is more than parameters and could run code; save"
             " net.state_dict() alone"
@@ -219,24 +224,35 @@ def _reason(path: Path, error: Exception) -> str:
     return other or f"it is damaged or is no file of parameters ({detail.strip()[:200]})"
 
 
-def _state(path: Path, found: Any) -> dict[str, torch.Tensor]:
+def _state(path: Path, found: object) -> dict[str, torch.Tensor]:
+    """Return the state dict that a file holds, on its own or in a dictionary."""
+    state = _unwrapped(found)
+    if not isinstance(state, dict) or not state:
+        raise BadModel(f"{path} does not hold a state_dict but a {type(state).__name__}")
+    for key, value in state.items():
+        _check_entry(path, key, value)
+    parallel = all(key.startswith(_PARALLEL_PREFIX) for key in state)
+    prefix = _PARALLEL_PREFIX if parallel else ""
+    return {key.removeprefix(prefix): value.detach() for key, value in state.items()}
+
+
+def _unwrapped(found: object) -> object:
+    """Return the dictionary under one of the usual keys, if there is one."""
     if isinstance(found, dict):
-        wrapped = (found[key] for key in _WRAPPERS if isinstance(found.get(key), dict))
-        found = next(wrapped, found)
-    if not isinstance(found, dict) or not found:
-        raise BadModel(f"{path} does not hold a state_dict but a {type(found).__name__}")
-    for key, value in found.items():
-        if not isinstance(key, str) or not isinstance(value, torch.Tensor):
-            raise BadModel(f"{path} is not a state_dict: {key!r:.100} is a {type(value).__name__}")
-        if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized:
-            raise BadModel(f"{path}: {key} is not a plain tensor: save a network in float32")
-        if value.untyped_storage().nbytes() < value.numel() * value.element_size():
-            raise BadModel(f"{path}: {key} claims {list(value.shape)} but holds fewer values")
-    parallel = all(key.startswith(_PARALLEL_PREFIX) for key in found)
-    return {
-        key.removeprefix(_PARALLEL_PREFIX) if parallel else key: value.detach()
-        for key, value in found.items()
-    }
+        for key in _WRAPPERS:
+            if isinstance(found.get(key), dict):
+                return found[key]
+    return found
+
+
+def _check_entry(path: Path, key: object, value: object) -> None:
+    """Refuse an entry of a state dict that is not a name with a plain tensor."""
+    if not isinstance(key, str) or not isinstance(value, torch.Tensor):
+        raise BadModel(f"{path} is not a state_dict: {key!r:.100} is a {type(value).__name__}")
+    if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized:
+        raise BadModel(f"{path}: {key} is not a plain tensor: save a network in float32")
+    if value.untyped_storage().nbytes() < value.numel() * value.element_size():
+        raise BadModel(f"{path}: {key} claims {list(value.shape)} but holds fewer values")
 
 
 def _readable(path: Path, data: bytes) -> bytes:
@@ -254,15 +270,7 @@ def _readable_archive(path: Path, data: bytes) -> bytes:
     copy = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as archive, zipfile.ZipFile(copy, "w") as rewritten:
         entries = archive.infolist()
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-            raise BadModel(
-                f"{path} has compressed parts, which torch.save does not make and which could be"
-                " of any size: unpack it and save the parameters again"
-            )
-        if sum(entry.file_size for entry in entries) > len(data):
-            raise BadModel(f"{path} is damaged: its parts are together larger than the file")
-        if len({entry.filename for entry in entries}) < len(entries):
-            raise BadModel(f"{path} is damaged: two of its parts have the same name")
+        _check_archive(path, entries, len(data))
         index = next((e for e in entries if e.filename.endswith("/data.pkl")), None)
         if index is None or not _NEWER_PICKLE.match(archive.read(index)):
             return data
@@ -272,6 +280,19 @@ def _readable_archive(path: Path, data: bytes) -> bytes:
                 part = _protocol_2(io.BytesIO(part))
             rewritten.writestr(entry.filename, part)
     return copy.getvalue()
+
+
+def _check_archive(path: Path, entries: Sequence[zipfile.ZipInfo], size: int) -> None:
+    """Refuse an archive that could unpack to more than the ``size`` of the file."""
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        raise BadModel(
+            f"{path} has compressed parts, which torch.save does not make and which could be"
+            " of any size: unpack it and save the parameters again"
+        )
+    if sum(entry.file_size for entry in entries) > size:
+        raise BadModel(f"{path} is damaged: its parts are together larger than the file")
+    if len({entry.filename for entry in entries}) < len(entries):
+        raise BadModel(f"{path} is damaged: two of its parts have the same name")
 
 
 def _protocol_2(file: io.BytesIO) -> bytes:
