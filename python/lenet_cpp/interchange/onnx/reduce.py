@@ -9,10 +9,11 @@ text or operator of the file is left.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lenet_cpp._base.frameworks import onnx
 from lenet_cpp.errors import BadInput, BadModel, Unsupported
@@ -21,7 +22,7 @@ from lenet_cpp.interchange.onnx.files import OnnxInfo, OnnxSession, describe_onn
 from lenet_cpp.interchange.onnx.rules import RULES
 from lenet_cpp.interchange.onnx.steps import INPUT, Node, Steps
 
-_OLDEST = 7  # before, operators did not broadcast as NumPy does
+_OLDEST = 7  # the first operator set whose operators broadcast as NumPy does
 _MOST_PIXELS = 2**25
 
 
@@ -72,7 +73,7 @@ def only_input(info: OnnxInfo) -> TensorSpec:
 def _shape_and_output(
     info: OnnxInfo, input_shape: Sequence[int] | None, output: str | None
 ) -> tuple[tuple[int, ...], str]:
-    """The shape of one image, and the name of the output."""
+    """Return the shape of one image, and the name of the output."""
     image = only_input(info).shape[1:]
     if input_shape is not None:
         image = fix_image("the ONNX model", image, input_shape)
@@ -92,7 +93,11 @@ def _shape_and_output(
 
 
 def upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same model, with a newer operator set when it has one that onnxruntime cannot run."""
+    """Return the model, with a newer operator set when onnxruntime cannot run that of the model.
+
+    Raises:
+        Unsupported: The model cannot be brought to the newer operator set.
+    """
     opset = describe_onnx(model).opset
     if opset >= _OLDEST:
         return model
@@ -106,21 +111,29 @@ def upgraded(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _nodes(model: onnx.ModelProto, opset: int, steps: Steps) -> list[Node]:
-    found = []
-    for node in model.graph.node:
-        attributes: dict[str, Any] = {}
-        for attribute in node.attribute:
-            if attribute.type in {onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS}:
-                raise Unsupported(f"the ONNX operator {_kind(node)} has a graph inside")
-            value = onnx.helper.get_attribute_value(attribute)
-            if attribute.type == onnx.AttributeProto.TENSOR:
-                value = onnx.numpy_helper.to_array(value)
-            elif isinstance(value, bytes):
-                value = value.decode("utf-8", "replace")
-            attributes[attribute.name] = value
-        names = tuple(node.input), tuple(node.output)
-        found.append(Node(steps, _kind(node), *names, attributes, opset))
-    return found
+    return [
+        Node(
+            steps,
+            kind=_kind(node),
+            inputs=tuple(node.input),
+            outputs=tuple(node.output),
+            attributes={
+                attribute.name: _attribute(node, attribute) for attribute in node.attribute
+            },
+            opset=opset,
+        )
+        for node in model.graph.node
+    ]
+
+
+def _attribute(node: onnx.NodeProto, attribute: onnx.AttributeProto) -> Any:
+    """Return the value of an attribute, with text as ``str`` and a tensor as an array."""
+    if attribute.type in {onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS}:
+        raise Unsupported(f"the ONNX operator {_kind(node)} has a graph inside")
+    value = onnx.helper.get_attribute_value(attribute)
+    if attribute.type == onnx.AttributeProto.TENSOR:
+        return onnx.numpy_helper.to_array(value)
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 def _kind(node: onnx.NodeProto) -> str:
@@ -130,7 +143,7 @@ def _kind(node: onnx.NodeProto) -> str:
 
 
 def _dependent(nodes: Sequence[Node], input_name: str, output: str) -> set[str]:
-    """The tensors between the image and the output, by value and not by shape alone."""
+    """Return the tensors between the image and the output, by value and not by shape alone."""
     after = {input_name}
     for node in nodes:
         if node.kind not in {"Shape", "Size"} and after & set(node.inputs):
@@ -148,37 +161,57 @@ def _measure(
     model: onnx.ModelProto, computed: Sequence[Node], depends: set[str], steps: Steps
 ) -> None:
     """Run the model to see the shapes of all tensors, and what depends on no pixel."""
-    info, random = describe_onnx(model), np.random.default_rng(0)
+    info = describe_onnx(model)
     steps.shapes[info.inputs[0].name] = (-1, *steps.image)
     for tensor in model.graph.initializer:
         steps.known[tensor.name] = onnx.numpy_helper.to_array(tensor)
-    asked = depends.union(*(node.inputs for node in computed)) - {""}
-    made = {name for node in model.graph.node for name in node.output}
+    asked = depends.union(*(node.inputs for node in computed))
+    made = {name for node in model.graph.node for name in node.output if name}
+    # When the number of images is free, what differs between the runs depends on that number.
+    counts = (2, 3) if info.batch < 0 else (info.batch, info.batch)
+    random = np.random.default_rng(0)
+    batches = (random.random((count, *steps.image), np.float32) for count in counts)
+    names = sorted(asked & made)
+    for name, one, other in zip(names, *_tensors(model, names, batches), strict=True):
+        if one.ndim != other.ndim or (name not in depends and one.shape != other.shape):
+            raise Unsupported("the ONNX model gives other dimensions for other numbers of images")
+        if name in depends:
+            _check_float32(computed, name, one.dtype)
+            steps.shapes[name] = _shape_of_any_batch(one.shape, other.shape, info.batch)
+        else:
+            steps.known[name] = np.where(one == other, one, -1).astype(one.dtype)
+
+
+def _tensors(
+    model: onnx.ModelProto, names: Sequence[str], batches: Iterable[NDArray[np.float32]]
+) -> list[list[NDArray[Any]]]:
+    """Return the named tensors of the model for each batch, also those inside of the graph."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     del copy.graph.value_info[:], copy.graph.output[:]
-    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(asked & made))
+    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     session = OnnxSession(copy)
-    runs = [
-        session.run(random.random((count, *steps.image), np.float32))
-        for count in ((2, 3) if info.batch < 0 else (info.batch, info.batch))
-    ]
-    for name, one, other in zip(sorted(asked & made), *runs, strict=True):
-        if one.ndim != other.ndim or (name not in depends and one.shape != other.shape):
-            raise Unsupported("the ONNX model gives other dimensions for other numbers of images")
-        if name not in depends:
-            steps.known[name] = np.where(one == other, one, -1).astype(one.dtype)
-            continue
-        if one.dtype != np.float32:
-            kind = next(node.kind for node in computed if name in node.outputs)
-            raise Unsupported(
-                f"the ONNX operator {kind} gives {one.dtype}: classifiers that compute in"
-                " float32 are supported"
-            )
-        shape = [a if a == b else -1 for a, b in zip(one.shape, other.shape, strict=True)]
-        if shape[:1] == [info.batch]:  # the file is for so many images
-            shape[0] = -1
-        steps.shapes[name] = tuple(shape)
+    return [session.run(batch) for batch in batches]
+
+
+def _check_float32(nodes: Sequence[Node], name: str, dtype: np.dtype[Any]) -> None:
+    """Refuse a tensor of another type, and name the operator that computes it."""
+    if dtype != np.float32:
+        kind = next(node.kind for node in nodes if name in node.outputs)
+        raise Unsupported(
+            f"the ONNX operator {kind} gives {dtype}: classifiers that compute in float32 are"
+            " supported"
+        )
+
+
+def _shape_of_any_batch(
+    one: tuple[int, ...], other: tuple[int, ...], fixed_batch: int
+) -> tuple[int, ...]:
+    """Return a tensor's shape from two runs; -1 stands for the number of images."""
+    shape = [a if a == b else -1 for a, b in zip(one, other, strict=True)]
+    if shape[:1] == [fixed_batch]:  # the file is for so many images
+        shape[0] = -1
+    return tuple(shape)
 
 
 def _finish(steps: Steps, wanted: str) -> None:
