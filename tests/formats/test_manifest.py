@@ -1,9 +1,11 @@
 """manifest.json and SHA256SUMS: what is written, what is read back, what is refused."""
 
 import hashlib
+import inspect
 import json
+import re
 import subprocess
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from lenet_cpp.errors import BadInput, BadModel, FileNotFound
 from lenet_cpp.formats import manifest as m
 from lenet_cpp.formats.training_record import measured_accuracy
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "formats.md"
 CONTENTS = {"toy.pdmodel": b"a program", "toy.pdiparams": b"\0\1\2 parameters"}
 
 
@@ -211,3 +214,53 @@ def test_what_cannot_be_read_is_not_written(folder, change):
 def test_an_accuracy_that_a_record_says_in_part_is_damage(test):
     with pytest.raises(BadModel, match=r"the training record of net\.prm is damaged"):
         measured_accuracy({"test": test}, Path("net.prm"))
+
+
+def test_the_table_of_fields_is_that_of_the_class():
+    assert list(m.FIELDS) == [field.name for field in fields(m.Manifest)]
+    with_default = {field.name for field in fields(m.Manifest) if field.default is None}
+    assert with_default >= {name for name, field in m.FIELDS.items() if field.is_optional}
+
+
+def test_every_conversion_keeps_the_facts_about_the_training(folder):
+    for conversion in (m.KeptBy.REWRITE, m.KeptBy.EXPORT, m.KeptBy.ONNX):
+        kept = toy(folder).kept_by(conversion)
+        assert kept["training"] == {"recipe": "guide", "epochs": 2, "lr": 1e-3}
+        assert kept.keys() >= {"classes", "data", "accuracy"}
+        assert not kept.keys() & {"files", "models", "paddle_version"}
+
+
+def meanings():
+    """Return the meaning of each field in the docstring, as a document about JSON writes it."""
+    attributes = inspect.getdoc(m.Manifest).partition("Attributes:\n")[2]
+    found = {}
+    for name, text in re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", attributes, re.MULTILINE):
+        plain = re.sub(r":\w+:`", "`", " ".join(text.split())).replace("``", "`")
+        found[name] = plain.replace("None", "absent" if m.FIELDS[name].is_optional else "null")
+    return found
+
+
+def table(heading):
+    """Return the rows of the first table of a section of the document, as lists of cells."""
+    section = DOCUMENT.read_text(encoding="utf-8").partition(f"\n{heading}\n")[2]
+    lines = re.search(r"(?:^\|.*\n)+", section, re.MULTILINE)[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_the_document_lists_every_field():
+    known = meanings()
+    (version, *rows) = table("## Fields of `manifest.json`")
+    assert version[:2] == ["`format_version`", "integer"]
+    assert version[2].endswith(f": {m.FORMAT_VERSION}.")
+    assert [row[:3] for row in rows] == [
+        [f"`{name}`", field.json_type, known[name]] for name, field in m.FIELDS.items()
+    ]
+    assert all(row[3] for row in rows)
+
+
+def test_the_document_says_what_conversions_keep():
+    columns = (m.KeptBy.REWRITE, m.KeptBy.EXPORT, m.KeptBy.ONNX)
+    assert table("### What a conversion keeps") == [
+        [f"`{name}`", *("yes" if column in field.kept_by else "no" for column in columns)]
+        for name, field in m.FIELDS.items()
+    ]

@@ -30,6 +30,7 @@ from lenet_cpp.formats.installation import ExportResult, checked_name
 from lenet_cpp.formats.manifest import (
     CHECKSUMS_NAME,
     MANIFEST_NAME,
+    KeptBy,
     Manifest,
     has_manifest,
     read_origin,
@@ -239,8 +240,6 @@ def _by_parameters(
         return _install_state(job, state, checked_name(job.name or spec.name), difference)
     direct = job.to in EXPORT_FORMATS
     default_name = origin.name if origin else spec.stem
-    # The facts about the training hold for this format too.
-    facts = ("training", "data", "accuracy", "classes")
     exported = export_model(
         _state_file(job, state, spec),
         job.output if direct else job.work / "exported",
@@ -250,7 +249,7 @@ def _by_parameters(
         softmax=softmax,
         num_classes=sizes.num_classes,
         image_size=sizes.image_size,
-        facts=None if origin is None else {name: getattr(origin, name) for name in facts},
+        facts=None if origin is None else origin.kept_by(KeptBy.EXPORT),
     )
     if direct:
         return _conversion(job.source, exported, difference)

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from enum import Flag, auto
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,6 @@ CHECKSUMS_NAME = "SHA256SUMS"
 
 _HEX = re.compile(r"[0-9a-f]{64}")
 _CHECKSUM_LINE = re.compile(r"([0-9A-Fa-f]{64}) [ *](.+)")
-# The facts about a model that stay true when its files are rewritten.
-_ORIGINAL = ("topology", "softmax", "classes", "training", "data", "accuracy", "quantization")
 _DTYPES = (
     *("bfloat16", "bool", "float16", "float32", "float64"),
     *("int16", "int32", "int64", "int8", "uint8"),
@@ -68,9 +67,28 @@ class MeasuredAccuracy:
     dataset: str
 
 
+class KeptBy(Flag):
+    """The conversions that copy a field from the manifest of their source.
+
+    Attributes:
+        NONE: No conversion; each describes the new files.
+        REWRITE: The program is rewritten in another layout or format, or is quantized.
+        EXPORT: The parameters are loaded into a network, which is exported again. An import of
+            ``.onnx`` copies the same fields from the metadata of the file.
+        ONNX: The model is exported to ``.onnx``, which has the field in its metadata.
+    """
+
+    NONE = 0
+    REWRITE = auto()
+    EXPORT = auto()
+    ONNX = auto()
+
+
 @dataclass(frozen=True)
 class Manifest:
     """The description of an exported model.
+
+    :data:`FIELDS` has how each field is stored, and which conversions keep it.
 
     Attributes:
         name: Common stem of the files.
@@ -87,9 +105,8 @@ class Manifest:
             installed.
         training: The training record (recipe, figures), or the seed of random parameters; None
             when there is no record.
-        data: The training data, with checksums, from the training record; None when it is not
-            known.
-        accuracy: The accuracy on the test images, from the training record; None when it has none.
+        data: The training data, with checksums; None when it is not known.
+        accuracy: The accuracy on test images; None when it is not known.
         quantization: How the model was quantized (method, bits, accuracy before and after); None
             for a float model.
     """
@@ -121,6 +138,33 @@ class Manifest:
         sizes = set(signature.inputs[0].shape[-2:]) if signature.inputs else set()
         size = sizes.pop() if len(sizes) == 1 else -1
         return None if size < 0 else size
+
+    def kept_by(self, conversion: KeptBy) -> dict[str, Any]:
+        """Return the fields that a conversion of this model copies, with their values."""
+        return {name: getattr(self, name) for name in kept_fields(conversion)}
+
+
+@dataclass(frozen=True)
+class ManifestField:
+    """How one field of the manifest is stored, and which conversions keep it.
+
+    Attributes:
+        json_type: The type in JSON, in words.
+        parse: Checks a value from JSON and converts it, as in :mod:`lenet_cpp._base.strict_json`.
+        kept_by: The conversions that copy the field.
+        is_optional: Whether the file has no such field instead of null. This is for fields that
+            were added later, because older readers refuse a field that they do not know.
+    """
+
+    json_type: str
+    parse: Callable[[Any, str], Any]
+    kept_by: KeptBy = KeptBy.NONE
+    is_optional: bool = False
+
+
+def kept_fields(conversion: KeptBy) -> tuple[str, ...]:
+    """Return the names of the fields that a conversion copies."""
+    return tuple(name for name, field in FIELDS.items() if conversion in field.kept_by)
 
 
 def package_version() -> str | None:
@@ -162,14 +206,14 @@ def describe_model(
 ) -> Manifest:
     """Describe the files of a model that has just been written: programs, and the others.
 
-    ``origin`` is the manifest of the model that this one was made from; what it says of the network
-    and of its training holds for this model too. ``facts`` are other fields of :class:`Manifest`,
-    which replace those of ``origin``.
+    ``origin`` is the manifest of the model whose program was rewritten, if there is one: its fields
+    with :attr:`KeptBy.REWRITE` are copied. ``facts`` are other fields of :class:`Manifest`, which
+    replace those of ``origin``.
 
     Raises:
         FileNotFound: One of the files does not exist or cannot be read.
     """
-    known = {} if origin is None else {key: getattr(origin, key) for key in _ORIGINAL}
+    known = {} if origin is None else origin.kept_by(KeptBy.REWRITE)
     return Manifest(
         name=name,
         files=describe_files(folder, [*models, *others]),
@@ -188,8 +232,9 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
         OSError: The folder cannot be written.
     """
     document = {"format_version": FORMAT_VERSION, **asdict(manifest)}
-    if manifest.quantization is None:
-        del document["quantization"]  # older readers do not know this field
+    for name in _OPTIONAL:
+        if document[name] is None:
+            del document[name]
     try:
         document_text = json.dumps(document, indent=2, allow_nan=False) + "\n"
         _parse(json.loads(document_text))
@@ -301,7 +346,7 @@ def _parse(document: Any) -> Manifest:
     version = whole.pop("format_version", None)
     if type(version) is not int or version != FORMAT_VERSION:
         raise ValueError(f"format_version: expected {FORMAT_VERSION}, found {version!r}")
-    manifest = _parse_fields({"quantization": None, **whole}, "")
+    manifest = _parse_fields({**dict.fromkeys(_OPTIONAL), **whole}, "")
     for reserved in (MANIFEST_NAME, CHECKSUMS_NAME):
         if reserved in manifest.files:
             raise ValueError(f"files: {reserved} cannot be a file of the model")
@@ -353,19 +398,43 @@ parse_accuracy = partial(
     record, MeasuredAccuracy, top1=_fraction, images=partial(integer, least=1), dataset=text
 )
 """Check what a manifest says of the accuracy; a ValueError says what is wrong."""
-_parse_fields = partial(
-    record,
-    Manifest,
-    name=_plain_name,
-    topology=partial(optional, text),
-    softmax=partial(optional, boolean),
-    files=partial(_mapping, _file_entry),
-    models=partial(_mapping, parse_signature),
-    classes=partial(sequence, text),
-    paddle_version=text,
-    lenet_cpp_version=partial(optional, text),
-    training=partial(optional, object_),
-    data=partial(optional, object_),
-    accuracy=partial(optional, parse_accuracy),
-    quantization=partial(optional, object_),
-)
+_EVERYWHERE = KeptBy.REWRITE | KeptBy.EXPORT | KeptBy.ONNX
+_object_or_null = partial(optional, object_)
+
+FIELDS: dict[str, ManifestField] = {
+    "name": ManifestField("string", _plain_name, KeptBy.ONNX),
+    # An export sets the two next fields from the network that it exports.
+    "topology": ManifestField(
+        "string or null", partial(optional, text), KeptBy.REWRITE | KeptBy.ONNX
+    ),
+    "softmax": ManifestField(
+        "boolean or null", partial(optional, boolean), KeptBy.REWRITE | KeptBy.ONNX
+    ),
+    "files": ManifestField(
+        "object: `sha256` and `size` of each file name", partial(_mapping, _file_entry)
+    ),
+    "models": ManifestField(
+        "object: `inputs` and `outputs` of each file name", partial(_mapping, parse_signature)
+    ),
+    "classes": ManifestField("list of strings", partial(sequence, text), _EVERYWHERE),
+    "paddle_version": ManifestField("string", text),
+    "lenet_cpp_version": ManifestField("string or null", partial(optional, text)),
+    "training": ManifestField("object or null", _object_or_null, _EVERYWHERE),
+    "data": ManifestField("object or null", _object_or_null, _EVERYWHERE),
+    "accuracy": ManifestField(
+        "object with `top1`, `images` and `dataset`, or null",
+        partial(optional, parse_accuracy),
+        _EVERYWHERE,
+    ),
+    # A quantized program has no network that could be exported again.
+    "quantization": ManifestField(
+        "object, or absent", _object_or_null, KeptBy.REWRITE, is_optional=True
+    ),
+}
+"""Every field of :class:`Manifest`, in the order of the file.
+
+docs/formats.md has the same table, with the meaning of each field from :class:`Manifest`.
+"""
+
+_OPTIONAL = tuple(name for name, field in FIELDS.items() if field.is_optional)
+_parse_fields = partial(record, Manifest, **{name: field.parse for name, field in FIELDS.items()})

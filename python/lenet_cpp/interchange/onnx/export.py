@@ -27,7 +27,13 @@ from lenet_cpp._base.worker import Report, call
 from lenet_cpp.data.images import PREPROCESS_NAME, Pipeline
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, Unsupported
 from lenet_cpp.export.checks import check_agreement
-from lenet_cpp.formats.manifest import package_version, read_origin, sha256_file
+from lenet_cpp.formats.manifest import (
+    KeptBy,
+    kept_fields,
+    package_version,
+    read_origin,
+    sha256_file,
+)
 from lenet_cpp.inference.model import check_model
 from lenet_cpp.interchange.onnx.files import (
     OnnxSession,
@@ -229,15 +235,19 @@ def convert(program: str, params: str, output: str, report: Report) -> str:
 
 
 def paddle_metadata(program: Path) -> dict[str, Any]:
-    """What is known of an exported model, for the metadata of its ONNX file."""
+    """Return what is known of an exported model, for the metadata of its ONNX file.
+
+    Raises:
+        FileNotFound: A file cannot be read.
+        BadModel: The manifest is invalid, or a file differs from its checksum.
+    """
     origin = read_origin(program.parent, program.name)
     preprocess = program.parent / PREPROCESS_NAME
-    fields = ("name", "topology", "softmax", "classes", "training", "data", "accuracy")
     known = {} if origin is None else asdict(origin)
     return {
         "source": {"file": program.name, "sha256": sha256_file(program)},
         "preprocess": Pipeline.load(preprocess).to_dict() if preprocess.is_file() else None,
-        **{key: known.get(key) for key in fields},
+        **{name: known.get(name) for name in kept_fields(KeptBy.ONNX)},
     }
 
 
