@@ -394,10 +394,9 @@ _dtype = partial(choice, choices=_DTYPES)
 _tensors = partial(sequence, partial(record, TensorSpec, name=text, shape=_shape, dtype=_dtype))
 parse_signature = partial(record, ModelSignature, inputs=_tensors, outputs=_tensors)
 """Turn what ``asdict`` made of a signature into one again, or raise ValueError."""
-parse_accuracy = partial(
+_accuracy = partial(
     record, MeasuredAccuracy, top1=_fraction, images=partial(integer, least=1), dataset=text
 )
-"""Check what a manifest says of the accuracy; a ValueError says what is wrong."""
 _EVERYWHERE = KeptBy.REWRITE | KeptBy.EXPORT | KeptBy.ONNX
 _object_or_null = partial(optional, object_)
 
@@ -423,7 +422,7 @@ FIELDS: dict[str, ManifestField] = {
     "data": ManifestField("object or null", _object_or_null, _EVERYWHERE),
     "accuracy": ManifestField(
         "object with `top1`, `images` and `dataset`, or null",
-        partial(optional, parse_accuracy),
+        partial(optional, _accuracy),
         _EVERYWHERE,
     ),
     # A quantized program has no network that could be exported again.

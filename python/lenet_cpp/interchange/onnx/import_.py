@@ -8,17 +8,16 @@ onnxruntime is anything written.
 
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
 from lenet_cpp import models
 from lenet_cpp._base.frameworks import paddle
 from lenet_cpp._base.optional import require, require_paddle
-from lenet_cpp._base.strict_json import object_
 from lenet_cpp._base.worker import Report, call
 from lenet_cpp.data.images import PREPROCESS_NAME, Pipeline
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, Error, Unsupported
@@ -26,9 +25,11 @@ from lenet_cpp.export.checks import check_agreement
 from lenet_cpp.export.inference_model import EXPORT_FORMATS, export_model
 from lenet_cpp.formats.installation import ExportResult, checked_name, install, staging_folder
 from lenet_cpp.formats.manifest import (
+    FIELDS,
+    KeptBy,
     describe_files,
     has_manifest,
-    parse_accuracy,
+    kept_fields,
     read_manifest,
     sha256_file,
 )
@@ -54,6 +55,28 @@ class Imported:
     notes: tuple[str, ...]
 
 
+class _Converted(TypedDict):
+    """What :func:`convert` returns to the parent process.
+
+    Attributes:
+        folder: The name of the folder of the export.
+        notes: As in :class:`Imported`.
+        max_difference: Largest absolute difference between the outputs and the ONNX model's.
+        metadata: What the file says of itself, see :func:`read_onnx_metadata`.
+        producer: The program that wrote the file.
+        opset: The version of the operator set.
+        softmax: Whether the model ends in a softmax.
+    """
+
+    folder: str
+    notes: list[str]
+    max_difference: float
+    metadata: dict[str, Any]
+    producer: str
+    opset: int
+    softmax: bool
+
+
 def import_onnx(
     path: str | Path,
     output_dir: str | Path,
@@ -68,7 +91,7 @@ def import_onnx(
 ) -> Imported:
     """Convert an ONNX classifier, and check that it computes the same.
 
-    Whatever export of the same name is in the folder is replaced as a whole. The class names, the
+    An export of the same name in the folder is replaced as a whole. The class names, the
     preprocessing, and the record of the training are taken from the file's metadata when it has
     them, as those that :mod:`lenet_cpp.interchange.onnx.export` wrote do.
 
@@ -78,8 +101,8 @@ def import_onnx(
         name: Common stem of the files; that of the file when None.
         model: A registered model whose preprocessing and class names hold for this one; or
             ``FILE.py:NAME``, a specification of your own.
-        preprocess: A ``preprocess.json`` that does.
-        input_shape: Of one image, where the model leaves it open.
+        preprocess: A ``preprocess.json`` for this model.
+        input_shape: Channels, height and width of one image, where the model leaves them open.
         output_name: The output to keep, of several.
         origin: What the manifest says of where the model comes from, with its ``framework`` when
             that is not ONNX; the file's name and checksum when None.
@@ -103,7 +126,7 @@ def import_onnx(
     spec = None if model is None else models.resolve(model)
     given = None if preprocess is None else Pipeline.load(preprocess)
     with tempfile.TemporaryDirectory(prefix="lenet_cpp-") as folder:
-        found = call(
+        found: _Converted = call(
             f"{__name__}:convert",
             {
                 "path": str(path),
@@ -115,42 +138,74 @@ def import_onnx(
             doing="the conversion",
             report=report,
         ).result
-        known = found["metadata"]
         with staging_folder(output, stem) as staging:
             exported = Path(folder, found["folder"])
             manifest = read_manifest(exported)
-            files = [file for file in manifest.files if file != PREPROCESS_NAME]
-            for file in files:
-                shutil.copyfile(exported / file, staging / file)
             signature = next(iter(manifest.models.values()))
             image, count = signature.inputs[0].shape[1:], signature.outputs[0].shape[-1]
             if given is None and spec is not None:
-                if image[0] != spec.input_shape[0] or image[1:2] * 2 != image[1:]:
-                    raise BadInput(
-                        f"{path} takes images {list(image)}, which are not those of {spec.name}"
-                    )
-                given = spec.pipeline(image[-1])
-            pipeline = given or Pipeline.of_metadata(known.get("preprocess"), path)
-            if pipeline is not None:
-                pipeline.save(staging / PREPROCESS_NAME)
-                files.append(PREPROCESS_NAME)
-            classes = spec.class_names(count) if spec else class_names(known.get("classes"))
-            source = dict(origin or {"file": path.name, "sha256": sha256_file(path)})
-            training = _checked(object_, known.get("training")) or {}
-            training["framework"] = source.pop("framework", "onnx")
-            training["source"] = source | {key: found[key] for key in ("producer", "opset")}
-            manifest = replace(
-                manifest,
-                topology=None,
-                softmax=found["softmax"],
-                classes=classes if len(classes) == count else (),
-                files=describe_files(staging, files),
-                training=training,
-                data=_checked(object_, known.get("data")),
-                accuracy=_checked(parse_accuracy, known.get("accuracy")),
-            )
+                given = _pipeline_like(spec, image, path)
+            pipeline = given or Pipeline.of_metadata(found["metadata"].get("preprocess"), path)
+            files = _copy(exported, staging, manifest.files, pipeline)
+            source = origin or {"file": path.name, "sha256": sha256_file(path)}
+            facts = _facts(found, source, None if spec is None else spec.class_names(count))
+            if len(facts["classes"]) != count:
+                facts["classes"] = ()
+            manifest = replace(manifest, files=describe_files(staging, files), **facts)
             result = install(staging, output, manifest, found["max_difference"])
     return Imported(result, tuple(found["notes"]))
+
+
+def _copy(
+    exported: Path, staging: Path, names: Iterable[str], pipeline: Pipeline | None
+) -> list[str]:
+    """Copy an export with another preprocessing, or without one; return the names of its files."""
+    files = [name for name in names if name != PREPROCESS_NAME]
+    for name in files:
+        shutil.copyfile(exported / name, staging / name)
+    if pipeline is not None:
+        pipeline.save(staging / PREPROCESS_NAME)
+        files.append(PREPROCESS_NAME)
+    return files
+
+
+def _pipeline_like(spec: models.ModelSpec, image: tuple[int, ...], path: Path) -> Pipeline:
+    """Return the preprocessing of a registered model; BadInput when it takes other images."""
+    sides = image[1:]
+    is_square = sides == sides[:1] * 2
+    if image[0] != spec.input_shape[0] or not is_square:
+        raise BadInput(f"{path} takes images {list(image)}, which are not those of {spec.name}")
+    return spec.pipeline(image[-1])
+
+
+def _facts(
+    found: _Converted, source: Mapping[str, Any], classes: tuple[str, ...] | None
+) -> dict[str, Any]:
+    """Return the fields of the manifest that describe the model and not its files.
+
+    They are those of the file's metadata, as far as a manifest can hold them. ``source`` is the
+    ``origin`` of :func:`import_onnx`, and ``classes`` are the names of a registered model.
+    """
+    metadata = found["metadata"]
+    kept = {name: _parsed(name, metadata.get(name)) for name in kept_fields(KeptBy.EXPORT)}
+    described = {key: value for key, value in source.items() if key != "framework"}
+    described |= {"producer": found["producer"], "opset": found["opset"]}
+    framework = source.get("framework", "onnx")
+    return {
+        **kept,
+        "topology": None,
+        "softmax": found["softmax"],
+        "classes": class_names(metadata.get("classes")) if classes is None else classes,
+        "training": {**(kept["training"] or {}), "framework": framework, "source": described},
+    }
+
+
+def _parsed(name: str, value: Any) -> Any:
+    """Return the value of a field from the metadata, or None when a manifest cannot hold it."""
+    try:
+        return FIELDS[name].parse(value, "metadata")
+    except ValueError:
+        return None
 
 
 def fix_sizes(
@@ -203,21 +258,14 @@ def write_fixed(path: str, target: str, sizes: list[int], report: Report) -> flo
         dim.dim_value = size
     Path(target).write_bytes(model.SerializeToString())
     session = onnx_files.OnnxSession(Path(target))
+    found = [session.run(batch) for batch in batches]
     pairs = [
-        pair
-        for outputs, batch in zip(expected, batches, strict=True)
-        for pair in zip(outputs, session.run(batch), strict=True)
-        if pair[0].dtype.kind == "f"
+        (before, after)
+        for outputs, written in zip(expected, found, strict=True)
+        for before, after in zip(outputs, written, strict=True)
+        if before.dtype.kind == "f"
     ]
     return check_agreement(pairs, (path, "the written model"), error=BackendFailure)
-
-
-def _checked(parse: Callable[[Any, str], Any], value: Any) -> Any:
-    """Return an entry of the metadata, or None when a manifest cannot hold it."""
-    try:
-        return parse(value, "metadata")
-    except ValueError:
-        return None
 
 
 def convert(
@@ -227,7 +275,7 @@ def convert(
     input_shape: list[int] | None,
     output_name: str | None,
     report: Report,
-) -> dict[str, Any]:
+) -> _Converted:
     """Export an ONNX model into a folder in ``output``, and compare; runs in the child process."""
     report("reading", 0, 0)
     source = onnx_files.read_onnx(path)
