@@ -63,7 +63,7 @@ def read_results(path):
         if path.suffix == ".jsonl":
             return [json.loads(line) for line in file]
         types = {"row": int, "id": int, "class_id": int, "probability": float}
-        types |= dict.fromkeys(("logits", "probabilities"), json.loads)
+        types |= dict.fromkeys(("logits", "probabilities", "class_ids"), json.loads)
         return [
             {
                 name: None if value == "" else types.get(name, str)(value)
@@ -128,6 +128,39 @@ def test_image_files(inputs, tmp_path):
         assert [row["label"] for row in rows] == expected.labels
         found = np.array([row["probability"] for row in rows])
         assert np.abs(found - expected.probabilities.max(axis=1)).max() < 1e-5
+
+
+@pytest.mark.parametrize("suffix", tables.SUFFIXES)
+def test_an_image_in_which_nothing_is_found_is_no_error(tmp_path, suffix):
+    """A network that marks the classes whose pixel is bright: none, the second, two of them."""
+    onnx = pytest.importorskip("onnx")
+    node, of = onnx.helper.make_node, onnx.helper.make_tensor_value_info
+    nodes = [
+        node("Flatten", ["x"], ["flat"]),
+        node("Sigmoid", ["flat"], ["shares"]),
+        node("Greater", ["shares", "least"], ["bright"]),
+        node("Cast", ["bright"], ["y"], to=onnx.TensorProto.INT64),
+    ]
+    graph = onnx.helper.make_graph(
+        nodes,
+        "marks",
+        [of("x", onnx.TensorProto.FLOAT, ["N", 1, 1, 3])],
+        [of("y", onnx.TensorProto.INT64, ["N", 3])],
+        [onnx.numpy_helper.from_array(np.array(0.6, np.float32), "least")],
+    )
+    model = tmp_path / "marks.onnx"
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)]), model
+    )
+    images = np.array([[0, 0, 0], [0, 1, 0], [1, 0, 1]], np.float32)
+    np.save(tmp_path / "images.npy", images.reshape(3, 1, 1, 3))
+    target = tmp_path / f"out{suffix}"
+    command = ["predict-many", model, tmp_path / "images.npy", "--workers=1", "--output", target]
+    assert main([*map(str, command)]) == 0
+    rows = read_results(target)
+    assert [row["error"] for row in rows] == [None] * 3
+    assert [row["class_id"] for row in rows] == [None, 1, 0]
+    assert [row["class_ids"] for row in rows] == [[], [1], [0, 2]]
 
 
 JUNK = {

@@ -225,7 +225,7 @@ def predict_part(job: Job, part: Part, report: _Report | None = None) -> Done:
     found = found or [job.predictor.columns([])]
     columns: dict[str, Any] = {n: np.concatenate([each[n] for each in found]) for n in found[0]}
     why = columns.setdefault("error", np.full(part.rows, None, dtype=object))
-    bad = np.flatnonzero(columns["class_id"] < 0).tolist()
+    bad = [row for row, error in enumerate(why) if error is not None]
     examples = tuple(
         why[row] if part.name_of(row) in why[row] else f"{part.name_of(row)}: {why[row]}"
         for row in bad[:_EXAMPLES]

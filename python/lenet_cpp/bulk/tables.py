@@ -148,7 +148,8 @@ def write_part(
         target: The file; its suffix is one of :data:`SUFFIXES`.
         part: The rows.
         results: Arrays [rows] or [rows, classes] of some of :data:`RESULTS`, with ``class_id``
-            among them, which is negative in bad rows.
+            and ``error`` among them. A bad row has an error; where nothing was found, ``class_id``
+            is negative.
         kept: The columns of the input that are handed on.
 
     Raises:
@@ -316,12 +317,25 @@ def _write_arrow(
     columns = _arrow_names(part)
     if kept is not None:
         columns |= {name: kept.column(name) for name in kept.column_names}
-    bad = results["class_id"] < 0
     for name in _in_order(results):
-        columns[name] = _arrow_column(results[name], _TYPES[name], bad)
+        columns[name] = _arrow_column(results[name], _TYPES[name], _missing(name, results))
     table = pa.table(columns)
     with pa.ipc.new_file(str(target), table.schema) as writer:
         writer.write_table(table)
+
+
+def _missing(name: str, results: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
+    """Return the rows that have no value of a result.
+
+    Lists are missing in bad rows alone: where nothing was found they are empty. A single class and
+    its value are missing there too.
+    """
+    if name in {"error", "model"}:
+        return np.zeros(len(results[name]), bool)
+    if _TYPES[name] in {"list", "class_ids", "labels"}:
+        return np.array([error is not None for error in results["error"]], bool)
+    missing: NDArray[np.bool_] = results["class_id"] < 0
+    return missing
 
 
 def _arrow_names(part: Part) -> dict[str, pa.Array]:
@@ -335,12 +349,12 @@ def _arrow_names(part: Part) -> dict[str, pa.Array]:
     return {"file": file, "row": pa.array(np.arange(part.begin, part.end))}
 
 
-def _arrow_column(values: NDArray[Any], kind: str, bad: NDArray[np.bool_]) -> pa.Array:
-    """Return results as an array of a type in ``_TYPES``, whose numbers are null in bad rows."""
+def _arrow_column(values: NDArray[Any], kind: str, missing: NDArray[np.bool_]) -> pa.Array:
+    """Return results as an array of a type in ``_TYPES``, with nulls where they are missing."""
     import pyarrow as pa
 
     if kind == "list":
-        return _arrow_lists(values, bad)
+        return _arrow_lists(values, missing)
     if kind == "string":
         return pa.array([None if text is None else _utf8(text) for text in values], pa.string())
     types = {
@@ -349,19 +363,19 @@ def _arrow_column(values: NDArray[Any], kind: str, bad: NDArray[np.bool_]) -> pa
         "class_ids": pa.list_(pa.int32()),
         "labels": pa.list_(pa.string()),
     }
-    # Objects are None in bad rows already.
-    return pa.array(values, types[kind], mask=None if values.dtype == object else bad)
+    # Objects are None there already.
+    return pa.array(values, types[kind], mask=None if values.dtype == object else missing)
 
 
-def _arrow_lists(values: NDArray[Any], bad: NDArray[np.bool_]) -> pa.Array:
-    """Return [rows, classes] as a list for each row, which is null in bad rows."""
+def _arrow_lists(values: NDArray[Any], missing: NDArray[np.bool_]) -> pa.Array:
+    """Return [rows, classes] as a list for each row, which is null where it is missing."""
     import pyarrow as pa
 
     ends = np.arange(0, values.size + 1, values.shape[1], dtype=np.int32)
     lists = pa.ListArray.from_arrays(pa.array(ends), pa.array(values.ravel()))
-    if not bad.any():
+    if not missing.any():
         return lists
-    rows = [None if wrong else row for wrong, row in zip(bad, values, strict=True)]
+    rows = [None if empty else row for empty, row in zip(missing, values, strict=True)]
     return pa.array(rows, lists.type)
 
 
@@ -399,19 +413,19 @@ def _write_text(
 def _text_columns(
     part: Part, results: Mapping[str, NDArray[Any]], kept: pa.Table | None
 ) -> dict[str, Sequence[Any]]:
-    """Return the columns of the file with Python's values; results are None in bad rows."""
+    """Return the columns of the file with Python's values; results that are missing are None."""
     columns: dict[str, Sequence[Any]] = {
         "file": part.files or [part.table] * part.rows,
         "row": [None] * part.rows if part.files else range(part.begin, part.end),
     }
     if kept is not None:
         columns |= {name: _listed(part, name, kept.column(name)) for name in kept.column_names}
-    bad = (results["class_id"] < 0).tolist()
     for name in _in_order(results):
+        missing = _missing(name, results).tolist()
         values = results[name].tolist()
-        if name not in {"error", "model"}:  # which bad rows have too
-            values = [None if wrong else each for wrong, each in zip(bad, values, strict=True)]
-        columns[name] = values
+        columns[name] = [
+            None if empty else each for empty, each in zip(missing, values, strict=True)
+        ]
     return columns
 
 
