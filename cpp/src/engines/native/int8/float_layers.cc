@@ -5,6 +5,7 @@
 
 #include "engines/native/int8/program.h"
 #include "engines/native/ops/ops.h"
+#include "engines/native/runtime/softmax.h"
 
 // Simple loops, and the same bits on every processor.
 namespace lenet::native::int8 {

@@ -100,10 +100,6 @@ void activate_run(const Kernels& kernels, const Activation& activation, float* v
 /// \param first its first value
 void clear_behind(const Placement& tensor, float* first);
 
-/// Softmax of [count] numbers that lie `inner` apart. \param to may be `from`
-/// \param logarithm of the result
-void softmax(const float* from, const Axis& axis, bool logarithm, float* to);
-
 /// Whether F(2 x 2, 5 x 5) computes the layer with fewer operations than the definition.
 bool suits_winograd(const Network& network, const Layer& layer);
 

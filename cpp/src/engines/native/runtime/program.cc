@@ -5,8 +5,8 @@
 #include <numeric>
 #include <utility>
 
-#include "engines/native/ops/ops.h"
 #include "engines/native/runtime/memory_plan.h"
+#include "engines/native/runtime/softmax.h"
 #include "engines/native/runtime/verify_plan.h"
 #include "pixels.h"
 
