@@ -1,5 +1,7 @@
 // Nodes and constants of .onnx files made by hand, and the networks that they become.
 
+#include <cmath>
+
 #if defined(__SSE2__)
 #include <immintrin.h>
 #endif
@@ -96,6 +98,8 @@ TEST_CASE("constants of narrower and wider floating-point types") {
   const std::vector<float> again = tensor_of(listed({6}, 10, delimited(5, listed_bits))).floats;
   CHECK(again == floats);
   CHECK(std::signbit(again[5]));
+#include <cmath>
+
 #if defined(__SSE2__)
   const unsigned before = _mm_getcsr();
   _mm_setcsr(before | 0x8040U);  // denormals are 0, given and taken
@@ -329,6 +333,43 @@ TEST_CASE("a product of x and its sigmoid is one layer") {
   CHECK(layers("Tanh x -> s; Mul x s -> y").size() == 2);
   CHECK(layers("Tanh x -> t; Sigmoid t -> s; Mul x s -> y").size() == 3);
   CHECK(layers("Sigmoid x -> s; Mul x s -> p; Add p s -> y").size() == 3);
+}
+
+TEST_CASE("a gelu that is written in single operators is one layer, with its values") {
+  const std::string constants = "root[1]f=1.4142135 one[1]f=1 half[1]f=0.5 wrong[1]f=1.41";
+  const auto layers = [&](const std::string& nodes) {
+    Network network = network_of(model_of(nodes, constants));
+    native::simplify(network);
+    return network.layers;
+  };
+  const std::string sum = "Div x root -> a; Erf a -> b; Add b one -> c; ";
+  const std::string ways[] = {
+      sum + "Mul x c -> d; Mul d half -> y",
+      sum + "Mul c x -> d; Mul half d -> y",
+      "Mul x half -> d; " + sum + "Mul d c -> y",
+      "Mul x half -> d; " + sum + "Mul c d -> y",
+  };
+  std::vector<float> x(16);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i) * 0.5F - 4;
+  for (const std::string& nodes : ways) {
+    CAPTURE(nodes);
+    const auto gelu = layers(nodes);
+    REQUIRE(gelu.size() == 1);
+    CHECK(gelu[0].activation.kind == native::ActivationKind::Gelu);
+    const TemporaryFolder folder;
+    Predictor predictor(write_onnx(folder, onnx_graph(nodes, constants, "x[-1,1,4,4] -> y")));
+    const std::vector<float> found = predictor.run({x.data(), {1, 1, 4, 4}}).data;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const double value = x[i];
+      CHECK(found[i] == doctest::Approx(value / 2 * (1 + std::erf(value / std::sqrt(2.0)))));
+    }
+  }
+  // Another constant, another tensor, and a part of the formula that is read once more.
+  const std::string last = "Mul x c -> d; Mul d half -> y";
+  CHECK(layers("Div x wrong -> a; Erf a -> b; Add b one -> c; " + last).size() > 1);
+  CHECK(layers("Tanh x -> t; Div t root -> a; Erf a -> b; Add b one -> c; " + last).size() > 1);
+  CHECK(layers(sum + "Mul x c -> d; Mul d half -> e; Add e b -> y").size() > 2);
+  CHECK(layers(sum + "Mul x c -> d; Mul d one -> y").size() > 1);
 }
 
 TEST_CASE("shapes, in every operator set that changed an operator") {

@@ -156,6 +156,7 @@ std::vector<int> fuse_scales(Network& network, MayFuse* may_fuse) {
 void simplify(Network& network) {
   join_channels(network);
   join_products(network);
+  join_gelu(network);
   drop_unused(network);
   fuse_scales(network, [](const Layer&, const Layer&, int fused) { return fused < kMaxScales; });
   fuse_layers(network, [&](std::size_t before, const Layer& layer) {

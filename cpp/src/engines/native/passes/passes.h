@@ -34,6 +34,9 @@ void simplify(Network& network);
 /// order, each once, when those before are gone.
 void drop_copies(Network& network, const std::function<bool(const Layer&)>& copies);
 
+/// Makes a Gelu of the single operators that exporters write it in.
+void join_gelu(Network& network);
+
 /// Makes one of several layers that move whole channels of each other's results.
 void join_channels(Network& network);
 
