@@ -16,7 +16,7 @@ std::size_t pool_after(const Network& network, const Links& links, std::size_t l
   const std::size_t given = network.layers[layer].output;
   const std::size_t reader = links.readers[given];
   const bool follows = reader != kNone && links.uses[given] == 1;
-  return follows && network.layers[layer].activation.kind <= ActivationKind::Relu &&
+  return follows && is_none_or_relu(network.layers[layer].activation) &&
                  is_max_pool_2x2(network, network.layers[reader])
              ? reader
              : kNone;

@@ -7,6 +7,159 @@
 
 namespace lenet::native {
 
+// The compiler warns of a kind without a case.
+const char* to_string(LayerKind kind) noexcept {
+  switch (kind) {
+    case LayerKind::Convolution:
+      return "convolution";
+    case LayerKind::Pool:
+      return "pool";
+    case LayerKind::Resize:
+      return "resize";
+    case LayerKind::ChannelScale:
+      return "scale";
+    case LayerKind::Activate:
+      return "activation";
+    case LayerKind::Add:
+      return "add";
+    case LayerKind::Subtract:
+      return "subtract";
+    case LayerKind::Multiply:
+      return "multiply";
+    case LayerKind::Divide:
+      return "divide";
+    case LayerKind::Maximum:
+      return "maximum";
+    case LayerKind::Minimum:
+      return "minimum";
+    case LayerKind::PRelu:
+      return "prelu";
+    case LayerKind::Concat:
+      return "concat";
+    case LayerKind::Channels:
+      return "channels";
+    case LayerKind::Copy:
+      return "copy";
+    case LayerKind::View:
+      return "view";
+    case LayerKind::Convert:
+      return "convert";
+    case LayerKind::Softmax:
+      return "softmax";
+    case LayerKind::Reduce:
+      return "reduce";
+    case LayerKind::Along:
+      return "along";
+    case LayerKind::MatMul:
+      return "matmul";
+    case LayerKind::Broadcast:
+      return "broadcast";
+    case LayerKind::Normalize:
+      return "normalize";
+    case LayerKind::Constant:
+      return "constant";
+    case LayerKind::Quantize:
+      return "quantize";
+    case LayerKind::Flatten:
+      return "flatten";
+    case LayerKind::Identity:
+      return "identity";
+  }
+  return "";
+}
+
+const char* to_string(ActivationKind kind) noexcept {
+  switch (kind) {
+    case ActivationKind::None:
+      return "none";
+    case ActivationKind::Relu:
+      return "relu";
+    case ActivationKind::Clip:
+      return "clip";
+    case ActivationKind::LeakyRelu:
+      return "leaky_relu";
+    case ActivationKind::Elu:
+      return "elu";
+    case ActivationKind::HardSigmoid:
+      return "hard_sigmoid";
+    case ActivationKind::HardSwish:
+      return "hard_swish";
+    case ActivationKind::Sigmoid:
+      return "sigmoid";
+    case ActivationKind::Swish:
+      return "swish";
+    case ActivationKind::Gelu:
+      return "gelu";
+    case ActivationKind::GeluTanh:
+      return "gelu_tanh";
+    case ActivationKind::Mish:
+      return "mish";
+    case ActivationKind::Tanh:
+      return "tanh";
+    case ActivationKind::Softplus:
+      return "softplus";
+    case ActivationKind::Softsign:
+      return "softsign";
+    case ActivationKind::Erf:
+      return "erf";
+    case ActivationKind::Exp:
+      return "exp";
+    case ActivationKind::Log:
+      return "log";
+    case ActivationKind::Sqrt:
+      return "sqrt";
+    case ActivationKind::Abs:
+      return "abs";
+    case ActivationKind::Reciprocal:
+      return "reciprocal";
+    case ActivationKind::ThresholdedRelu:
+      return "thresholded_relu";
+    case ActivationKind::Round:
+      return "round";
+    case ActivationKind::Scalar:
+      return "scalar";
+  }
+  return "";
+}
+
+Combination combination_of(LayerKind kind) noexcept {
+  switch (kind) {
+    case LayerKind::Add:
+      return Combination::Add;
+    case LayerKind::Subtract:
+      return Combination::Subtract;
+    case LayerKind::Multiply:
+      return Combination::Multiply;
+    case LayerKind::Divide:
+      return Combination::Divide;
+    case LayerKind::Maximum:
+      return Combination::Maximum;
+    case LayerKind::Minimum:
+      return Combination::Minimum;
+    case LayerKind::PRelu:
+      return Combination::PRelu;
+    default:
+      return Combination::Scale;
+  }
+}
+
+bool needs_order(const Layer& layer) noexcept {
+  switch (layer.kind) {
+    case LayerKind::Copy:
+    case LayerKind::View:
+    case LayerKind::Softmax:
+    case LayerKind::Reduce:
+    case LayerKind::Along:
+    case LayerKind::MatMul:
+    case LayerKind::Broadcast:
+    case LayerKind::Normalize:
+    case LayerKind::Constant:
+      return true;
+    default:
+      return false;
+  }
+}
+
 WeightView Layer::view_weights() const {
   WeightView view = stored;
   if (stored.data != nullptr && !weight_scales.empty()) view.scales = weight_scales.data();

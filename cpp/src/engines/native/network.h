@@ -53,41 +53,16 @@ enum class LayerKind {
   Identity    ///< the same values; only before drop_identities
 };
 
-constexpr const char* to_string(LayerKind kind) noexcept {
-  constexpr const char* kNames[] = {
-      "convolution", "pool",      "resize",   "scale",    "activation", "add",     "subtract",
-      "multiply",    "divide",    "maximum",  "minimum",  "prelu",      "concat",  "channels",
-      "copy",        "view",      "convert",  "softmax",  "reduce",     "along",   "matmul",
-      "broadcast",   "normalize", "constant", "quantize", "flatten",    "identity"};
-  return kNames[static_cast<std::size_t>(kind)];
-}
+/// The name of a kind, as profiles print it.
+const char* to_string(LayerKind kind) noexcept;
+const char* to_string(ActivationKind kind) noexcept;
 
-constexpr const char* to_string(ActivationKind kind) noexcept {
-  constexpr const char* kNames[] = {"none",       "relu",
-                                    "clip",       "leaky_relu",
-                                    "elu",        "hard_sigmoid",
-                                    "hard_swish", "sigmoid",
-                                    "swish",      "gelu",
-                                    "gelu_tanh",  "mish",
-                                    "tanh",       "softplus",
-                                    "softsign",   "erf",
-                                    "exp",        "log",
-                                    "sqrt",       "abs",
-                                    "reciprocal", "thresholded_relu",
-                                    "round",      "scalar"};
-  return kNames[static_cast<std::size_t>(kind)];
-}
+/// How a layer combines two values; of any other layer it is Combination::Scale.
+Combination combination_of(LayerKind kind) noexcept;
 
-/// Whether it computes each value from two.
-constexpr bool is_combination(LayerKind kind) noexcept {
-  return kind >= LayerKind::Add && kind <= LayerKind::PRelu;
-}
-
-/// \param kind a combination, or what scales channels
-constexpr Combination combination_of(LayerKind kind) noexcept {
-  return is_combination(kind)
-             ? static_cast<Combination>(static_cast<int>(kind) - static_cast<int>(LayerKind::Add))
-             : Combination::Scale;
+/// Whether a layer computes each value from two.
+inline bool is_combination(LayerKind kind) noexcept {
+  return combination_of(kind) != Combination::Scale;
 }
 
 enum class PoolKind {
@@ -310,9 +285,14 @@ inline bool is_max_pool(const Layer& layer) {
   return layer.kind == LayerKind::Pool && layer.pool == PoolKind::Max;
 }
 
+/// Whether it is none or a relu, which every kernel of convolutions applies.
+inline bool is_none_or_relu(const Activation& activation) {
+  return activation.kind == ActivationKind::None || activation.kind == ActivationKind::Relu;
+}
+
 /// Whether it only bounds a value: none, a relu, or a clip from 0.
 inline bool is_bound(const Activation& activation) {
-  return activation.kind == ActivationKind::None || activation.kind == ActivationKind::Relu ||
+  return is_none_or_relu(activation) ||
          (activation.kind == ActivationKind::Clip && activation.alpha == 0 && activation.beta > 0);
 }
 
@@ -333,10 +313,7 @@ struct OutputSource {
 };
 
 /// Whether a layer reads and gives values in the order of the program.
-inline bool needs_order(const Layer& layer) {
-  return layer.kind == LayerKind::Copy || layer.kind == LayerKind::View ||
-         (layer.kind >= LayerKind::Softmax && layer.kind <= LayerKind::Constant);
-}
+bool needs_order(const Layer& layer) noexcept;
 
 /// Whether a layer is a softmax of a whole image that only gives outputs: it is no step of a
 /// program, which applies it as it writes them.

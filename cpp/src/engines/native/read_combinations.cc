@@ -13,8 +13,26 @@ namespace lenet::native {
 namespace {
 
 /// What broadcasts as a layer that combines tensors of the same shape does.
+/// \pre is_combination(kind)
 BroadcastKind broadcast_of(LayerKind kind) {
-  return static_cast<BroadcastKind>(static_cast<int>(kind) - static_cast<int>(LayerKind::Add));
+  switch (combination_of(kind)) {
+    case Combination::Add:
+      return BroadcastKind::Add;
+    case Combination::Subtract:
+      return BroadcastKind::Subtract;
+    case Combination::Multiply:
+      return BroadcastKind::Multiply;
+    case Combination::Divide:
+      return BroadcastKind::Divide;
+    case Combination::Maximum:
+      return BroadcastKind::Maximum;
+    case Combination::Minimum:
+      return BroadcastKind::Minimum;
+    case Combination::PRelu:
+    case Combination::Scale:
+      break;
+  }
+  return BroadcastKind::PRelu;
 }
 
 /// Loops over the values of a shape, along which operands of as many dimensions are repeated where

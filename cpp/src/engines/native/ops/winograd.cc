@@ -162,7 +162,7 @@ class Winograd final : public Op {
 bool is_even_5x5(const Network& network, const Layer& layer) {
   const Window& window = layer.window;
   const TensorShape& output = network.tensors[layer.output].shape;
-  return layer.kind == LayerKind::Convolution && layer.activation.kind <= ActivationKind::Relu &&
+  return layer.kind == LayerKind::Convolution && is_none_or_relu(layer.activation) &&
          window.kernel == Pair{5, 5} && window.strides == Pair{1, 1} &&
          window.dilations == Pair{1, 1} && layer.groups == 1 && output.height % 2 == 0 &&
          output.width % 2 == 0;
