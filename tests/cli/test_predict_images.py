@@ -280,11 +280,3 @@ def test_interrupt_leaves_nothing_half_written(lenet, tmp_path):
         assert child.wait(timeout=60) == 130
         assert child.stderr.read().decode() == "predict.py: interrupted\n"
     assert list(folder.iterdir()) == []
-
-
-@pytest.mark.parametrize("command", ["predict", "predict-many"])
-def test_an_unknown_network_is_refused_even_if_the_model_needs_none(command, tmp_path, capsys):
-    image, output = ROOT / "examples" / "photos" / "2-pen.jpg", tmp_path / "x.csv"
-    assert main([command, "--bundled", str(image), "-n", "lennet", "-o", str(output)]) == 5
-    assert "unknown model 'lennet'; did you mean lenet" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []

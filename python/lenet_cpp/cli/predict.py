@@ -30,7 +30,6 @@ from lenet_cpp.inference.results import (
     document,
     open_results,
 )
-from lenet_cpp.models.specs import get, is_file_reference
 from lenet_cpp.paddle_engines.classification import InferenceEngine
 
 if TYPE_CHECKING:
@@ -283,7 +282,6 @@ def main(
     For millions of images, for tables and for clusters use lenet-cpp predict-many.
     """
     named = network
-    check_network(network)
     if engine == "dygraph":  # where the network takes the place of the program
         files, named = _parameters(files, network), None
     if as_json:
@@ -442,12 +440,6 @@ def _parameters(files: Files, network: str | None) -> Files:
             "-p cannot be used with --engine dygraph, where MODEL names the parameters"
         )
     return {"model_file": Path(network), "params_file": next(filter(None, files.values()))}
-
-
-def check_network(network: str | None) -> None:
-    """Raise BadInput for a name that is not registered, also where the model needs no network."""
-    if network is not None and not is_file_reference(network):
-        get(network)
 
 
 def check_output(output: Path | None, suffixes: Sequence[str]) -> None:

@@ -20,7 +20,6 @@ from lenet_cpp.cli.predict import (
     ENGINES,
     Computed,
     Files,
-    check_network,
     check_output,
     computed_by,
     described,
@@ -120,7 +119,6 @@ def main(
     continue.
     """
     check_output(output, tables.SUFFIXES)
-    check_network(network)
     if on is not None and not re.fullmatch(r"(ray|spark)(://.+)?", on):
         raise click.UsageError(
             f"--on: expected ray, spark, ray://HOST:PORT or spark://HOST:PORT, got {on}"
