@@ -17,7 +17,7 @@ namespace lenet::toolkits {
 [[noreturn]] void refuse(const std::string& what);
 [[noreturn]] void refuse(const Field& field);
 
-/// Refuses members that the translation has not read.
+/// Refuses a description with members that the translation did not read.
 void refuse_others(const Field& field);
 
 /// Refuses a member that exists and has another value than this one.

@@ -208,7 +208,7 @@ class _Search:
         self._mode = "L" if layout.is_grey else "RGB"
         self._as_pixels = Normalize(1.0, (0.0,) * layout.channels, (1.0,) * layout.channels)
         self._images = [_pixels_of(path, self._mode) for path in images]
-        # Of a square image every short side is the whole.
+        # A square image cannot tell the rules for the short side from the others.
         self._probe = int(np.argmax([abs(len(each) - each.shape[1]) for each in self._images]))
         self._rows: dict[_Key, NDArray[np.float64]] = {}  # the outputs for the probe
         self._found: dict[_Key, _Distance] = {}

@@ -49,8 +49,9 @@ class FloatProgram final : public Program {
     std::size_t pool = kNone;  ///< fused into the convolution
     std::size_t sum = kNone;   ///< fused into the convolution, which takes what is added too
     ConvMethod method = ConvMethod::Channels;
-    /// Of a convolution: channels of one image's taps that lie side by side, which also are added
-    /// up in this order where images lie side by side. With 1 they are added up channel by channel.
+    /// A convolution adds up the taps of so many channels together, pixel by pixel; with 1 it adds
+    /// them up channel by channel. Images that lie side by side have the same order, and so the
+    /// same bits.
     std::int64_t tap_lanes = 1;
   };
 

@@ -103,9 +103,9 @@ struct Kernels {
   /// Vectors of output channels. Weights, factors and so on: blocks of `tile` vectors, of what is
   /// left of the largest power of 2 that fits, each [group][block]; the channels padded with zeros.
   void (*conv_channels)(const ConvTask& task);
-  /// The same by tiles (../tiles.h), of one row or many, without a pool. `offsets` has
-  /// every sixteenth group's, whose elements and those of the next ones lie side by side; `tile`
-  /// is 1. Null where there are no tiles.
+  /// Computes what conv_channels does by tiles (../tiles.h), for one row or many, without a pool.
+  /// `offsets` has one entry for 16 groups, whose elements lie side by side; `tile` is 1. The
+  /// pointer is null where the processor has no tiles.
   void (*conv_tiles)(const ConvTask& task);
   /// As conv_channels, of one row of windows that have nothing in common, the images of a batch:
   /// without a pool or a residual, and with tiles up to `widest_linear`.
