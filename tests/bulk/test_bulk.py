@@ -291,6 +291,7 @@ def test_going_on_after_a_death(dying, tmp_path, pixels, who, status, suffix):
     found, said = dying(who, at, target)
     assert found == status, said
     assert "Traceback" not in said
+    assert ("repeat the command to continue" in said) == (who == "interrupted")
     parts = list(map(int, (tmp_path / "mark").read_text().split()))
     if who == "always":
         assert len(parts) == 3
@@ -593,6 +594,7 @@ def test_wrong_usage(tmp_path, inputs, capsys, monkeypatch):
         ([digits, "--output", target, "--engine=python"], 2, "'python' is not one of 'auto', 'na"),
         ([inputs / "tables", "--column=picture", "--output", target], 5, "no column 'picture'"),
         ([inputs / "tables", "--keep=label", "--output", target], 5, "--keep label"),
+        ([digits, "--keep=id", "--output", target], 5, "only .parquet files have further columns"),
         ([tmp_path / "no.npy", "--output", target], 3, "no.npy"),
         ([inputs / "nothing*", "--output", target], 3, "nothing"),
     ):

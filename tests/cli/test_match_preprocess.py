@@ -252,7 +252,7 @@ def test_a_picture_that_is_too_simple_says_so(tmp_path, capsys):
     assert main([*command, "--expect", str(tmp_path / "scores.npy")]) == 0
     printed = capsys.readouterr().out
     # No resize at all: 7 interpolations in two roundings, the short side or both sides.
-    assert "do not tell the first 28 apart" in printed
+    assert "the first 28 preparations fit these images equally well" in printed
     row = printed.splitlines()[2].partition("%")[2]
     assert re.split("  +", row.strip()) == (
         ["pillow bilinear", "64 x 64", "64 x 64", "torchvision", "RGB", "ImageNet"]

@@ -234,6 +234,7 @@ def test_wrong_parameters_are_listed(lenet, tmp_path):
         ("predict", "-d=MODEL --preprocess=large.json", 5, "[1, 28, 28]"),
         ("predict", "-m=MODEL/lenet.json --accelerator=openvino", 6, "OpenVINO"),
         ("predict", "-d=MODEL --use_tensorrt --device=gpu", 6, "device gpu: "),
+        ("predict", "-d=MODEL --device=gpu:9", 6, "device gpu:9: "),
         ("predict", "-m=MODEL/lenet.json --use_mkldnn=False --engine=python", 0, ""),
     ],
 )

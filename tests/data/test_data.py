@@ -77,7 +77,7 @@ def test_write_idx_follows_the_format(tmp_path, monkeypatch):
 GOOD = idx((5, 28, 28), bytes(5 * 784))
 NOISE = gzip.compress(idx((5, 28, 28), np.random.default_rng(0).bytes(5 * 784)))
 DAMAGE = {
-    "empty": (b"", "not an IDX file"),
+    "empty": (b"", "is empty \\(0 bytes\\)"),
     "text": (b"<html>not found</html>", "not an IDX file"),
     "element type": (idx((5, 28, 28), bytes(5 * 784), kind=0x0D), "element type 0x0d"),
     "dimensions": (idx((5,), bytes(5)), "1 dimensions, expected 3"),

@@ -255,7 +255,7 @@ def test_refused_programs(soname, tmp_path, capsys):
         assert said in capsys.readouterr().err
     program = BUILD / "lenet_infer_native"
     assert call("-o", tmp_path / "made", "--single-file", "--program", program) == UNSUPPORTED
-    assert "needs libraries" in capsys.readouterr().err
+    assert "needs shared libraries" in capsys.readouterr().err
     assert not (tmp_path / "made").exists()
 
 

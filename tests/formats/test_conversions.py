@@ -367,10 +367,11 @@ def test_refused(source, to, options, error, message, sources, tmp_path):
 
 def test_what_a_path_without_a_model_lacks(sources, tmp_path):
     (tmp_path / "empty.pdmodel").touch()
+    with pytest.raises(errors.BadModel, match=r"empty\.pdmodel is empty \(0 bytes\)"):
+        export.convert_model(tmp_path / "empty.pdmodel", tmp_path / "out", "json")
     (tmp_path / "folder").mkdir()
     shutil.copy(sources / "pdmodel" / "lenet.pdmodel", tmp_path)
     for name, why in (
-        ("empty.pdmodel", "it is empty (0 bytes)"),
         ("folder", "the folder has no model files"),
         ("lenet.pdmodel", "its parameters lenet.pdiparams are missing"),
     ):

@@ -214,7 +214,7 @@ def test_damaged_metadata_is_left_out(tmp_path):
 
 def test_damaged_files(tmp_path, capsys):
     path, damaged = tmp_path / "model.onnx", "damaged, or is not an ONNX model"
-    for content, said in ((b"", "no operators"), (RELU.SerializeToString()[:500], damaged)):
+    for content, said in ((b"", "is empty (0 bytes)"), (RELU.SerializeToString()[:500], damaged)):
         path.write_bytes(content)
         assert import_model.main([str(path), f"--output={tmp_path / 'out'}"]) == BadModel.exit_code
         message = capsys.readouterr().err

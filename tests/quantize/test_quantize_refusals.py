@@ -39,6 +39,14 @@ def test_what_needs_the_network_says_so(made, tmp_path, residual):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_missing_program_is_refused_before_the_work(tmp_path, capsys):
+    target = tmp_path / "out"
+    options = ("--method=static-ptq", f"--program={tmp_path / 'no'}", f"--output-dir={target}")
+    assert command.main(options) == FileNotFound.exit_code
+    assert f"--program {tmp_path / 'no'} does not exist" in capsys.readouterr().err
+    assert not target.exists()
+
+
 def test_images_at_a_time(made, tmp_path):
     """Of images without labels fewer at a time, as they are trained with a smaller rate too."""
     with quantization.open_source(model_dir=made / "classifier") as source:

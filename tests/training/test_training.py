@@ -15,7 +15,7 @@ import pytest
 from lenet_cpp import models
 from lenet_cpp.cli import train as command
 from lenet_cpp.data import mnist as data
-from lenet_cpp.errors import BadInput, BadModel
+from lenet_cpp.errors import BadInput, BadModel, FileNotFound
 from lenet_cpp.formats import checkpoint
 from lenet_cpp.training import evaluation, loop, recipes
 from lenet_cpp.training.augment import Augmentation, sampling_grid, warp
@@ -385,6 +385,9 @@ def test_interrupted_and_resumed_by_command_is_exact(tmp_path, tiny_dir):
     """
     common = "--recipe=best", "--epochs=2", "--seed=3", f"--data-dir={tiny_dir}", "--output-dir"
     parts = tmp_path / "parts"
+    done = run(SCRIPT, "--resume", "--data-dir", tiny_dir, "--output-dir", parts)
+    assert done.returncode == FileNotFound.exit_code
+    assert "train without --resume" in done.stderr
     done = run("-c", INTERRUPTED, int(signal.SIGINT), SCRIPT, *common, parts)
     assert done.returncode == 130, done.stderr
     assert len(done.stderr.splitlines()) == 1

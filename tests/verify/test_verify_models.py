@@ -69,7 +69,11 @@ def test_exported_classifier_agrees_in_both_formats(
     assert found["agrees"] is True
     # The manifest says of which seed the parameters are: the layer is built anew from it.
     assert found["reference"] == "dygraph"
-    assert (found["data"], found["images"], found["equal_predictions"]) == ("made images", 3, 3)
+    assert (found["data"], found["images"], found["equal_predictions"]) == (
+        "synthetic images",
+        3,
+        3,
+    )
     given = accelerators.split(",")
     wanted = {(f, a, b) for f in ("pdmodel", "json") for a in given for b in batches}
     rows = {(row["format"], row["accelerator"], row["batch_size"]) for row in found["rows"]}

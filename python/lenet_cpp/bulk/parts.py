@@ -132,7 +132,8 @@ def predict_all(
         skipped: Called with some of the bad rows, and what is wrong.
 
     Raises:
-        BadInput: A row is bad, or the folder of parts belongs to another input or model.
+        BadInput: A row is bad, the folder of parts belongs to another input or model, or there is
+            no .parquet file whose columns ``keep`` could name.
         lenet_cpp.Error: What the model and the input raise; the parts that were finished stay.
     """
     folder = _folder_for(target)
@@ -141,6 +142,11 @@ def predict_all(
         raise BadInput(f"--keep {taken[0]}: the results have a column of that name")
     predictor = predictor.for_bulk(outputs, errors="error" if skip_errors else None)
     parts = tables.find_parts(names, part_rows=part_rows, missing=skip_errors)
+    if keep and not any(part.table.endswith(".parquet") for part in parts):
+        raise BadInput(
+            f"--keep {','.join(keep)}: only .parquet files have further columns to copy, and the"
+            " input has none"
+        )
     batch_size = max(1, min(_MAX_BATCH, _BATCH_BYTES // predictor.input_bytes))
     job = Job(predictor, folder.absolute(), target.suffix, column, tuple(keep), batch_size)
     facts = {

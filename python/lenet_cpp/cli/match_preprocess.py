@@ -1,4 +1,4 @@
-"""``lenet-cpp match-preprocess``: the preparation of images that gives the outputs of Python."""
+"""``lenet-cpp match-preprocess``: find the preprocessing that gives the outputs of Python."""
 
 import os
 import warnings
@@ -328,7 +328,7 @@ def _read_expected(path: Path) -> NDArray[Any]:
 
 @cli.command("""
 %prog resnet18.onnx cat.jpg --expect scores.npy -o preprocess.json
-    what numpy.save("scores.npy", scores) wrote where the numbers are right
+    numpy.save("scores.npy", scores) wrote the file in the Python program
 """)
 @cli.exported(
     metavar="MODEL",
@@ -365,12 +365,12 @@ def main(
     output: Path | None,
     image_size: int | None,
 ) -> int:
-    """Find out how images were prepared, from the outputs that a model gave for them in Python.
+    """Find out how images were preprocessed, from the outputs that a model gave for them in Python.
 
-    Tries the usual preparations of PaddleClas, PaddleX, torchvision and timm: how an image is
-    resized, the crop, RGB or BGR, scale, mean and standard deviation. One fits when no output
-    differs by more than a thousandth of their range; the exit status is 1 when none does. Take a
-    photo that is large and not square; several tell more.
+    The command tries the usual preprocessing of PaddleClas, PaddleX, torchvision and timm: resize,
+    crop, RGB or BGR, scale, mean and standard deviation. A preprocessing fits if no output differs
+    by more than a thousandth of the range of the outputs; the exit status is 1 if none fits. Use
+    large photos that are not square, and more than one if the result is not unique.
     """
     expected = _read_expected(expect)
     files = find_images(images)
@@ -391,17 +391,16 @@ def main(
     best, way, values = matches[0]
     if best.share > _FITS:
         print(
-            f"none of {len(search.ways) * len(search.values)} preparations fits, of which those are"
-            " run that come near: another one was used, or the outputs are those of another model"
-            " or of other images"
+            f"none of {len(search.ways) * len(search.values)} preparations fits: the images were"
+            " prepared in another way, or the outputs belong to another model or to other images"
         )
         return 1
     limit = min(max(4 * best.share, _SAME), _FITS)
     same = sum(each.share <= limit for each, _, _ in matches)
     if same > 1:
         print(
-            f"these images do not tell the first {same} apart; the most usual is named first: a"
-            " larger photo that is not square tells more"
+            f"the first {same} preparations fit these images equally well, and the most usual one"
+            " is named first; a larger photo that is not square may tell them apart"
         )
     if output is not None:
         steps = (*search.ways[way].steps, *search.values[values].steps)

@@ -145,21 +145,26 @@ def main(
             bar = tqdm(total=total, initial=done, desc="predict", unit="image", disable=None)
             return stack.enter_context(bar).update
 
-        total = predict_all(
-            predictor,
-            images,
-            output,
-            outputs=[*usual, *(name for name in outputs if outputs[name])],
-            column=column,
-            keep=keep or (),
-            skip_errors=skip_errors,
-            workers=workers,
-            threads=computed["threads"] or 1,
-            on=on,
-            part_rows=part_rows,
-            start=start,
-            skipped=errors.append,
-        )
+        try:
+            total = predict_all(
+                predictor,
+                images,
+                output,
+                outputs=[*usual, *(name for name in outputs if outputs[name])],
+                column=column,
+                keep=keep or (),
+                skip_errors=skip_errors,
+                workers=workers,
+                threads=computed["threads"] or 1,
+                on=on,
+                part_rows=part_rows,
+                start=start,
+                skipped=errors.append,
+            )
+        except KeyboardInterrupt:
+            stack.close()  # the progress bar
+            cli.note("the finished parts are kept; repeat the command to continue")
+            raise
     earlier = f", {total.resumed} of them in an earlier run" if total.resumed else ""
     good = total.rows - total.skipped
     print(f"wrote the predictions for {good} images to {printable(output)}{earlier}")

@@ -1,4 +1,4 @@
-"""``lenet-cpp quantize``: from a float model to a model of 8-bit integers."""
+"""``lenet-cpp quantize``: quantize a float model to 8-bit integers."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ from lenet_cpp._base.files import write_text
 from lenet_cpp._base.optional import require, require_paddle
 from lenet_cpp._base.worker import Report
 from lenet_cpp.cli import _options as cli
-from lenet_cpp.errors import BadInput, BadModel, Unsupported
+from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
 from lenet_cpp.quantize import Images, Quantized, mnist_images, own_images, quantize, sensitivity
 from lenet_cpp.quantize.report import analysis_text, make_report, report_text
 from lenet_cpp.quantize.source import FloatModel, open_source
@@ -29,56 +29,58 @@ from lenet_cpp.quantize.task import METHODS, QuantizationSettings, check_setting
 
 @cli.command("""
 %prog --method all
-    the bundled LeNet by all four methods, to inference_model/lenet_METHOD
+    quantize the bundled LeNet with all four methods, to inference_model/lenet_METHOD
 %prog resnet50 --method static-ptq --calibration photos
-    any classifier, with a folder of photos
+    quantize any classifier, calibrated with a folder of photos
 %prog --analyse --plot sensitivity.png
-    what each layer costs when it is quantized alone
+    show how much accuracy each layer costs when only that layer is quantized
 """)
 @cli.exported(
     flags=("-d", "--model-dir"),
-    help="the exported float model of any classifier: its folder, or its .pdmodel (default: the"
+    help="the exported float model of any classifier: its folder or its .pdmodel (default: the"
     " bundled LeNet)",
 )
 @cli.option_group(
     "Model",
     cli.network(
         help="the network: a registered name (lenet-cpp models), or FILE.py:SPEC"
-        " (default: the one that the manifest of MODEL names, else lenet); static-ptq needs none"
+        " (default: the network that the manifest of MODEL names, or else lenet); not needed for"
+        " static-ptq"
     ),
     cli.params(
         type=str,
         metavar="PARAMS",
-        help="instead of MODEL, trained parameters, a .pdparams or its URL",
+        help="trained parameters to use instead of MODEL: a .pdparams file or its URL",
     ),
     cli.num_classes(help="number of classes, with --params or --seed (default: the network's)"),
     cli.image_size(
         help="height and width of the images, with --params or --seed (default: the network's)"
     ),
-    cli.seed(help="instead of MODEL, random parameters from this seed"),
+    cli.seed(help="use random parameters from this seed instead of MODEL"),
 )
-@option("--method", type=cli.choice(*METHODS, "all"), help="how to quantize")
+@option("--method", type=cli.choice(*METHODS, "all"), help="method of quantization")
 @option(
     "--analyse",
     is_flag=True,
-    help="instead: quantize each layer alone, by static-ptq, and show what that costs",
+    help="instead of writing a model, quantize each layer alone with static-ptq, and show how much"
+    " accuracy that costs",
 )
 @option(
     "--via",
     type=cli.choice("paddle", "paddleslim"),
     default="paddle",
-    help="Paddle's own methods, or PaddleSlim's",
+    help="use Paddle's own methods or PaddleSlim's",
 )
 @option(
     "--max-drop",
     type=float,
     metavar="X",
-    help="the most that the accuracy may fall, in percentage points (default: 0.5); of images"
-    " without labels the most that may be classified otherwise (default: any)",
+    help="largest allowed loss of accuracy, in percentage points (default: 0.5); for images without"
+    " labels, the largest percentage whose class may change (default: no limit)",
 )
 @cli.output_dir(
-    help="the folder to write (default: inference_model/NAME_METHOD); with --method all the folder"
-    " that gets a folder NAME_METHOD of each (default: inference_model)"
+    help="the folder to write (default: inference_model/NAME_METHOD); with --method all, the folder"
+    " in which each method writes a folder NAME_METHOD (default: inference_model)"
 )
 @cli.option_group(
     "Images",
@@ -86,22 +88,23 @@ from lenet_cpp.quantize.task import METHODS, QuantizationSettings, check_setting
         "--calibration",
         type=cli.FILE,
         metavar="PATH",
-        help="images of your own: a folder, a glob, a .txt list, an IDX file or a .npy (default:"
-        " MNIST for lenet; made images, which show nothing, for others)",
+        help="your own images: a folder, a glob, a .txt list, an IDX file or a .npy file (default:"
+        " MNIST for lenet; for other networks synthetic images, whose outputs say nothing about"
+        " accuracy)",
     ),
     cli.preprocess(),
     cli.data_dir(),
     option(
         "--calibration-images",
         type=cli.COUNT,
-        help="images to calibrate with, and to train with unless they are MNIST's (default: 512, at"
-        " most three quarters; 32 made ones)",
+        help="number of images for calibration, and also for training unless they are MNIST's"
+        " (default: 512, but at most three quarters of the images; 32 synthetic images)",
     ),
     option(
         "--test-images",
         type=cli.COUNT,
-        help="how many of the other images to compare outputs on (default: up to 512; 64 made"
-        " ones)",
+        help="number of the remaining images whose outputs are compared (default: up to 512; 64"
+        " synthetic images)",
     ),
 )
 @cli.option_group(
@@ -110,8 +113,8 @@ from lenet_cpp.quantize.task import METHODS, QuantizationSettings, check_setting
         "--algo",
         metavar="ALGORITHM",
         default="hist",
-        help="how calibration finds the range of"
-        " an activation: hist, KL, avg, abs_max; static-ptq has mse and emd as well",
+        help="how calibration finds the range of an activation: hist, KL, avg or abs_max;"
+        " static-ptq also supports mse and emd",
     ),
     option("--epochs", type=cli.COUNT, default=1, help="epochs of training"),
     option("--steps", type=cli.COUNT, help="steps of training, instead of --epochs"),
@@ -122,18 +125,18 @@ from lenet_cpp.quantize.task import METHODS, QuantizationSettings, check_setting
     "Results",
     cli.as_json(),
     cli.report(),
-    option("--plot", type=cli.FILE, help="with --analyse: a picture; needs matplotlib"),
+    option("--plot", type=cli.FILE, help="with --analyse: also draw a picture; needs matplotlib"),
 )
 @cli.option_group(
     "Engine",
     cli.program(),
-    cli.threads(help="CPU threads of a timed run"),
+    cli.threads(help="CPU threads per timed run"),
     option(
         "--seconds",
         type=cli.SECONDS,
         default=0.5,
         metavar="SECONDS",
-        help="how long each model is timed in each engine, at each batch size",
+        help="measuring time of each model in each engine, at each batch size",
     ),
 )
 def main(
@@ -165,18 +168,18 @@ def main(
     threads: int,
     seconds: float,
 ) -> int:
-    """Turn a float model into a model of 8-bit integers, and compare it with the float model.
+    """Quantize a float model to 8-bit integers, and compare it with the float model.
 
-      static-ptq    a program, calibrated with some images
-      static-qat    a program, trained with rounded values
-      dygraph-ptq   a layer, calibrated with some images
-      dygraph-qat   a layer, trained with rounded values
+      static-ptq    calibrate an exported program with some images
+      static-qat    train an exported program with rounded values
+      dygraph-ptq   calibrate a paddle.nn.Layer with some images
+      dygraph-qat   train a paddle.nn.Layer with rounded values
 
-    The output folder is that of any exported model; run it with --precision int8. Nothing is
-    written when more is lost than --max-drop, when a weight is not int8, or when nothing is
-    computed in int8. Training needs no labels: the model learns to answer as the float model does.
+    Run the written folder with --precision int8. Nothing is written if accuracy falls by more than
+    --max-drop, if a weight is not int8, or if no layer is computed in int8. Training needs no
+    labels: the model learns to give the outputs of the float model.
     """
-    _check_usage(method, plot, analyse=analyse)
+    _check_usage(method, plot, program, analyse=analyse)
     settings = QuantizationSettings(
         via=via,
         algo=algo,
@@ -237,14 +240,18 @@ def main(
     return BadModel.exit_code if result.get("refused") else 0
 
 
-def _check_usage(method: str | None, plot: Path | None, *, analyse: bool) -> None:
-    """Refuse options that do not go together, and a missing package."""
+def _check_usage(
+    method: str | None, plot: Path | None, program: Path | None, *, analyse: bool
+) -> None:
+    """Refuse options that do not go together, a missing package and a missing program."""
     if analyse == (method is not None):
         raise click.UsageError("give one of --method and --analyse")
     if plot is not None and not analyse:
         raise click.UsageError("--plot goes with --analyse")
     if analyse:
         cli.refuse("output_dir", "via", why="does not go with --analyse, which writes no model")
+    if program is not None and not program.is_file():
+        raise FileNotFound(f"--program {program} does not exist; check the path, or build it")
     require_paddle()
     if plot is not None:
         require("matplotlib", extra="bench")

@@ -11,7 +11,7 @@ from click import option
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.cli import _options as cli
 from lenet_cpp.data.mnist import load_mnist
-from lenet_cpp.errors import BadInput
+from lenet_cpp.errors import BadInput, FileNotFound
 from lenet_cpp.formats.checkpoint import load_record
 from lenet_cpp.models import resolve
 from lenet_cpp.training.loop import train
@@ -102,7 +102,14 @@ def main(
 def _resumed(
     stem: Path, network: str, recipe: str | None, seed: int | None, given: dict[str, Any]
 ) -> TrainingConfig:
-    config = config_from_record(load_record(stem.with_suffix(".pdparams")), network)
+    try:
+        record = load_record(stem.with_suffix(".pdparams"))
+    except FileNotFound as error:
+        raise FileNotFound(
+            f"there is no checkpoint to resume: {error}; name the folder of an earlier training"
+            " with -o, or train without --resume"
+        ) from error
+    config = config_from_record(record, network)
     if recipe not in (None, config.recipe.name):
         raise BadInput(
             f"the checkpoint in {stem.parent} was trained with the recipe {config.recipe.name},"

@@ -388,7 +388,7 @@ def _images(
                     f"{model.program} does not take digits: use -i instead of --data-dir"
                 )
             made = made_images(count or _MADE_IMAGES)
-            return engine.preprocess(made), None, "made images"
+            return engine.preprocess(made), None, "synthetic images"
     mnist = load_mnist(source)
     count = len(mnist.test) if count is None else count
     if count > len(mnist.test):

@@ -114,8 +114,10 @@ def _parse_idx(
     path: Path, file: IO[bytes] | gzip.GzipFile, dimensions: int | None
 ) -> npt.NDArray[np.uint8]:
     magic = file.read(4)
+    if not magic:
+        raise BadInput(f"{path} is empty (0 bytes); copy it again")
     if len(magic) < 4 or magic[:2] != b"\0\0":
-        raise BadInput(f"{path} is not an IDX file: it begins with {magic.hex(' ') or 'nothing'}")
+        raise BadInput(f"{path} is not an IDX file: it begins with {magic.hex(' ')}")
     if magic[2] != _UINT8:
         raise BadInput(f"{path}: element type 0x{magic[2]:02x}, expected 0x08 (unsigned byte)")
     rank = magic[3]

@@ -272,10 +272,11 @@ def _with_model(program: _Program, files: dict[str, bytes]) -> bytes:
     """Return the content of the program's file with a model at its end."""
     place = _PLACE.search(program.content)
     if program.loader or place is None or program.path.name not in _HOLDERS:
-        problem = "needs libraries" if program.loader else "cannot hold a model"
+        problem = "needs shared libraries" if program.loader else "cannot hold a model"
         raise Unsupported(
-            f"{program.path} {problem}: take a static {' or '.join(_HOLDERS)}, which the CMake"
-            " preset 'static' builds"
+            f"a single file cannot be made of {program.path}, which {problem}: build static"
+            f" programs with `cmake --preset static && cmake --build --preset static`, and name"
+            f" {' or '.join(_HOLDERS)} of them with --program"
         )
     # The program may end with a model that an earlier bundle added; the new one replaces it.
     content = program.content[: int(place[2]) or None]

@@ -87,6 +87,7 @@ def find_source(path: str | Path, format_: str | None = None) -> Source:
 
     Raises:
         FileNotFound: There is no such model, or not in that format.
+        BadModel: The file is empty.
         BadInput: The format is unknown, or the folder contains several models.
     """
     path = Path(path)
@@ -95,6 +96,8 @@ def find_source(path: str | Path, format_: str | None = None) -> Source:
     candidates = find_sources(path)
     found = [each for each in candidates if format_ in {None, each.format}]
     if not found:
+        if path.is_file() and path.stat().st_size == 0:
+            raise BadModel(f"{path} is empty (0 bytes); copy it again, or export it anew")
         there = ", ".join(each.format for each in candidates)
         wanted = "a model" if format_ is None else f"a model in format {format_}"
         because = f" (found: {there})" if there else f": {_why_no_model(path)}"
@@ -111,8 +114,6 @@ def _why_no_model(path: Path) -> str:
         return "the folder has no model files; name the folder of an exported model"
     if not path.is_file():
         return "no such files; check the path"
-    if path.stat().st_size == 0:
-        return "it is empty (0 bytes); copy it again"
     params = path.with_suffix(".pdiparams")
     if path.suffix in {".pdmodel", ".json"} and not params.is_file():
         return f"its parameters {params.name} are missing; copy them into the same folder"

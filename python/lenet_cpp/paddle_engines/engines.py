@@ -66,7 +66,6 @@ class PaddleInferenceEngine:
         if threads < 1:
             raise BadInput(f"threads is {threads}; expected 1 or more")
         _check_accelerator(accelerator, model, precision, ir_optim=ir_optim)
-        self._output = model.output_spec.name  # not always the program's first
         self._known: dict[str, Any] = {
             "accelerator": accelerator,
             "memory_optim": memory_optim,

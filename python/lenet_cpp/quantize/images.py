@@ -89,7 +89,7 @@ def own_images(
     if path is None:
         calibration, test = calibration or 32, test or 64
         found: Sequence[Any] | npt.NDArray[Any] = made_images(calibration + test)
-        kind, name = "made", "made images, which show nothing"
+        kind, name = "made", "synthetic images, whose outputs say nothing about accuracy"
     else:
         found, kind, name = _read(path), "own", str(path)
     if calibration is None:

@@ -51,10 +51,12 @@ void set_precision(paddle_infer::Config& target, const Config& config, const Mod
   target.DeletePass("repeated_fc_relu_fuse_pass");
 }
 
+/// \param device as the user named it
+/// \param number of the GPU
 /// \throws Error Unsupported: why this Paddle cannot compute there
-void require_gpu(int number) {
-  const auto refuse = [](const std::string& why) {
-    throw Error(ErrorCode::Unsupported, "device gpu: " + why);
+void require_gpu(const std::string& device, int number) {
+  const auto refuse = [&device](const std::string& why) {
+    throw Error(ErrorCode::Unsupported, "device " + device + ": " + why);
   };
   if (&phi::backends::gpu::GetGPUDeviceCount == nullptr) {
     refuse("this Paddle library (" + paddle_version() +
@@ -75,7 +77,7 @@ void configure(paddle_infer::Config& target, const Config& config, const Model& 
     target.DisableGpu();
   } else {
     constexpr int kFirstMegabytes = 100;  // as in Paddle's examples
-    require_gpu(gpu);
+    require_gpu(config.device, gpu);
     target.EnableUseGpu(
         static_cast<std::uint64_t>(config.gpu_mem > 0 ? config.gpu_mem : kFirstMegabytes), gpu);
   }

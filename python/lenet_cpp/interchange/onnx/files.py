@@ -45,6 +45,8 @@ def read_onnx(path: str | Path) -> onnx.ModelProto:
         if path.stat().st_size > _MOST_BYTES:
             raise Unsupported(f"{path}: ONNX files of more than 2 GiB are not supported")
         data = path.read_bytes()
+    if not data:
+        raise BadModel(f"{path} is empty (0 bytes); copy it again, or export it anew")
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
