@@ -115,17 +115,14 @@ bool is_by_image(const TensorSpec& declared, const Value* checked, std::int64_t 
   return declared.by_image && !shape.empty() && (shape[0] < 0 || shape[0] == images);
 }
 
-/// Whether some engine could: none does of an .onnx.
-bool shows_layers(const Model& model) { return model.format != ModelFormat::Onnx; }
-
 /// What a clone takes over.
 struct Loaded {
   Config config;
   /// Outlives the engines; without its contents where they need them no more.
   std::shared_ptr<const Model> model;
-  std::vector<const EngineRow*> choice;  // the others are tried when the first is not the one
-  std::string reason;                    // for the engine
-  double multiply_adds = 0;              // for one image
+  const EngineRow* row = nullptr;  // of the engine that runs the model
+  std::string reason;              // for the engine
+  double multiply_adds = 0;        // for one image
   TensorSpec input;
   std::vector<TensorSpec> outputs;
   std::vector<OutputMeaning> meanings;  // of each output
@@ -195,7 +192,7 @@ struct Predictor::State final : Loaded, Outputs {
         if (checked && graph.values[index].name == output.name) known = &graph.values[index];
       }
       // Engines that know every shape give a scalar an empty one.
-      const bool unknown = known == nullptr && output.shape.empty() && row.load()->takes_any_shape;
+      const bool unknown = known == nullptr && output.shape.empty() && row->takes_any_shape;
       if (!unknown) output.by_image = is_by_image(output, known, images);
     }
   }
@@ -212,7 +209,7 @@ struct Predictor::State final : Loaded, Outputs {
     // What onnxruntime runs may be declared wrong, and all that comes of one image is its own.
     const bool own = whole && (all_images == 1 || !spec.by_image || spec.shape.empty());
     const bool by_image = !shape.empty() && shape[0] == at_once;
-    const bool any = row.load()->takes_any_shape;
+    const bool any = row->takes_any_shape;
     if (any && !whole && spec.shape.empty() && !by_image) {
       throw Error(ErrorCode::Unsupported,
                   "the output '" + spec.name + "' has no row for each image, but the shape " +
@@ -308,8 +305,7 @@ struct Predictor::State final : Loaded, Outputs {
     return config.device != "cpu" ? kImagesPerThread : engine->largest_batch(config.threads);
   }
 
-  std::atomic<const EngineRow*> row{nullptr};  // atomic for cancel()
-  std::string refusals;                        // of other engines, each in parentheses
+  std::string refusals;  // of other engines, each in parentheses
   RunControl control;
   std::vector<Destination> destinations;  // of a run, for each output
   std::int64_t all_images = 0;            // of the run
@@ -356,11 +352,7 @@ Predictor::Predictor(const Config& given, const ModelBytes* bytes) try
     }
     return;
   }
-  if (engine.needs_model()) return;
-  // Another engine may be needed yet, for a layer callback, and bytes cannot be read again.
-  const bool may_change = state.choice.size() > 1 && shows_layers(*state.model);
-  if (may_change && bytes != nullptr) return;
-  state.model = state.model->without_contents(may_change ? &files : nullptr);
+  if (!engine.needs_model()) state.model = state.model->without_contents();
 } catch (const std::bad_alloc&) {
   const std::string name = "'" + given.model_file + given.model_dir + "'";
   throw Error(ErrorCode::BackendFailure,
@@ -402,7 +394,7 @@ std::vector<Tensor> Predictor::run_outputs(const TensorView& input,
     const auto found = names.empty() ? specs.begin() + static_cast<std::ptrdiff_t>(i)
                                      : std::find_if(specs.begin(), specs.end(), named);
     if (found == specs.end()) {
-      throw Error(ErrorCode::Unsupported, std::string("the ") + state_->row.load()->name +
+      throw Error(ErrorCode::Unsupported, std::string("the ") + state_->row->name +
                                               " engine gives no output '" + names[i] +
                                               "' of this model; see output_specs, or use another "
                                               "engine");
@@ -535,11 +527,11 @@ void Predictor::run_batches(const TensorView& input) {
 
 void Predictor::load(const ModelFiles& files, const ModelBytes* bytes) {
   State& state = *state_;
-  state.choice = find_engines(state.config, files);
+  const std::vector<const EngineRow*> choice = find_engines(state.config, files);
   state.model = load_model(files, state.config, bytes);
   state.multiply_adds = state.model->graph.multiply_adds;
   if (state.config.precision == Precision::Int8) require_quantized(state.config, *state.model);
-  choose_engine();
+  choose_engine(choice);
 }
 
 void Predictor::load_or_choose(const ModelFiles& files, const ModelBytes* bytes) {
@@ -570,13 +562,13 @@ void Predictor::load_or_choose(const ModelFiles& files, const ModelBytes* bytes)
   }
 }
 
-void Predictor::choose_engine() {
+void Predictor::choose_engine(const std::vector<const EngineRow*>& choice) {
   State& state = *state_;
   const EngineRow* slower = nullptr;
   std::unique_ptr<Engine> slower_engine;
   std::string& refusals = state.refusals;
-  for (const EngineRow* row : state.choice) {
-    const bool last = row == state.choice.back();
+  for (const EngineRow* row : choice) {
+    const bool last = row == choice.back();
     state.take(*row, nullptr);
     try {
       Config asked = state.config;
@@ -612,58 +604,33 @@ CompiledSizes Predictor::compiled_sizes() const { return state_->engine->compile
 Predictor Predictor::clone() const {
   const Loaded& loaded = *state_;
   auto state = std::make_unique<State>(loaded);
-  state->row = state_->row.load();
   state->engine = state_->engine->clone();
   return Predictor(std::move(state));
 }
 
 void Predictor::set_layer_callback(LayerCallback callback) {
   State& state = *state_;
-  const auto fits = [&] { return !callback || state.engine->has_layers(); };
   std::atomic_store(&state.shows, {});
-  if (!fits()) {
-    const std::vector<const EngineRow*> choice = state.choice;
-    const EngineRow& row = *state.row;
-    const std::shared_ptr<const Model> model = state.model;
-    std::unique_ptr<Engine> engine = std::move(state.engine);
-    const auto go_back = [&] {  // it goes on running as it did
-      state.choice = choice;
-      state.take(row, std::move(engine));
-      state.model = model;  // when no engine needs the other one
-    };
-    try {
-      do {
-        if (!shows_layers(*state.model) || state.row == state.choice.back()) {
-          throw Error(ErrorCode::Unsupported,
-                      std::string("the ") + row.name +
-                          " engine cannot show each operator's output; use engine paddle, for an "
-                          ".onnx with the model that lenet-cpp import makes");
-        }
-        if (!state.model->program) state.model = reload_model(*state.model, state.config);
-        state.choice.erase(state.choice.begin());
-        choose_engine();
-      } while (!fits());
-    } catch (const Error& error) {
-      go_back();
-      if (!row.gives_any_value || error.code() == ErrorCode::BadModel) throw;
-      if (state.config.model_file.empty()) {
-        throw Error(ErrorCode::Unsupported,
-                    "the values of a model in memory are shown from its files only");
-      }
-      std::atomic_store(&state.shows,
-                        std::make_shared<LayerValues>(state.config, std::move(callback)));
-      return;
-    } catch (...) {
-      go_back();
-      throw;
-    }
+  if (state.engine->has_layers()) return state.engine->set_layer_callback(std::move(callback));
+  if (!callback) return;
+  const EngineRow& row = *state.row;
+  if (!row.gives_any_value) {
+    throw Error(ErrorCode::Unsupported,
+                std::string("the ") + row.name +
+                    " engine cannot show each operator's output; use engine native, or engine "
+                    "paddle, for an .onnx with the model that lenet-cpp import makes");
   }
-  if (state.engine->has_layers()) state.engine->set_layer_callback(std::move(callback));
+  if (state.config.model_file.empty()) {
+    throw Error(ErrorCode::Unsupported,
+                "the native engine shows the values of a model in files, and this is a model in "
+                "memory; use engine paddle");
+  }
+  std::atomic_store(&state.shows, std::make_shared<LayerValues>(state.config, std::move(callback)));
 }
 
 void Predictor::cancel() {
   if (const auto shows = std::atomic_load(&state_->shows)) shows->cancel();
-  if (state_->row.load()->stops) return state_->control.cancel();
+  if (state_->row->stops) return state_->control.cancel();
   throw Error(ErrorCode::Unsupported,
               "this predictor's engine cannot end a run early; choose one that has time limits");
 }
@@ -683,7 +650,7 @@ Profile Predictor::profile(std::int64_t images, int runs) try {
   state_->require_images(images);
   state_->control.begin(0);
   Profile profile = state_->engine->profile(images, runs, state_->control);
-  profile.engine = state_->row.load()->name;
+  profile.engine = state_->row->name;
   profile.reason = state_->reason;
   profile.precision = to_string(state_->config.precision);
   const ComputedPrecision computed = computed_precision();

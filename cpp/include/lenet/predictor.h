@@ -31,6 +31,7 @@
 namespace lenet {
 
 class Engine;
+struct EngineRow;
 struct ModelFiles;
 
 class LENET_API Predictor {
@@ -83,14 +84,13 @@ class LENET_API Predictor {
   /// also the threads.
   Predictor clone() const;
 
-  /// Sets the function that sees every operator's output; needs `ir_optim = false` to see all of
-  /// them and Accelerator::Plain to see them unfused. An empty function unsets it. An engine that
-  /// Auto chose and that has no such hook is exchanged for one that has, for good; for that the
-  /// model's files are read again. Where there is none, or it does not run the model here, the
-  /// native engine computes each batch a second time with `kEveryValue`, of the model that the
-  /// files hold now and within a time limit of its own, and shows all layers after the run.
-  /// \throws Error Unsupported when the engine does not show them, such as onnxruntime; BadModel,
-  ///   FileNotFound: the files were changed or removed since.
+  /// Sets the function that sees every operator's output; an empty function unsets it. The Paddle
+  /// engine calls it while the network runs; it shows all operators with `ir_optim = false`, and
+  /// shows them unfused with Accelerator::Plain. The native engine computes each batch a second
+  /// time with `kEveryValue` in float32, of the model that the files hold now and within a time
+  /// limit of its own, and shows all layers after the run.
+  /// \throws Error Unsupported: the engine does not show them, such as onnxruntime, or the native
+  ///   engine runs a model in memory; BadModel, FileNotFound: the files were damaged or removed.
   void set_layer_callback(LayerCallback callback);
 
   /// Measures what each layer costs in a batch of so many images, on values of its own, with the
@@ -147,7 +147,7 @@ class LENET_API Predictor {
   void run_batches(const TensorView& input);
   void load(const ModelFiles& files, const ModelBytes* bytes);
   void load_or_choose(const ModelFiles& files, const ModelBytes* bytes);
-  void choose_engine();
+  void choose_engine(const std::vector<const EngineRow*>& choice);
 
   std::unique_ptr<State> state_;
 };

@@ -218,36 +218,17 @@ class Loader {
   std::shared_ptr<Model> model_ = std::make_shared<Model>();
 };
 
-/// Of what a Paddle model's files hold.
-std::string hash_of(const Model& model) {
-  return sha256_hex(model.program->contents()) + sha256_hex(model.params->contents());
-}
-
 }  // namespace
 
-std::shared_ptr<const Model> Model::without_contents(const ModelFiles* again) const {
+std::shared_ptr<const Model> Model::without_contents() const {
   auto rest = std::make_shared<Model>();
   static_cast<ModelFacts&>(*rest) = *this;
-  if (again == nullptr) return rest;
-  rest->files = *again;
-  for (std::string* name : {&rest->files.program, &rest->files.params}) {
-    if (!name->empty()) *name = platform::absolute_path(*name);
-  }
-  rest->hash = hash_of(*this);
   return rest;
 }
 
 std::shared_ptr<const Model> load_model(const ModelFiles& files, const Config& config,
                                         const ModelBytes* bytes) {
   return Loader(files, config, bytes).load();
-}
-
-std::shared_ptr<const Model> reload_model(const Model& without, const Config& config) {
-  std::shared_ptr<const Model> model = load_model(without.files, config);
-  if (hash_of(*model) == without.hash) return model;
-  throw Error(ErrorCode::BadModel, "'" + model->path + "' or its parameters were changed since " +
-                                       "this predictor read them (by their SHA-256); load the " +
-                                       "model anew");
 }
 
 }  // namespace lenet

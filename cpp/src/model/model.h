@@ -53,13 +53,8 @@ struct Model : ModelFacts {
   std::map<std::string, std::shared_ptr<const MemoryFile>> external;  ///< of Onnx, by path
   Graph graph;
 
-  // Of a model without its contents that can be read again:
-  ModelFiles files;  ///< with absolute paths
-  std::string hash;  ///< SHA-256 of what they held
-
   /// The facts alone.
-  /// \param again of a model of Paddle's: its files, for reload_model; or null
-  std::shared_ptr<const Model> without_contents(const ModelFiles* again) const;
+  std::shared_ptr<const Model> without_contents() const;
 };
 
 /// Reads the files and checks that they are whole and belong together: SHA256SUMS beside them where
@@ -72,9 +67,5 @@ struct Model : ModelFacts {
 ///   check_graph); BackendFailure (memory, as std::bad_alloc).
 std::shared_ptr<const Model> load_model(const ModelFiles& files, const Config& config,
                                         const ModelBytes* bytes = nullptr);
-
-/// Reads a model again that is without its contents.
-/// \throws Error as load_model; BadModel: the files do not hold what they held.
-std::shared_ptr<const Model> reload_model(const Model& without, const Config& config);
 
 }  // namespace lenet

@@ -51,8 +51,6 @@ inline bool is_folder(const std::string& path) { return kind_of(path) == Kind::F
 std::vector<std::string> list_folder(const std::string& folder, std::string& failure);
 /// The path without links, "." and "..". Empty where it leads to nothing.
 std::string real_path(const std::string& path);
-/// The path from the root, links kept.
-std::string absolute_path(const std::string& path);
 /// Where it is missing. Says nothing of a failure: writing into it will.
 void make_folder(const std::string& path);
 /// As libraries take it that are called with a path of the system's own kind.

@@ -78,8 +78,6 @@ std::string real_path(const std::string& path) {
   return fs::canonical(path, failed).string();
 }
 
-std::string absolute_path(const std::string& path) { return fs::absolute(path).string(); }
-
 void make_folder(const std::string& path) {
   std::error_code ignored;
   fs::create_directory(path, ignored);

@@ -157,11 +157,6 @@ std::string real_path(const std::string& path) {
   return size < kLongestPath ? shown_path(wide.substr(0, size)) : "";
 }
 
-std::string absolute_path(const std::string& path) {
-  const std::wstring whole = whole_path(widen(path));
-  return whole.empty() ? path : shown_path(whole);
-}
-
 void make_folder(const std::string& path) { CreateDirectoryW(native_path(path).c_str(), nullptr); }
 
 /// https://learn.microsoft.com/windows/win32/fileio/naming-a-file
