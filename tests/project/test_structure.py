@@ -66,6 +66,7 @@ CPP_ROOMS = {
     "runtime": ("engines/native/runtime/*",),
     "ops": ("engines/native/ops/*",),
     "passes": ("engines/native/passes/*",),
+    "compile": ("engines/native/compile/*",),
     "int8": ("engines/native/int8/*",),
     "native": ("engines/native/*",),
     "engines": ("engines/*/*", "engines/*"),

@@ -1,7 +1,6 @@
 #include "engines/native/float_program.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 namespace lenet::native {
@@ -38,15 +37,9 @@ std::size_t sum_after(const Network& network, const Links& links, std::size_t la
   return same && producer != kNone && producer < layer ? reader : kNone;
 }
 
-std::unique_ptr<Op> make_op(const FloatLayer& source, MakeOp* multiply_integers) {
-  if (!source.layer.integers.empty()) return multiply_integers(source);
+/// Makes the operator of a layer that is no convolution.
+std::unique_ptr<Op> make_op(const FloatLayer& source) {
   switch (source.layer.kind) {
-    case LayerKind::Convolution:
-      return source.method == ConvMethod::Winograd || source.method == ConvMethod::WinogradRows
-                 ? make_winograd(source)
-             : source.method == ConvMethod::Winograd3x3 ? make_winograd3x3(source)
-             : source.method == ConvMethod::Grouped     ? make_grouped(source)
-                                                        : make_convolution(source);
     case LayerKind::Pool:
       return make_pool(source);
     case LayerKind::Resize:
@@ -120,42 +113,11 @@ void FloatProgram::lower(const Network& network, bool interleaved) {
     if (fused[i] || is_written_softmax(network, links, layer)) continue;
     Lowered step{i};
     StepIo io{layer.inputs, layer.output};
-    if (layer.kind == LayerKind::Convolution && !splits_vectors(network, layer) &&
-        placements_[layer.inputs[0]].layout != Layout::Planes) {
-      step.tap_lanes = kernels_.lanes;
-    }
-    if (layer.kind == LayerKind::Convolution && !layer.integers.empty()) {
-      step.method = ConvMethod::Integers;
-    } else if (layer.kind == LayerKind::Convolution) {
-      const std::size_t pool = pool_after(network, links, i);
-      const std::size_t given = pool == kNone ? layer.output : network.layers[pool].output;
-      const bool of_planes = placements_[layer.inputs[0]].layout == Layout::Planes;
-      // One image's few channels, on vectors of columns; images side by side add up the same way.
-      const bool columns = fits_columns(network, layer) && !no_planes[given];
-      if (columns) placements_[given].layout = Layout::Planes;
-      const bool winograd_rows =
-          kernels_.winograd_rows != nullptr && columns && suits_winograd_rows(network, layer);
-      const bool winograd = kernels_.winograd_channels != nullptr && !columns &&
-                            suits_winograd(network, layer) && of_planes;
-      // Tiles are faster than what Winograd's method saves.
-      const bool winograd3x3 = kernels_.winograd3x3 != nullptr && !interleaved &&
-                               (bf16_ == nullptr || bf16_->conv_tiles == nullptr) && !of_planes &&
-                               suits_winograd3x3(network, layer, kernels_.lanes, bf16_ != nullptr);
-      step.method = winograd                         ? ConvMethod::Winograd
-                    : winograd_rows                  ? ConvMethod::WinogradRows
-                    : interleaved                    ? ConvMethod::Interleaved
-                    : columns                        ? ConvMethod::Columns
-                    : winograd3x3                    ? ConvMethod::Winograd3x3
-                    : splits_vectors(network, layer) ? ConvMethod::Grouped
-                                                     : ConvMethod::Channels;
-      const bool pools = winograd || interleaved || columns;
-      if (pool != kNone && pools) {
-        step.pool = pool;
-        io.output = given;
-        fused[pool] = true;
-      }
-      if (winograd3x3 || step.method == ConvMethod::Channels) {
-        step.sum = sum_after(network, links, i);
+    if (layer.kind == LayerKind::Convolution) {
+      choose_method(network, links, interleaved, no_planes, step);
+      if (step.pool != kNone) {
+        io.output = network.layers[step.pool].output;
+        fused[step.pool] = true;
       }
       if (step.sum != kNone) {
         io.inputs.push_back(other_input(network.layers[step.sum], layer.output));
@@ -168,21 +130,24 @@ void FloatProgram::lower(const Network& network, bool interleaved) {
   }
 }
 
-bool FloatProgram::fits_columns(const Network& network, const Layer& layer) const {
-  constexpr std::int64_t kFewChannels = 8;
-  const TensorShape& shape = network.tensors[layer.output].shape;
-  return kernels_.lanes > 1 && layer.inputs[0] == network.input && layer.groups == 1 &&
-         placements_[input_].layout == Layout::Planes &&
-         layer.window.strides == std::array<std::int64_t, 2>{1, 1} &&
-         shape.channels <= kFewChannels && shape.width >= kernels_.lanes;
-}
-
-bool FloatProgram::splits_vectors(const Network& network, const Layer& layer) const {
-  const std::int64_t inputs = network.tensors[layer.inputs[0]].shape.channels / layer.groups;
-  const std::int64_t outputs = network.tensors[layer.output].shape.channels / layer.groups;
-  const bool several =
-      outputs > kernels_.lanes && outputs % kernels_.lanes == 0 && inputs % kernels_.lanes == 0;
-  return layer.groups > 1 && !several;
+void FloatProgram::choose_method(const Network& network, const Links& links, bool interleaved,
+                                 const std::vector<bool>& no_planes, Lowered& step) {
+  const Layer& layer = network.layers[step.layer];
+  const bool from_planes = placements_[layer.inputs[0]].layout == Layout::Planes;
+  if (!from_planes && !splits_vectors(network, layer, kernels_.lanes)) {
+    step.tap_lanes = kernels_.lanes;
+  }
+  if (!layer.integers.empty()) return;
+  const std::size_t pool = pool_after(network, links, step.layer);
+  const std::size_t given = pool == kNone ? layer.output : network.layers[pool].output;
+  // Images side by side have no such layout, but add up in the same order.
+  const bool to_planes = placements_[input_].layout == Layout::Planes && !no_planes[given] &&
+                         suits_planes(network, layer, kernels_);
+  if (to_planes) placements_[given].layout = Layout::Planes;
+  step.method =
+      &choose_conv_method({network, layer, kernels_, bf16_, interleaved, from_planes, to_planes});
+  if (step.method->also == AlsoComputes::MaxPool2x2) step.pool = pool;
+  if (step.method->also == AlsoComputes::Sum) step.sum = sum_after(network, links, step.layer);
 }
 
 std::size_t FloatProgram::first_batched(const Network& network) const {
@@ -212,10 +177,8 @@ void FloatProgram::lay_out(const Network& network) {
                            !is_whole_image(network.tensors[layer.inputs[0]].shape, layer,
                                            network.tensors[layer.output].shape);
     ios_[s].in_place = in_place ? 0 : adds_last ? 1 : kNone;
-    const bool reads_border = layer.kind == LayerKind::Convolution &&
-                              lowered_[s].method != ConvMethod::Winograd3x3 &&
-                              lowered_[s].method != ConvMethod::Integers;
-    if (reads_border) placements_[layer.inputs[0]].pad(layer.window);
+    const ConvMethodRow* const method = lowered_[s].method;
+    if (method != nullptr && method->reads_border) placements_[layer.inputs[0]].pad(layer.window);
   }
   if (placements_[input_].layout != Layout::Images) join_in_place(network);
   const auto name_of = [&](std::size_t s) { return network.layers[lowered_[s].layer].name; };
@@ -276,7 +239,8 @@ void FloatProgram::prepare(const Network& network, std::shared_ptr<SharedArrays>
                       layer,
                       fused(step.pool),
                       fused(step.sum),
-                      step.method,
+                      step.method == nullptr ? ConvMethod::Integers : step.method->method,
+                      step.method == nullptr ? "" : step.method->name,
                       step.tap_lanes,
                       network.tensors[layer.output].shape,
                       {},
@@ -290,7 +254,9 @@ void FloatProgram::prepare(const Network& network, std::shared_ptr<SharedArrays>
       if (with != nullptr) name += ", " + with->name;
     }
     add_step(layer, std::move(name), multiply_adds(network, layer),
-             make_op(source, multiply_integers_));
+             !layer.integers.empty()  ? multiply_integers_(source)
+             : step.method != nullptr ? step.method->make(source)
+                                      : make_op(source));
   }
 }
 

@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "engines/native/compile/conv_methods.h"
 #include "engines/native/kernels/kernels.h"
 #include "engines/native/network.h"
 #include "engines/native/ops/ops.h"
@@ -38,8 +39,9 @@ class FloatProgram final : public Program {
   /// Whether a convolution is computed by Winograd's method of 3 x 3. Images side by side have no
   /// such method, and other bits.
   bool uses_winograd3x3() const {
-    return std::any_of(lowered_.begin(), lowered_.end(),
-                       [](const Lowered& step) { return step.method == ConvMethod::Winograd3x3; });
+    return std::any_of(lowered_.begin(), lowered_.end(), [](const Lowered& step) {
+      return step.method != nullptr && step.method->make == make_winograd3x3;
+    });
   }
 
  private:
@@ -48,7 +50,7 @@ class FloatProgram final : public Program {
     std::size_t layer;
     std::size_t pool = kNone;  ///< fused into the convolution
     std::size_t sum = kNone;   ///< fused into the convolution, which takes what is added too
-    ConvMethod method = ConvMethod::Channels;
+    const ConvMethodRow* method = nullptr;  ///< of a convolution whose weights are no integers
     /// A convolution adds up the taps of so many channels together, pixel by pixel; with 1 it adds
     /// them up channel by channel. Images that lie side by side have the same order, and so the
     /// same bits.
@@ -57,10 +59,11 @@ class FloatProgram final : public Program {
 
   /// Chooses how each layer is computed and how each tensor lies.
   void lower(const Network& network, bool interleaved);
-  /// Whether a convolution of the image suits vectors of columns: it has few channels.
-  bool fits_columns(const Network& network, const Layer& layer) const;
-  /// Whether a convolution has groups of less than some whole vectors of channels.
-  bool splits_vectors(const Network& network, const Layer& layer) const;
+  /// Chooses how the convolution of a step is computed, what it computes too, and whether what it
+  /// gives lies as Layout::Planes.
+  /// \param no_planes by tensor: whether a reader needs another layout than Planes
+  void choose_method(const Network& network, const Links& links, bool interleaved,
+                     const std::vector<bool>& no_planes, Lowered& step);
   /// The steps from this one on have more weights than activations.
   std::size_t first_batched(const Network& network) const;
   void lay_out(const Network& network);

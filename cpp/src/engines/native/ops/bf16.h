@@ -39,16 +39,6 @@ inline bool is_finite_pair(std::uint32_t pair) {
 /// further. For tiles the planes of a pixel lie side by side: [row][pixel][plane].
 class Bf16Input {
  public:
-  /// Whether the layer's input can be taken so.
-  static bool suits(const FloatLayer& source) {
-    const Placement& from = source.inputs[0];
-    const bool planar = from.lanes == 1 && from.column == 1 && source.tap_lanes == 1;
-    const bool blocked = from.lanes == source.kernels.lanes && source.tap_lanes == from.lanes;
-    return source.bf16 != nullptr && source.method == ConvMethod::Channels &&
-           (planar ? source.layer.groups == 1
-                   : blocked && source.layer.first_channel % from.lanes == 0);
-  }
-
   Bf16Input() = default;
   explicit Bf16Input(const FloatLayer& source)
       : kernels_(source.bf16),
@@ -72,7 +62,7 @@ class Bf16Input {
     planes_ = (channels_ + channels_of_plane - 1) / channels_of_plane;
     line_ = plane_ * planes_;
     pixels_ = plane_ / pixel_;
-    if (suits_tiles(source, TileTaps(source.layer, channels_, channels_of_plane * planes_, 2))) {
+    if (source.method == ConvMethod::TilesBf16) {
       tiles_ = true;
       plane_ = pixel_;
       pixel_ *= planes_;
@@ -81,7 +71,7 @@ class Bf16Input {
     from_plane_ = planar_ ? 2 * from.block : from.block;
   }
 
-  /// Whether it is for tiles: where the kernels have them, and the layer is large enough.
+  /// Whether it is for the method of tiles.
   bool is_for_tiles() const { return tiles_; }
   TileTaps tile_taps(const Layer& layer) const { return {layer, channels_, 2 * pixel_, 2}; }
   /// Of a chunk, in numbers, from the first tap.
@@ -129,12 +119,6 @@ class Bf16Input {
   static constexpr std::int64_t kChunk =
       TileTaps::kChunkBytes / static_cast<std::int64_t>(sizeof(float));
 
-  static bool suits_tiles(const FloatLayer& source, const TileTaps& taps) {
-    return source.bf16->conv_tiles != nullptr && source.layer.groups == 1 && taps.pays() &&
-           source.shape.channels >= source.kernels.lanes &&
-           source.output.lanes == source.kernels.lanes &&
-           !is_whole_image(source.inputs[0].shape, source.layer, source.shape);
-  }
   /// Sets the second number of the last pair in a row to 0. It lies behind what the windows read, a
   /// weight of 0 multiplies it, and what an earlier run left there could be a NaN.
   static void clear_partner(float* pair) {

@@ -62,16 +62,17 @@ class Convolution final : public Op {
       : from_(source.inputs[0]),
         to_(source.output),
         residual_(source.sum == nullptr ? Placement() : source.inputs[1]),
-        splits_(source.method == ConvMethod::Channels),
+        kernel_(source.kernel),
+        is_bf16_(multiplies_bf16(source.method)),
+        splits_(source.method != ConvMethod::Columns && source.method != ConvMethod::Interleaved),
         whole_image_(is_whole_image(from_.shape, source.layer, source.shape)),
         at_once_(whole_image_ || splits_),
-        is_bf16_(Bf16Input::suits(source)),
         input_(is_bf16_ ? Bf16Input(source) : Bf16Input()),
-        method_(choose_method(source)) {
+        convolve_(kernel_of(source)) {
     find_taps(source);
     const Window& window = source.layer.window;
     task_.taps = static_cast<std::int32_t>(places_.size() / (is_bf16_ ? 2 : 1));
-    if (source.method == ConvMethod::Channels && !input_.is_for_tiles()) {
+    if (splits_ && !input_.is_for_tiles()) {
       runs_ = runs_of(offsets_);
       std::vector<std::int32_t>().swap(offsets_);
     }
@@ -142,7 +143,7 @@ class Convolution final : public Op {
   bool splits() const override { return splits_; }
   bool clears_gaps() const override { return splits_ && !whole_image_; }
   bool halves_weights() const override { return is_bf16_; }
-  std::string kernel() const override { return method_.first; }
+  std::string kernel() const override { return kernel_; }
   std::int64_t scratch_bytes() const override {
     if (!is_bf16_) return 0;
     const std::int64_t pairs = input_.size(rows_at_once_);
@@ -151,17 +152,30 @@ class Convolution final : public Op {
   }
 
  private:
-  using Method = std::pair<const char*, void (*)(const ConvTask&)>;
+  using Kernel = void (*)(const ConvTask&);
 
-  Method choose_method(const FloatLayer& source) const {
-    const Kernels& kernels = source.kernels;
-    if (source.method == ConvMethod::Columns) return {"conv_columns", kernels.conv_columns};
-    if (!splits_) return {"conv_interleaved", kernels.conv_interleaved};
-    if (!is_bf16_ && whole_image_) return {"fully_connected", kernels.fully_connected};
-    if (!is_bf16_) return {"conv_channels", kernels.conv_channels};
-    if (whole_image_) return {"fully_connected_bf16", source.bf16->fully_connected};
-    if (input_.is_for_tiles()) return {"conv_tiles_bf16", source.bf16->conv_tiles};
-    return {"conv_channels_bf16", source.bf16->conv_channels};
+  static bool multiplies_bf16(ConvMethod method) {
+    return method == ConvMethod::DenseBf16 || method == ConvMethod::TilesBf16 ||
+           method == ConvMethod::ChannelsBf16;
+  }
+
+  static Kernel kernel_of(const FloatLayer& source) {
+    switch (source.method) {
+      case ConvMethod::Columns:
+        return source.kernels.conv_columns;
+      case ConvMethod::Interleaved:
+        return source.kernels.conv_interleaved;
+      case ConvMethod::DenseBf16:
+        return source.bf16->fully_connected;
+      case ConvMethod::TilesBf16:
+        return source.bf16->conv_tiles;
+      case ConvMethod::ChannelsBf16:
+        return source.bf16->conv_channels;
+      case ConvMethod::Dense:
+        return source.kernels.fully_connected;
+      default:
+        return source.kernels.conv_channels;
+    }
   }
 
   void find_taps(const FloatLayer& source) {
@@ -223,7 +237,7 @@ class Convolution final : public Op {
     const std::int64_t channels = task_.channels;
     const bool many_registers = kernels.registers >= 32;
     std::vector<std::int64_t> blocks;
-    if (source.method == ConvMethod::Channels) {
+    if (splits_) {
       for (auto left = static_cast<int>((channels + kernels.lanes - 1) / kernels.lanes);
            left > 0;) {
         const int vectors = whole_image_            ? kernels.dense_vectors(left)
@@ -384,7 +398,7 @@ class Convolution final : public Op {
   }
 
   void convolve(const Frame& frame, const ConvTask& task) const {
-    is_bf16_ ? convolve_bf16(frame, task) : method_.second(task);
+    is_bf16_ ? convolve_bf16(frame, task) : convolve_(task);
   }
 
   /// A task whose input is the tensor, in bf16.
@@ -406,13 +420,15 @@ class Convolution final : public Op {
       if (residual_.size > 0) part.epilogue.residual += first * to_step;
       (whole_image_ ? part.input_column : part.input_image_step) = size;
       (whole_image_ ? part.columns : part.images) = count;
-      method_.second(part);
+      convolve_(part);
     }
   }
 
   Placement from_;
   Placement to_;
-  Placement residual_;                ///< without a size if nothing is added
+  Placement residual_;  ///< without a size if nothing is added
+  const char* kernel_;  ///< the method's name
+  bool is_bf16_;
   bool splits_;                       ///< a kernel with vectors of channels
   bool whole_image_;                  ///< fully connected: units are windows side by side
   bool at_once_;                      ///< one task for all units
@@ -429,9 +445,8 @@ class Convolution final : public Op {
   /// Of the taps, among [input channel][height][width]; in bf16 two of each, of which the second,
   /// and of tiles both, may be -1: 0 in a pair.
   std::vector<std::int64_t> places_;
-  bool is_bf16_;
   Bf16Input input_;  ///< in bf16
-  Method method_;
+  Kernel convolve_;
 };
 
 }  // namespace

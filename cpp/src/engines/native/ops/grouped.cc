@@ -10,7 +10,8 @@ namespace {
 class Grouped final : public Op {
  public:
   explicit Grouped(const FloatLayer& source)
-      : from_(source.inputs[0]),
+      : kernel_(source.kernel),
+        from_(source.inputs[0]),
         to_(source.output),
         convolve_(source.kernels.conv_grouped),
         first_(-source.layer.window.padding[0] * from_.row -
@@ -33,9 +34,7 @@ class Grouped final : public Op {
     frame.each_rows(frame.count * to_.planes, to_.shape.height, run_rows);
   }
   bool splits() const override { return true; }
-  std::string kernel() const override {
-    return tasks_[0].sources == 0 ? "conv_depthwise" : "conv_grouped";
-  }
+  std::string kernel() const override { return kernel_; }
 
  private:
   /// A vector of input values that a vector of output channels takes.
@@ -103,7 +102,7 @@ class Grouped final : public Op {
     task.columns = static_cast<std::int32_t>(to_.shape.width);
     task.epilogue.activation = source.activation();
     const WeightView from = layer.view_weights();
-    const bool depthwise = inputs_ == 1 && outputs_ == 1;
+    const bool depthwise = source.method == ConvMethod::Depthwise;
     for (std::int64_t plane = 0; plane < to_.planes; ++plane) {
       const std::vector<Source>& of_plane = sources[static_cast<std::size_t>(plane)];
       task.weights = weights;
@@ -134,6 +133,7 @@ class Grouped final : public Op {
     source.arena.share(packed, tasks_);
   }
 
+  const char* kernel_;
   Placement from_;
   Placement to_;
   void (*convolve_)(const GroupedTask&);

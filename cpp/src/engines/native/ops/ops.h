@@ -13,16 +13,25 @@
 
 namespace lenet::native {
 
-/// How a convolution is computed.
-enum class ConvMethod {
-  Channels,      ///< vectors of output channels
-  Columns,       ///< vectors of columns, of a planar input with few channels
-  Grouped,       ///< vectors of output channels, of groups that are not whole vectors
-  Interleaved,   ///< vectors of images
-  Integers,      ///< of an input that it rounds
-  Winograd,      ///< by minimal filtering, in both layouts
-  WinogradRows,  ///< the same along the rows only, of few channels
-  Winograd3x3    ///< the same of 3 x 3, of blocks of channels
+/// The methods that compute a convolution. compile/conv_methods.cc says what each is called, which
+/// layers it suits, and what it may compute too.
+enum class ConvMethod : std::uint8_t {
+  Integers,                 ///< of an input that it rounds, by integers
+  Winograd,                 ///< F(2 x 2, 5 x 5), vectors of channels
+  WinogradInterleaved,      ///< the same, vectors of images
+  WinogradRows,             ///< F(4, 5) along the rows, vectors of columns
+  WinogradRowsInterleaved,  ///< the same, vectors of images
+  Interleaved,              ///< by the definition, vectors of images
+  Columns,                  ///< by the definition, vectors of columns
+  Winograd3x3,              ///< F(4 x 4, 3 x 3), vectors of channels
+  Winograd3x3Bf16,          ///< F(2 x 4, 3 x 3) of pairs in bf16
+  Depthwise,                ///< groups of one channel each
+  Grouped,                  ///< groups that are not whole vectors of channels
+  DenseBf16,                ///< a fully connected layer of pairs in bf16
+  TilesBf16,                ///< by the definition, of pairs in bf16, in tiles
+  ChannelsBf16,             ///< by the definition, of pairs in bf16, vectors of channels
+  Dense,                    ///< a fully connected layer, vectors of channels
+  Channels,                 ///< by the definition, vectors of channels
 };
 
 /// A layer with the places of its tensors, to make an operator of.
@@ -33,6 +42,7 @@ struct FloatLayer {
   const Layer* pool;       ///< 2 x 2, fused into a convolution; or null
   const Layer* sum;        ///< fused into a convolution, which adds its last input; or null
   ConvMethod method;       ///< of a convolution
+  const char* kernel;      ///< of a convolution: the method's name, as profiles print it
   std::int64_t tap_lanes;  ///< of a convolution: channels of one image's taps that lie side by side
   TensorShape shape;       ///< of the layer's result, before the pool
   std::vector<Placement> inputs;
@@ -99,17 +109,5 @@ void activate_run(const Kernels& kernels, const Activation& activation, float* v
 /// Writes the zeros that fill the last vector of channels, of a tensor in the order of the program.
 /// \param first its first value
 void clear_behind(const Placement& tensor, float* first);
-
-/// Whether F(2 x 2, 5 x 5) computes the layer with fewer operations than the definition.
-bool suits_winograd(const Network& network, const Layer& layer);
-
-/// Whether F(4, 5) along the rows does, of an image that suits vectors of columns.
-bool suits_winograd_rows(const Network& network, const Layer& layer);
-
-/// Whether F(4 x 4, 3 x 3) computes one image's layer, whose input is blocked, faster than the
-/// definition.
-/// \param lanes floats of a vector
-/// \param bf16 whether both are computed in bf16, which has F(2 x 4, 3 x 3)
-bool suits_winograd3x3(const Network& network, const Layer& layer, std::int64_t lanes, bool bf16);
 
 }  // namespace lenet::native

@@ -9,7 +9,6 @@
 namespace lenet::native {
 namespace {
 
-using Pair = std::array<std::int64_t, 2>;
 constexpr std::size_t kKernel = 5;
 /// Rows of kKernel factors: each gives a value of one direction of the transformed weights.
 using Matrix = std::vector<std::array<double, kKernel>>;
@@ -53,7 +52,9 @@ const Method& method_of(const FloatLayer& source) {
       2,
       4,
       8 * (2 * kWinogradRowPairs + 4)};
-  return source.method == ConvMethod::WinogradRows ? rows : both;
+  const bool along_rows = source.method == ConvMethod::WinogradRows ||
+                          source.method == ConvMethod::WinogradRowsInterleaved;
+  return along_rows ? rows : both;
 }
 
 class Winograd final : public Op {
@@ -61,22 +62,12 @@ class Winograd final : public Op {
   explicit Winograd(const FloatLayer& source)
       : lanes_(source.kernels.lanes),
         method_(method_of(source)),
+        kernel_(source.kernel),
         from_(source.inputs[0]),
         to_(source.output),
         first_(-source.layer.window.padding[0] * from_.row -
                source.layer.window.padding[2] * from_.column) {
-    const bool interleaved = to_.layout == Layout::Images;
-    std::int64_t block = interleaved ? source.kernels.winograd_group : lanes_;
-    if (source.method == ConvMethod::WinogradRows) {
-      kernel_ = interleaved ? "winograd_rows_interleaved" : "winograd_rows";
-      convolve_ =
-          interleaved ? source.kernels.winograd_rows_interleaved : source.kernels.winograd_rows;
-      block = kWinogradRowGroup;
-    } else {
-      kernel_ = interleaved ? "winograd_interleaved" : "winograd_channels";
-      convolve_ =
-          interleaved ? source.kernels.winograd_interleaved : source.kernels.winograd_channels;
-    }
+    const std::int64_t block = choose_kernel(source);
     const auto products = static_cast<std::int64_t>(method_.down.size() * method_.across.size());
     source.memory.add(static_cast<double>(products) / (kKernel * kKernel) * bytes_of(source.layer));
     task_.input_column = from_.column;
@@ -115,6 +106,25 @@ class Winograd final : public Op {
   }
 
  private:
+  /// \returns how many channels lie side by side in the packed weights
+  std::int64_t choose_kernel(const FloatLayer& source) {
+    const Kernels& kernels = source.kernels;
+    switch (source.method) {
+      case ConvMethod::WinogradInterleaved:
+        convolve_ = kernels.winograd_interleaved;
+        return kernels.winograd_group;
+      case ConvMethod::WinogradRows:
+        convolve_ = kernels.winograd_rows;
+        return kWinogradRowGroup;
+      case ConvMethod::WinogradRowsInterleaved:
+        convolve_ = kernels.winograd_rows_interleaved;
+        return kWinogradRowGroup;
+      default:
+        convolve_ = kernels.winograd_channels;
+        return lanes_;
+    }
+  }
+
   void pack(const Layer& layer, std::int64_t block, float* weights) const {
     const std::int64_t inputs = task_.in_channels;
     const auto rows = static_cast<std::int64_t>(method_.down.size());
@@ -151,41 +161,14 @@ class Winograd final : public Op {
   std::int64_t lanes_;
   const Method& method_;
   const char* kernel_;
-  void (*convolve_)(const WinogradTask&);
+  void (*convolve_)(const WinogradTask&) = nullptr;
   Placement from_;
   Placement to_;
   std::int64_t first_;  ///< floats from the image's first pixel to that of the first window
   WinogradTask task_{};
 };
 
-/// Whether a layer is a convolution of 5 x 5 whose outputs are whole tiles of 2 x 2.
-bool is_even_5x5(const Network& network, const Layer& layer) {
-  const Window& window = layer.window;
-  const TensorShape& output = network.tensors[layer.output].shape;
-  return layer.kind == LayerKind::Convolution && is_none_or_relu(layer.activation) &&
-         window.kernel == Pair{5, 5} && window.strides == Pair{1, 1} &&
-         window.dilations == Pair{1, 1} && layer.groups == 1 && output.height % 2 == 0 &&
-         output.width % 2 == 0;
-}
-
 }  // namespace
-
-bool suits_winograd(const Network& network, const Layer& layer) {
-  // With fewer channels the transforms cost more than the multiplications they save.
-  constexpr std::int64_t kFewest = 4;
-  return is_even_5x5(network, layer) &&
-         network.tensors[layer.inputs[0]].shape.channels >= kFewest &&
-         network.tensors[layer.output].shape.channels >= kFewest;
-}
-
-bool suits_winograd_rows(const Network& network, const Layer& layer) {
-  constexpr std::int64_t kFewest = 3;     // with fewer outputs, the transforms cost too much
-  constexpr std::int64_t kMaxInputs = 8;  // whose transformed rows the cache holds
-  const TensorShape& output = network.tensors[layer.output].shape;
-  return is_even_5x5(network, layer) &&
-         network.tensors[layer.inputs[0]].shape.channels <= kMaxInputs &&
-         output.channels >= kFewest && output.width % 4 == 0;
-}
 
 std::unique_ptr<Op> make_winograd(const FloatLayer& source) {
   return std::make_unique<Winograd>(source);

@@ -1,48 +1,22 @@
 #include <algorithm>
-#include <array>
 #include <cstddef>
 
 #include "engines/native/ops/ops.h"
+#include "engines/native/ops/winograd3x3_work.h"
 
 namespace lenet::native {
 namespace {
 
-using Pair = std::array<std::int64_t, 2>;
 constexpr std::int64_t kTaps = 9;
 constexpr std::int64_t kTile = 4;  // outputs of a row, and in float32 of a column
 constexpr std::int64_t kBf16Rows = 2;
 
-/// Input channels, which may be some of those that the input has.
-std::int64_t channels_of(const Layer& layer, const TensorShape& output) {
-  return static_cast<std::int64_t>(layer.view_weights().count) / (output.channels * kTaps);
-}
-
-std::int64_t tiles_of(const TensorShape& output, bool bf16) {
-  const std::int64_t rows = bf16 ? kBf16Rows : kTile;
-  return (output.height + rows - 1) / rows * ((output.width + kTile - 1) / kTile);
-}
-
-/// What some tiles of some channels take, in multiply-adds of a vector, as measured on Zen 4.
-double work_of(std::int64_t tiles, std::int64_t channels, std::int64_t lanes,
-               std::int64_t out_blocks, bool bf16) {
-  const double kTransformInput = bf16 ? 150 : 250;  // of a tile
-  const double kTransformOutput = bf16 ? 80 : 130;
-  const double kTransformWeights = bf16 ? 75 : 95;
-  const double kProducts = bf16 ? 24 / 2.0 : 36;
-  constexpr double kFewestRows = 2;  // whose sums hide each other's latency
-  const auto count = static_cast<double>(tiles);
-  const auto in_blocks = static_cast<double>(round_up(channels, lanes) / lanes);
-  const double of_weights = static_cast<double>(channels) *
-                            (kTransformWeights + kProducts * std::max(count, kFewestRows));
-  return count * in_blocks * kTransformInput +
-         static_cast<double>(out_blocks) * (count * kTransformOutput + of_weights);
-}
-
 class Winograd3x3 final : public Op {
  public:
   explicit Winograd3x3(const FloatLayer& source)
-      : kernels_(source.kernels),
-        bf16_(source.bf16),
+      : kernel_(source.kernel),
+        kernels_(source.kernels),
+        bf16_(source.method == ConvMethod::Winograd3x3Bf16 ? source.bf16 : nullptr),
         from_(source.inputs[0]),
         to_(source.output),
         first_(from_.channel_offset(source.layer.first_channel)),
@@ -52,7 +26,8 @@ class Winograd3x3 final : public Op {
     task_.input_block = from_.block;
     task_.output_row = to_.row;
     task_.output_block = to_.block;
-    task_.in_channels = narrow(channels_of(source.layer, to_.shape));
+    const auto count = static_cast<std::int64_t>(source.layer.view_weights().count);
+    task_.in_channels = narrow(count / (to_.shape.channels * kTaps));
     task_.in_height = narrow(from_.shape.height);
     task_.in_width = narrow(from_.shape.width);
     task_.padding_top = narrow(source.layer.window.padding[0]);
@@ -82,13 +57,13 @@ class Winograd3x3 final : public Op {
     task.image_step = frame.unit_bytes / static_cast<std::int64_t>(sizeof(float));
     task.images = static_cast<std::int32_t>(frame.count);
     task.scratch = reinterpret_cast<float*>(frame.scratch);
-    const std::int64_t tiles = frame.count * tiles_of(to_.shape, bf16_ != nullptr);
+    const std::int64_t tiles = frame.count * winograd3x3_tiles(to_.shape, bf16_ != nullptr);
     const std::int64_t groups = (task_.blocks + kWinograd3x3Group - 1) / kWinograd3x3Group;
     // Each part transforms the inputs of its tiles and the weights of its channels, which others
     // with the same ones do again.
     const auto slices = frame.cut(tiles, groups, [&](auto of_tiles, auto of_groups) {
-      return work_of(of_tiles, task_.in_channels, kernels_.lanes, of_groups * kWinograd3x3Group,
-                     bf16_ != nullptr);
+      return winograd3x3_work(of_tiles, task_.in_channels, kernels_.lanes,
+                              of_groups * kWinograd3x3Group, bf16_ != nullptr);
     });
     frame.each(slices[0] * slices[1], [&](std::int64_t index) {
       const std::int64_t slice = index / slices[1];
@@ -103,9 +78,7 @@ class Winograd3x3 final : public Op {
     });
   }
   bool splits() const override { return true; }
-  std::string kernel() const override {
-    return bf16_ != nullptr ? "winograd_3x3_bf16" : "winograd_3x3";
-  }
+  std::string kernel() const override { return kernel_; }
   std::int64_t scratch_bytes() const override {
     const auto floats =
         bf16_ != nullptr ? bf16_->winograd3x3_scratch : kernels_.winograd3x3_scratch;
@@ -147,8 +120,9 @@ class Winograd3x3 final : public Op {
     return round_up(task_.in_channels, kWinograd3x3Channels * (bf16_ != nullptr ? 2 : 1));
   }
 
+  const char* kernel_;
   const Kernels& kernels_;
-  const Bf16Kernels* bf16_;
+  const Bf16Kernels* bf16_;  ///< of the method in bf16; else null
   Placement from_;
   Placement to_;
   std::int64_t first_;  ///< floats from the input's first channel to that of the layer
@@ -158,21 +132,24 @@ class Winograd3x3 final : public Op {
 
 }  // namespace
 
-bool suits_winograd3x3(const Network& network, const Layer& layer, std::int64_t lanes, bool bf16) {
-  const Window& window = layer.window;
-  const TensorShape& output = network.tensors[layer.output].shape;
-  if (layer.kind != LayerKind::Convolution || window.kernel != Pair{3, 3} ||
-      window.strides != Pair{1, 1} || window.dilations != Pair{1, 1} || layer.groups != 1) {
-    return false;
-  }
-  constexpr std::int64_t kFewestChannels = 16;  // whose errors are below three times direct ones
-  const std::int64_t inputs = channels_of(layer, output);
-  if (inputs < kFewestChannels || layer.first_channel % lanes != 0) return false;
-  const std::int64_t out_blocks = round_up(output.channels, lanes) / lanes;
-  const double pixels = static_cast<double>(output.height) * static_cast<double>(output.width);
-  return work_of(tiles_of(output, bf16), inputs, lanes, out_blocks, bf16) <
-         pixels * static_cast<double>(inputs * kTaps) * static_cast<double>(out_blocks) /
-             (bf16 ? 2 : 1);
+std::int64_t winograd3x3_tiles(const TensorShape& output, bool bf16) {
+  const std::int64_t rows = bf16 ? kBf16Rows : kTile;
+  return (output.height + rows - 1) / rows * ((output.width + kTile - 1) / kTile);
+}
+
+double winograd3x3_work(std::int64_t tiles, std::int64_t channels, std::int64_t lanes,
+                        std::int64_t out_blocks, bool bf16) {
+  const double kTransformInput = bf16 ? 150 : 250;  // of a tile
+  const double kTransformOutput = bf16 ? 80 : 130;
+  const double kTransformWeights = bf16 ? 75 : 95;
+  const double kProducts = bf16 ? 24 / 2.0 : 36;
+  constexpr double kFewestRows = 2;  // whose sums hide each other's latency
+  const auto count = static_cast<double>(tiles);
+  const auto in_blocks = static_cast<double>(round_up(channels, lanes) / lanes);
+  const double of_weights = static_cast<double>(channels) *
+                            (kTransformWeights + kProducts * std::max(count, kFewestRows));
+  return count * in_blocks * kTransformInput +
+         static_cast<double>(out_blocks) * (count * kTransformOutput + of_weights);
 }
 
 std::unique_ptr<Op> make_winograd3x3(const FloatLayer& source) {

@@ -1,0 +1,169 @@
+#include "engines/native/compile/conv_methods.h"
+
+#include <algorithm>
+#include <array>
+#include <iterator>
+
+#include "engines/native/ops/tile_taps.h"
+#include "engines/native/ops/winograd3x3_work.h"
+#include "engines/native/runtime/aligned.h"
+
+namespace lenet::native {
+namespace {
+
+using Pair = std::array<std::int64_t, 2>;
+constexpr Pair kOne = {1, 1};
+
+// ---- Winograd's method of 5 x 5, as in LeNet
+
+/// Whether a layer is a convolution of 5 x 5 whose outputs are whole tiles of 2 x 2.
+bool is_even_5x5(const ConvCase& of) {
+  const Window& window = of.layer.window;
+  return is_none_or_relu(of.layer.activation) && window.kernel == Pair{5, 5} &&
+         window.strides == kOne && window.dilations == kOne && of.layer.groups == 1 &&
+         of.output().height % 2 == 0 && of.output().width % 2 == 0;
+}
+
+/// Whether F(2 x 2, 5 x 5) takes fewer operations than the definition.
+bool suits_winograd(const ConvCase& of) {
+  // With fewer channels the transforms cost more than the multiplications they save.
+  constexpr std::int64_t kFewest = 4;
+  return of.kernels.winograd_channels != nullptr && of.from_planes && !of.to_planes &&
+         is_even_5x5(of) && of.input().channels >= kFewest && of.output().channels >= kFewest;
+}
+
+/// Whether F(4, 5) along the rows does.
+bool suits_winograd_rows(const ConvCase& of) {
+  constexpr std::int64_t kFewest = 3;     // with fewer outputs, the transforms cost too much
+  constexpr std::int64_t kMaxInputs = 8;  // whose transformed rows the cache holds
+  return of.kernels.winograd_rows != nullptr && of.to_planes && is_even_5x5(of) &&
+         of.input().channels <= kMaxInputs && of.output().channels >= kFewest &&
+         of.output().width % 4 == 0;
+}
+
+// ---- Winograd's method of 3 x 3
+
+/// Whether F(4 x 4, 3 x 3), or F(2 x 4, 3 x 3) in bf16, takes less time than the definition.
+bool suits_winograd3x3(const ConvCase& of) {
+  constexpr std::int64_t kTaps = 9;
+  constexpr std::int64_t kFewestChannels = 16;  // whose errors are below three times direct ones
+  const Window& window = of.layer.window;
+  const std::int64_t lanes = of.kernels.lanes;
+  const bool bf16 = of.bf16 != nullptr;
+  // Tiles are faster than what Winograd's method saves.
+  const bool has_tiles = bf16 && of.bf16->conv_tiles != nullptr;
+  if (of.kernels.winograd3x3 == nullptr || has_tiles || of.from_planes ||
+      window.kernel != Pair{3, 3} || window.strides != kOne || window.dilations != kOne ||
+      of.layer.groups != 1 || of.layer.first_channel % lanes != 0 ||
+      of.channels() < kFewestChannels) {
+    return false;
+  }
+  const TensorShape& output = of.output();
+  const std::int64_t out_blocks = round_up(output.channels, lanes) / lanes;
+  const auto products = static_cast<double>(output.height) * static_cast<double>(output.width) *
+                        static_cast<double>(of.channels() * kTaps);
+  return winograd3x3_work(winograd3x3_tiles(output, bf16), of.channels(), lanes, out_blocks, bf16) <
+         products * static_cast<double>(out_blocks) / (bf16 ? 2 : 1);
+}
+
+// ---- Groups
+
+bool suits_grouped(const ConvCase& of) {
+  return splits_vectors(of.network, of.layer, of.kernels.lanes);
+}
+
+bool is_depthwise(const ConvCase& of) {
+  const std::int64_t groups = of.layer.groups;
+  return suits_grouped(of) && groups == of.input().channels && groups == of.output().channels;
+}
+
+// ---- The definition
+
+bool is_dense(const ConvCase& of) { return is_whole_image(of.input(), of.layer, of.output()); }
+
+/// Whether the input may be taken as pairs of bf16 (ops/bf16.h).
+bool suits_bf16(const ConvCase& of) {
+  return of.bf16 != nullptr &&
+         (of.from_planes ? of.layer.groups == 1 : of.layer.first_channel % of.kernels.lanes == 0);
+}
+
+bool suits_tiles(const ConvCase& of) {
+  const std::int64_t lanes = of.kernels.lanes;
+  if (!suits_bf16(of) || of.bf16->conv_tiles == nullptr || of.layer.groups != 1 ||
+      of.output().channels < lanes || is_dense(of)) {
+    return false;
+  }
+  // Numbers of bf16 that a pixel has in Bf16Input: pairs of planes, or whole vectors of channels.
+  const std::int64_t pixel = round_up(of.channels(), of.from_planes ? 2 : lanes);
+  constexpr std::int64_t kBytes = 2;
+  return TileTaps(of.layer, of.channels(), pixel, kBytes).pays();
+}
+
+// ---- All of them
+
+/// The first that suits is taken. Images side by side add up in the order of one image, so that
+/// both have the same bits.
+const ConvMethodRow kMethods[] = {
+    {ConvMethod::WinogradInterleaved, "winograd_interleaved",
+     [](const ConvCase& of) { return of.interleaved && suits_winograd(of); },
+     AlsoComputes::MaxPool2x2, true, make_winograd},
+    {ConvMethod::Winograd, "winograd_channels", suits_winograd, AlsoComputes::MaxPool2x2, true,
+     make_winograd},
+    {ConvMethod::WinogradRowsInterleaved, "winograd_rows_interleaved",
+     [](const ConvCase& of) { return of.interleaved && suits_winograd_rows(of); },
+     AlsoComputes::MaxPool2x2, true, make_winograd},
+    {ConvMethod::WinogradRows, "winograd_rows", suits_winograd_rows, AlsoComputes::MaxPool2x2, true,
+     make_winograd},
+    {ConvMethod::Interleaved, "conv_interleaved", [](const ConvCase& of) { return of.interleaved; },
+     AlsoComputes::MaxPool2x2, true, make_convolution},
+    {ConvMethod::Columns, "conv_columns", [](const ConvCase& of) { return of.to_planes; },
+     AlsoComputes::MaxPool2x2, true, make_convolution},
+    {ConvMethod::Winograd3x3Bf16, "winograd_3x3_bf16",
+     [](const ConvCase& of) { return of.bf16 != nullptr && suits_winograd3x3(of); },
+     AlsoComputes::Sum, false, make_winograd3x3},
+    {ConvMethod::Winograd3x3, "winograd_3x3", suits_winograd3x3, AlsoComputes::Sum, false,
+     make_winograd3x3},
+    {ConvMethod::Depthwise, "conv_depthwise", is_depthwise, AlsoComputes::Nothing, true,
+     make_grouped},
+    {ConvMethod::Grouped, "conv_grouped", suits_grouped, AlsoComputes::Nothing, true, make_grouped},
+    {ConvMethod::DenseBf16, "fully_connected_bf16",
+     [](const ConvCase& of) { return suits_bf16(of) && is_dense(of); }, AlsoComputes::Sum, true,
+     make_convolution},
+    {ConvMethod::TilesBf16, "conv_tiles_bf16", suits_tiles, AlsoComputes::Sum, true,
+     make_convolution},
+    {ConvMethod::ChannelsBf16, "conv_channels_bf16", suits_bf16, AlsoComputes::Sum, true,
+     make_convolution},
+    {ConvMethod::Dense, "fully_connected", is_dense, AlsoComputes::Sum, true, make_convolution},
+    {ConvMethod::Channels, "conv_channels", [](const ConvCase&) { return true; }, AlsoComputes::Sum,
+     true, make_convolution},
+};
+
+}  // namespace
+
+std::int64_t ConvCase::channels() const {
+  const auto [height, width] = layer.window.kernel;
+  const auto weights = static_cast<std::int64_t>(layer.view_weights().count);
+  return weights / (output().channels * height * width);
+}
+
+const ConvMethodRow& choose_conv_method(const ConvCase& of) {
+  return *std::find_if(std::begin(kMethods), std::end(kMethods) - 1,
+                       [&](const ConvMethodRow& row) { return row.suits(of); });
+}
+
+bool suits_planes(const Network& network, const Layer& layer, const Kernels& kernels) {
+  constexpr std::int64_t kFewChannels = 8;
+  const TensorShape& output = network.tensors[layer.output].shape;
+  return kernels.lanes > 1 && layer.inputs[0] == network.input && layer.groups == 1 &&
+         layer.window.strides == kOne && output.channels <= kFewChannels &&
+         output.width >= kernels.lanes;
+}
+
+bool splits_vectors(const Network& network, const Layer& layer, std::int64_t lanes) {
+  const std::int64_t inputs = network.tensors[layer.inputs[0]].shape.channels / layer.groups;
+  const std::int64_t outputs = network.tensors[layer.output].shape.channels / layer.groups;
+  const bool several = outputs > lanes && outputs % lanes == 0 && inputs % lanes == 0;
+  return layer.groups > 1 && !several;
+}
+
+}  // namespace lenet::native
