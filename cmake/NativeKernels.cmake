@@ -29,8 +29,8 @@ set(_int8 -DLENET_ELEMENT=std::int8_t)
 set(_uint8 -DLENET_ELEMENT=std::uint8_t)
 set(_int16 -DLENET_ELEMENT=std::int16_t)
 if(EMSCRIPTEN)
-  # Without int8: engines/native/without_int8.cc. Browsers on x86-64 keep a few of the 16 registers for themselves, and
-  # with 14, V8 keeps two sums of conv_channels in memory: it takes twice as long.
+  # There is no int8 (engines/native/compile/without_int8.cc). Browsers on x86-64 keep a few of the 16 registers for
+  # themselves, and with 14, V8 keeps two sums of conv_channels in memory: it takes twice as long.
   lenet_native_kernels(kernels Simd128 4 13 ${native_optimized_most})
   return()
 endif()

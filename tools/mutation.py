@@ -103,7 +103,7 @@ _LONG = {
     "native_int8": "engines/native/(?!native_engine|network_reader|read_)",
     "native_winograd": _FLOAT,
     "native": _FLOAT,
-    "native_bf16": "engines/native/(float_program|kernels/|ops/(bf16|convolution|ops|winograd3x3))",
+    "native_bf16": "engines/native/(compile/|kernels/|ops/(bf16|convolution|ops|winograd3x3))",
 }
 
 

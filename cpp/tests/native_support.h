@@ -4,7 +4,7 @@
 #include <cmath>
 #include <random>
 
-#include "engines/native/float_program.h"
+#include "engines/native/compile/float_program.h"
 #include "engines/native/int8/program.h"
 #include "engines/native/kernels/dispatch.h"
 #include "engines/native/passes/passes.h"

@@ -66,8 +66,12 @@ CPP_ROOMS = {
     "runtime": ("engines/native/runtime/*",),
     "ops": ("engines/native/ops/*",),
     "passes": ("engines/native/passes/*",),
-    "compile": ("engines/native/compile/*",),
     "int8": ("engines/native/int8/*",),
+    "compile": (
+        "engines/native/compile/*",
+        "engines/native/layer_times.*",
+        "engines/native/machine_limits.*",
+    ),
     "native": ("engines/native/*",),
     "engines": ("engines/*/*", "engines/*"),
     # What include/lenet declares of a predictor, and what shows its values.

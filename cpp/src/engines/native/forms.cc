@@ -85,7 +85,7 @@ CompiledSizes Forms::compiled() const {
   for (const auto& form : forms_) {
     if (form->compiled == nullptr) continue;  // another thread compiles it
     Arrays arrays;
-    for (const auto* program : {&form->compiled->nhwc, &form->compiled->batch_interleaved}) {
+    for (const auto* program : {&form->compiled->one_by_one, &form->compiled->side_by_side}) {
       if (*program == nullptr) continue;
       (*program)->weights().list(arrays);
       (*program)->weights().list(of_all);

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "engines/native/compiled.h"
+#include "engines/native/compile/compiled.h"
 #include "lenet/profile.h"
 #include "lenet/tensor.h"
 #include "model/model.h"

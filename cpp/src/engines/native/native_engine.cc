@@ -6,18 +6,15 @@
 #include <limits>
 #include <utility>
 
-#include "engines/native/compile_int8.h"
-#include "engines/native/compiled.h"
-#include "engines/native/float_program.h"
+#include "engines/native/compile/compile_float.h"
+#include "engines/native/compile/compile_int8.h"
+#include "engines/native/compile/compiled.h"
 #include "engines/native/forms.h"
-#include "engines/native/kernels/dispatch.h"
 #include "engines/native/layer_times.h"
 #include "engines/native/machine_limits.h"
-#include "engines/native/passes/passes.h"
 #include "engines/native/read_network.h"
 #include "engines/native/refusal.h"
 #include "engines/native/runtime/thread_pool.h"
-#include "engines/native/verify_network.h"
 #include "model/rules/support.h"
 #include "pixels.h"
 
@@ -26,16 +23,10 @@ namespace {
 
 using native::Compiled;
 using native::Forms;
-using native::images_at_once;
 using native::kImagesOfPiece;
 using native::load_part;
 using native::Program;
 
-/// Floats of the interleaved layout beyond which one image at a time is faster, as they leave the
-/// second-level cache; and with vectors of 16, unless a convolution has groups: the others have
-/// enough to compute meanwhile.
-constexpr std::int64_t kMaxInterleavedFloats = 1 << 18;
-constexpr std::int64_t kMaxComputedFloats = 3 << 18;
 constexpr double kSecondsOfLimit = 0.05;
 /// Multiply-adds that take as long as it does to wake a thread that sleeps.
 constexpr double kMinWork = 6.5e6;
@@ -61,17 +52,10 @@ std::int64_t least_piece(double multiply_adds, bool side_by_side) {
   return std::min(side_by_side ? native::round_up(images, kWholeVectors) : images, kImagesOfPiece);
 }
 
-std::int64_t max_interleaved_bytes(const native::Network& network, int lanes) {
-  const bool computes = std::none_of(network.layers.begin(), network.layers.end(),
-                                     [](const auto& layer) { return layer.groups > 1; });
-  return (computes && lanes >= 16 ? kMaxComputedFloats : kMaxInterleavedFloats) *
-         static_cast<std::int64_t>(sizeof(float));
-}
-
 void pack(Compiled& compiled) {
   load_part(compiled.other, compiled.file, std::exchange(compiled.pack, nullptr));
   compiled.least_piece =
-      least_piece(compiled.nhwc->total_multiply_adds(), compiled.batch_interleaved != nullptr);
+      least_piece(compiled.one_by_one->total_multiply_adds(), compiled.side_by_side != nullptr);
 }
 
 /// The memory of one thread's runs.
@@ -84,15 +68,15 @@ class Workspace {
            native::Team* team = nullptr) {
     const auto require_running = [&control](std::size_t) { control.require_running(); };
     require_running(0);
-    std::int64_t done = side_by_side(compiled, images);
+    std::int64_t done = count_side_by_side(compiled, images);
     if (done > 0) {
-      const Program& many = *compiled.batch_interleaved;
-      many.run(input, first, done, interleaved_.of(many, done), outputs, require_running);
+      const Program& many = *compiled.side_by_side;
+      many.run(input, first, done, side_by_side_.of(many, done), outputs, require_running);
     }
     while (done < images) {
       const std::int64_t count = std::min(images - done, compiled.images_one_by_one);
-      const Program& program = *compiled.nhwc;
-      char* const memory = nhwc_.of(program, count);
+      const Program& program = *compiled.one_by_one;
+      char* const memory = one_by_one_.of(program, count);
       if (team == nullptr) {
         program.run(input, first + done, count, memory, outputs, require_running);
       } else {
@@ -107,9 +91,9 @@ class Workspace {
   }
 
   /// How many of so many images are computed side by side; the others one by one.
-  static std::int64_t side_by_side(const Compiled& compiled, std::int64_t images) {
-    if (compiled.batch_interleaved == nullptr) return 0;
-    const std::int64_t lanes = compiled.batch_interleaved->images_per_unit();
+  static std::int64_t count_side_by_side(const Compiled& compiled, std::int64_t images) {
+    if (compiled.side_by_side == nullptr) return 0;
+    const std::int64_t lanes = compiled.side_by_side->images_per_unit();
     const std::int64_t rest = images % lanes;
     // A unit that is nearly full costs less than its images one by one.
     return rest * 4 > lanes * 3 ? images : images - rest;
@@ -129,8 +113,8 @@ class Workspace {
     }
   };
 
-  Memory nhwc_;
-  Memory interleaved_;
+  Memory one_by_one_;
+  Memory side_by_side_;
   native::Aligned<char> scratch_;  ///< of a team
 };
 
@@ -210,12 +194,12 @@ class NativeEngine final : public Engine {
     profile.images = images;
     profile.instructions = compiled_->instructions;
     const std::vector<float> input(
-        static_cast<std::size_t>(images * compiled_->nhwc->input_values()), 0.5F);
+        static_cast<std::size_t>(images * compiled_->one_by_one->input_values()), 0.5F);
     const Shape shape = {images};  // of which nothing but the number of images is looked at
     std::vector<std::vector<float>> results;
     std::vector<float*> outputs;
     for (std::size_t i = 0; i < places_.size(); ++i) {
-      const std::int64_t values = images * compiled_->nhwc->output_values(i);
+      const std::int64_t values = images * compiled_->one_by_one->output_values(i);
       outputs.push_back(results.emplace_back(static_cast<std::size_t>(values)).data());
     }
     native::measure_batch(profile, runs, [&] {
@@ -244,10 +228,10 @@ class NativeEngine final : public Engine {
       });
     };
     const std::int64_t piece = std::min(images, kImagesOfPiece);
-    const std::int64_t many = Workspace::side_by_side(*compiled_, piece);
-    if (many > 0) add_part(*compiled_->batch_interleaved, many, many);
+    const std::int64_t many = Workspace::count_side_by_side(*compiled_, piece);
+    if (many > 0) add_part(*compiled_->side_by_side, many, many);
     if (piece > many) {
-      add_part(*compiled_->nhwc, piece - many,
+      add_part(*compiled_->one_by_one, piece - many,
                std::min(piece - many, compiled_->images_one_by_one));
     }
     return profile;
@@ -318,46 +302,6 @@ class NativeEngine final : public Engine {
   Shape shape_;
 };
 
-/// \param bf16 with kernels to compute in bf16 what is not faster in float32: images side by side
-///   are, and they have the bits of one
-/// \param shared of a model's other forms; or null
-void compile(native::Network network, const native::Bf16Choice& bf16,
-             const std::shared_ptr<native::SharedArrays>& shared, Compiled& compiled) {
-  using native::FloatProgram;
-  const native::Kernels& kernels = native::choose_kernels();
-  native::split_long_sums(network);
-  const bool in_order = native::separate_layouts(network);
-  native::verify_network(network);
-  auto nhwc = std::make_unique<FloatProgram>(network, kernels, false);
-  std::unique_ptr<FloatProgram> interleaved;
-  const std::int64_t most = max_interleaved_bytes(network, kernels.lanes);
-  if (kernels.lanes > 1 && !in_order && !nhwc->uses_winograd3x3() &&
-      nhwc->tensor_bytes() * kernels.lanes <= 2 * most) {
-    interleaved = std::make_unique<FloatProgram>(network, kernels, true);
-    if (interleaved->tensor_bytes() > most) interleaved.reset();
-  }
-  compiled.instructions = kernels.name;
-  compiled.why = bf16.reason;
-  if (bf16.kernels != nullptr && interleaved == nullptr) {
-    nhwc = std::make_unique<FloatProgram>(network, kernels, false, native::kMinSharedBytes,
-                                          bf16.kernels);
-    compiled.instructions = bf16.kernels->name;
-    compiled.arithmetic = native::Arithmetic::Bf16;
-  } else if (bf16.kernels != nullptr) {
-    compiled.why = "float32 is faster for networks whose images are computed side by side";
-  }
-  // Without the kernels for large images only where batches are interleaved.
-  compiled.is_fastest = interleaved != nullptr || kernels.winograd3x3 != nullptr;
-  compiled.images_one_by_one = images_at_once(*nhwc, native::kImagesOneByOne);
-  compiled.pack = [whole = std::make_shared<native::Network>(std::move(network)), shared,
-                   one = nhwc.get(), many = interleaved.get()] {
-    one->prepare(*whole, shared);
-    if (many != nullptr) many->prepare(*whole, shared);
-  };
-  compiled.nhwc = std::move(nhwc);
-  compiled.batch_interleaved = std::move(interleaved);
-}
-
 /// Gives what the first convolutions compute as outputs too.
 void show_convolutions(native::Network& network, std::size_t most) {
   for (const native::Layer& layer : network.layers) {
@@ -406,7 +350,7 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& 
       if (precision == Precision::Int8) {
         native::compile_int8(std::move(network), shared, *compiled);
       } else {
-        compile(std::move(network), bf16, shared, *compiled);
+        native::compile_float(std::move(network), bf16, shared, *compiled);
       }
       return compiled;
     });

@@ -1,4 +1,4 @@
-#include "engines/native/compiled.h"
+#include "engines/native/compile/compiled.h"
 
 #include <algorithm>
 

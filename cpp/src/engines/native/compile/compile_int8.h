@@ -5,7 +5,7 @@
 
 #include <memory>
 
-#include "engines/native/compiled.h"
+#include "engines/native/compile/compiled.h"
 #include "engines/native/network.h"
 #include "engines/native/runtime/aligned.h"
 

@@ -32,16 +32,16 @@ struct Compiled {
   std::string file;   ///< the model's path
   TensorSpec input;
   std::vector<TensorSpec> outputs;
-  std::vector<Images> output_images;           ///< as Network::output_images
-  std::unique_ptr<Program> nhwc;               ///< a unit is one image
-  std::unique_ptr<Program> batch_interleaved;  ///< a unit is many; null where that does not pay
+  std::vector<Images> output_images;      ///< as Network::output_images
+  std::unique_ptr<Program> one_by_one;    ///< a unit is one image
+  std::unique_ptr<Program> side_by_side;  ///< a unit is many; null where that does not pay
   const char* instructions;
   Arithmetic arithmetic = Arithmetic::Float32;
   std::string why;   ///< the reason for this arithmetic; empty where there was no choice
   std::string half;  ///< as Graph::half
   bool is_fastest = false;
   std::function<void()> pack;          ///< packs the weights, once
-  std::int64_t images_one_by_one = 1;  ///< how many images go through `nhwc` together
+  std::int64_t images_one_by_one = 1;  ///< how many images go through `one_by_one` together
   std::int64_t least_piece = 1;        ///< with fewer images another thread does not help
 };
 

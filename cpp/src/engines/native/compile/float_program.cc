@@ -1,4 +1,4 @@
-#include "engines/native/float_program.h"
+#include "engines/native/compile/float_program.h"
 
 #include <algorithm>
 #include <utility>

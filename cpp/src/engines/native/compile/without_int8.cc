@@ -1,5 +1,5 @@
 // In place of compile_int8.cc and int8/, for builds that run models in float32 only.
-#include "engines/native/compile_int8.h"
+#include "engines/native/compile/compile_int8.h"
 #include "engines/native/passes/passes.h"
 #include "lenet/error.h"
 

@@ -1,11 +1,11 @@
-#include "engines/native/compile_int8.h"
+#include "engines/native/compile/compile_int8.h"
 
 #include <algorithm>
 #include <cstdint>
 #include <string>
 #include <utility>
 
-#include "engines/native/float_program.h"
+#include "engines/native/compile/float_program.h"
 #include "engines/native/int8/program.h"
 #include "engines/native/kernels/dispatch.h"
 #include "engines/native/passes/passes.h"
@@ -37,7 +37,7 @@ void compile_rounded(Network network, const std::shared_ptr<SharedArrays>& share
   compiled.images_one_by_one = images_at_once(*program, kImagesOneByOne);
   compiled.pack = [whole = std::make_shared<Network>(std::move(network)), shared,
                    one = program.get()] { one->prepare(*whole, shared); };
-  compiled.nhwc = std::move(program);
+  compiled.one_by_one = std::move(program);
 }
 
 }  // namespace
@@ -64,7 +64,7 @@ void compile_int8(Network network, const std::shared_ptr<SharedArrays>& shared,
                         program->float_multiply_adds() <= kMaxFloatWork;
   compiled.images_one_by_one = images_at_once(*program, kImagesOfPiece);
   compiled.pack = [whole = program.get(), shared] { whole->prepare(shared); };
-  compiled.nhwc = std::move(program);
+  compiled.one_by_one = std::move(program);
 }
 
 }  // namespace lenet::native

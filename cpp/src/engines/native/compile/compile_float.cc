@@ -1,0 +1,72 @@
+#include "engines/native/compile/compile_float.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+
+#include "engines/native/compile/float_program.h"
+#include "engines/native/kernels/dispatch.h"
+#include "engines/native/passes/passes.h"
+#include "engines/native/verify_network.h"
+
+namespace lenet::native {
+namespace {
+
+/// Returns how much memory images side by side may take. With more than fits the second-level
+/// cache, one image at a time is faster, unless vectors have 16 lanes and no convolution has
+/// groups: then there is enough to compute meanwhile.
+std::int64_t max_bytes_side_by_side(const Network& network, int lanes) {
+  constexpr std::int64_t kMaxFloats = 1 << 18;
+  constexpr std::int64_t kMaxComputedFloats = 3 << 18;
+  const bool computes = std::none_of(network.layers.begin(), network.layers.end(),
+                                     [](const Layer& layer) { return layer.groups > 1; });
+  return (computes && lanes >= 16 ? kMaxComputedFloats : kMaxFloats) *
+         static_cast<std::int64_t>(sizeof(float));
+}
+
+/// \param one the program of one image
+/// \param in_order whether it has layers of values in the order of the program
+/// \returns null where it does not pay
+std::unique_ptr<FloatProgram> make_side_by_side(const Network& network, const Kernels& kernels,
+                                                const FloatProgram& one, bool in_order) {
+  const std::int64_t most = max_bytes_side_by_side(network, kernels.lanes);
+  if (kernels.lanes == 1 || in_order || one.uses_winograd3x3() ||
+      one.tensor_bytes() * kernels.lanes > 2 * most) {
+    return nullptr;
+  }
+  auto program = std::make_unique<FloatProgram>(network, kernels, true);
+  return program->tensor_bytes() > most ? nullptr : std::move(program);
+}
+
+}  // namespace
+
+void compile_float(Network network, const Bf16Choice& bf16,
+                   const std::shared_ptr<SharedArrays>& shared, Compiled& compiled) {
+  const Kernels& kernels = choose_kernels();
+  split_long_sums(network);
+  const bool in_order = separate_layouts(network);
+  verify_network(network);
+  auto one = std::make_unique<FloatProgram>(network, kernels, false);
+  std::unique_ptr<FloatProgram> many = make_side_by_side(network, kernels, *one, in_order);
+  compiled.instructions = kernels.name;
+  compiled.why = bf16.reason;
+  if (bf16.kernels != nullptr && many == nullptr) {
+    one = std::make_unique<FloatProgram>(network, kernels, false, kMinSharedBytes, bf16.kernels);
+    compiled.instructions = bf16.kernels->name;
+    compiled.arithmetic = Arithmetic::Bf16;
+  } else if (bf16.kernels != nullptr) {
+    compiled.why = "float32 is faster for networks whose images are computed side by side";
+  }
+  // Without the kernels for large images only where images are computed side by side.
+  compiled.is_fastest = many != nullptr || kernels.winograd3x3 != nullptr;
+  compiled.images_one_by_one = images_at_once(*one, kImagesOneByOne);
+  compiled.pack = [whole = std::make_shared<Network>(std::move(network)), shared, one = one.get(),
+                   many = many.get()] {
+    one->prepare(*whole, shared);
+    if (many != nullptr) many->prepare(*whole, shared);
+  };
+  compiled.one_by_one = std::move(one);
+  compiled.side_by_side = std::move(many);
+}
+
+}  // namespace lenet::native
