@@ -68,60 +68,6 @@ const char* to_string(LayerKind kind) noexcept {
   return "";
 }
 
-const char* to_string(ActivationKind kind) noexcept {
-  switch (kind) {
-    case ActivationKind::None:
-      return "none";
-    case ActivationKind::Relu:
-      return "relu";
-    case ActivationKind::Clip:
-      return "clip";
-    case ActivationKind::LeakyRelu:
-      return "leaky_relu";
-    case ActivationKind::Elu:
-      return "elu";
-    case ActivationKind::HardSigmoid:
-      return "hard_sigmoid";
-    case ActivationKind::HardSwish:
-      return "hard_swish";
-    case ActivationKind::Sigmoid:
-      return "sigmoid";
-    case ActivationKind::Swish:
-      return "swish";
-    case ActivationKind::Gelu:
-      return "gelu";
-    case ActivationKind::GeluTanh:
-      return "gelu_tanh";
-    case ActivationKind::Mish:
-      return "mish";
-    case ActivationKind::Tanh:
-      return "tanh";
-    case ActivationKind::Softplus:
-      return "softplus";
-    case ActivationKind::Softsign:
-      return "softsign";
-    case ActivationKind::Erf:
-      return "erf";
-    case ActivationKind::Exp:
-      return "exp";
-    case ActivationKind::Log:
-      return "log";
-    case ActivationKind::Sqrt:
-      return "sqrt";
-    case ActivationKind::Abs:
-      return "abs";
-    case ActivationKind::Reciprocal:
-      return "reciprocal";
-    case ActivationKind::ThresholdedRelu:
-      return "thresholded_relu";
-    case ActivationKind::Round:
-      return "round";
-    case ActivationKind::Scalar:
-      return "scalar";
-  }
-  return "";
-}
-
 Combination combination_of(LayerKind kind) noexcept {
   switch (kind) {
     case LayerKind::Add:
@@ -217,23 +163,6 @@ bool is_alike(const Layer& layer) {
            numbers.end();
   };
   return alike(layer.scale) && alike(layer.bias);
-}
-
-bool keeps_zero(const Activation& activation) {
-  switch (activation.kind) {
-    case ActivationKind::Clip:
-      return activation.alpha <= 0 && activation.beta >= 0;
-    case ActivationKind::HardSigmoid:
-    case ActivationKind::Sigmoid:
-    case ActivationKind::Softplus:
-    case ActivationKind::Exp:
-    case ActivationKind::Log:
-    case ActivationKind::Reciprocal:
-    case ActivationKind::Scalar:
-      return false;
-    default:
-      return true;
-  }
 }
 
 bool is_max_pool_2x2(const Network& network, const Layer& layer) {

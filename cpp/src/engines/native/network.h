@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "engines/native/activations.h"
 #include "engines/native/channel_sources.h"
 #include "engines/native/kernels/kernels.h"
 #include "engines/native/tensor.h"
@@ -55,7 +56,6 @@ enum class LayerKind {
 
 /// The name of a kind, as profiles print it.
 const char* to_string(LayerKind kind) noexcept;
-const char* to_string(ActivationKind kind) noexcept;
 
 /// How a layer combines two values; of any other layer it is Combination::Scale.
 Combination combination_of(LayerKind kind) noexcept;
@@ -285,22 +285,8 @@ inline bool is_max_pool(const Layer& layer) {
   return layer.kind == LayerKind::Pool && layer.pool == PoolKind::Max;
 }
 
-/// Whether it is none or a relu, which every kernel of convolutions applies.
-inline bool is_none_or_relu(const Activation& activation) {
-  return activation.kind == ActivationKind::None || activation.kind == ActivationKind::Relu;
-}
-
-/// Whether it only bounds a value: none, a relu, or a clip from 0.
-inline bool is_bound(const Activation& activation) {
-  return is_none_or_relu(activation) ||
-         (activation.kind == ActivationKind::Clip && activation.alpha == 0 && activation.beta > 0);
-}
-
 /// Whether a layer has the same numbers for all channels, or none.
 bool is_alike(const Layer& layer);
-
-/// Whether it gives 0 for 0.
-bool keeps_zero(const Activation& activation);
 
 /// Whether the layer halves the image by the largest of each 2 x 2 of its input.
 bool is_max_pool_2x2(const Network& network, const Layer& layer);

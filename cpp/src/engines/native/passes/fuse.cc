@@ -48,7 +48,8 @@ void scale_convolution(Layer& convolution, const Layer& scale) {
   }
 }
 
-/// x * sigmoid(x), as exporters write it, is one activation, and so is x * hard_sigmoid(x).
+/// x * sigmoid(x), as exporters write it, is one activation, and so is x * hard_sigmoid(x): those
+/// whose facts have `times_x`.
 void join_products(Network& network) {
   const Links links(network);
   for (Layer& product : network.layers) {
@@ -59,14 +60,11 @@ void join_products(Network& network) {
       if (producer == kNone || links.uses[product.inputs[factor]] > 1) continue;
       const Layer& giver = network.layers[producer];
       Activation joined = giver.activation;
-      joined.kind = joined.kind == ActivationKind::Sigmoid       ? ActivationKind::Swish
-                    : joined.kind == ActivationKind::HardSigmoid ? ActivationKind::HardSwish
-                                                                 : ActivationKind::None;
+      joined.kind = facts_of(giver.activation.kind).times_x;
       if (giver.kind != LayerKind::Activate || giver.inputs[0] != other ||
           joined.kind == ActivationKind::None) {
         continue;
       }
-      if (joined.kind == ActivationKind::Swish) joined.alpha = 1;
       product.kind = LayerKind::Activate;
       product.inputs = {other};
       product.activation = joined;
@@ -82,11 +80,7 @@ bool may_activate(const Layer& giver, const Activation& activation) {
   if (activation.kind == ActivationKind::Scalar) return false;
   if (before != ActivationKind::None && !(relu && before == ActivationKind::Relu)) return false;
   if (giver.kind == LayerKind::Pool || giver.kind == LayerKind::Quantize) return relu;
-  // What a convolution gives for channels that only fill a vector must stay small.
-  const bool bounded = keeps_zero(activation) || activation.kind == ActivationKind::Clip ||
-                       activation.kind == ActivationKind::Sigmoid ||
-                       activation.kind == ActivationKind::HardSigmoid;
-  if (giver.kind == LayerKind::Convolution) return bounded;
+  if (giver.kind == LayerKind::Convolution) return may_follow_convolution(activation);
   return giver.kind == LayerKind::ChannelScale || giver.kind == LayerKind::MatMul ||
          giver.kind == LayerKind::Broadcast || giver.kind == LayerKind::Normalize ||
          is_combination(giver.kind);
