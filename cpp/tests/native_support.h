@@ -74,7 +74,7 @@ inline std::int64_t count_windows(std::int64_t size, const Window& window, std::
 
 inline native::Layer layer_of(native::LayerKind kind) {
   native::Layer layer;
-  layer.kind = kind;
+  layer.set_kind(kind);
   return layer;
 }
 
@@ -173,19 +173,28 @@ inline void move_values(const native::Layer& layer, const native::TensorShape& t
   using native::LayerKind;
   const std::vector<double>& values = tensors[layer.inputs[0]];
   if (layer.kind == LayerKind::View) results = values;
-  if (layer.kind == LayerKind::Copy) results.assign(results.size(), layer.fill);
-  for (const Box& box : layer.boxes) {
-    copy_box(box, 0, &tensors[layer.inputs[box.input]][0] + box.from, &results[0] + box.to);
+  if (layer.kind == LayerKind::Copy) {
+    const auto& copy = layer.get<native::CopyParams>();
+    results.assign(results.size(), copy.fill);
+    for (const Box& box : copy.boxes) {
+      copy_box(box, 0, &tensors[layer.inputs[box.input]][0] + box.from, &results[0] + box.to);
+    }
   }
-  for (std::size_t c = 0; c < layer.channels.size(); ++c) {
-    const auto& [input, channel] = layer.channels[c];
-    std::copy_n(&tensors[layer.inputs[input]][0] + channel * to.pixels(), to.pixels(),
-                &results[0] + static_cast<std::int64_t>(c) * to.pixels());
+  if (layer.kind == LayerKind::Channels) {
+    const auto& sources = layer.get<native::ChannelsParams>().sources;
+    for (std::size_t c = 0; c < sources.size(); ++c) {
+      const auto& [input, channel] = sources[c];
+      std::copy_n(&tensors[layer.inputs[input]][0] + channel * to.pixels(), to.pixels(),
+                  &results[0] + static_cast<std::int64_t>(c) * to.pixels());
+    }
   }
-  const auto count = static_cast<std::size_t>(layer.axis.count);
-  const auto inner = static_cast<std::size_t>(layer.axis.inner);
   const bool softmax = layer.kind == LayerKind::Softmax;
-  for (std::size_t i = 0; (softmax || layer.kind == LayerKind::Reduce) && i < results.size(); ++i) {
+  if (!softmax && layer.kind != LayerKind::Reduce) return;
+  const native::Axis& axis =
+      softmax ? layer.get<native::SoftmaxParams>().axis : layer.get<native::ReduceParams>().axis;
+  const auto count = static_cast<std::size_t>(axis.count);
+  const auto inner = static_cast<std::size_t>(axis.inner);
+  for (std::size_t i = 0; i < results.size(); ++i) {
     const std::size_t rows = softmax ? count * inner : inner;  // of results, as of an axis
     const double* const first = &values[i / rows * count * inner + i % inner];
     std::vector<double> row;
@@ -197,10 +206,10 @@ inline void move_values(const native::Layer& layer, const native::TensorShape& t
       sum += value;
     }
     results[i] = softmax ? std::exp(values[i]) / power
-                 : layer.reduce == native::ReduceKind::Max
+                 : layer.get<native::ReduceParams>().kind == native::ReduceKind::Max
                      ? *std::max_element(row.begin(), row.end())
                      : sum / static_cast<double>(count);
-    if (layer.logarithm) results[i] = std::log(results[i]);
+    if (softmax && layer.get<native::SoftmaxParams>().logarithm) results[i] = std::log(results[i]);
   }
 }
 

@@ -69,22 +69,24 @@ void add_residual(Network& network, Random& random) {
 /// A layer that moves values, or reads them in the order of the program.
 void add_order(Network& network, Random& random) {
   const TensorShape in = network.tensors.back().shape;
-  Layer layer = layer_of(LayerKind::Copy);
+  Layer layer;
   TensorShape out = in;
   const Shape sizes = {in.channels, in.height, in.width};
   const auto axis = static_cast<std::size_t>(random.from(0, 2));
-  layer.axis = {sizes[axis], steps_of(sizes)[axis]};
-  layer.logarithm = random.coin();
+  const native::Axis along = {sizes[axis], steps_of(sizes)[axis]};
+  const bool logarithm = random.coin();
   switch (random.from(0, 4)) {
     case 0:
-      layer.kind = LayerKind::Channels;
+      layer.set_kind(LayerKind::Channels);
       out.channels = random.from(1, 2 * in.channels);
       for (std::int64_t c = 0; c < out.channels; ++c) {
-        layer.channels.push_back({0, random.from(0, in.channels - 1)});
+        layer.get<native::ChannelsParams>().sources.push_back({0, random.from(0, in.channels - 1)});
       }
       break;
     case 1: {  // turned in any way, in a frame
-      layer.fill = random.values(1)[0];
+      layer.set_kind(LayerKind::Copy);
+      auto& copy = layer.get<native::CopyParams>();
+      copy.fill = random.values(1)[0];
       const std::int64_t frame = random.from(0, 2);
       std::array<std::size_t, 3> axes = {0, 1, 2};
       for (std::int64_t k = random.from(0, 5); k > 0; --k) {
@@ -94,7 +96,7 @@ void add_order(Network& network, Random& random) {
       const Integers given = steps_of({out.channels, out.height, out.width});
       Integers to(3);
       for (std::size_t k = 0; k < 3; ++k) to[axes[k]] = given[k];
-      layer.boxes = {box_of(sizes, steps_of(sizes), to)};
+      copy.boxes = {box_of(sizes, steps_of(sizes), to)};
       break;
     }
     case 2: {  // of small values: of large ones it makes the errors larger
@@ -102,17 +104,18 @@ void add_order(Network& network, Random& random) {
       scale.scale.assign(static_cast<std::size_t>(in.channels), 1.0F / 64);
       scale.bias.assign(scale.scale.size(), 0);
       add_layer(network, scale, in);
-      layer.kind = LayerKind::Softmax;
+      layer.set_kind(LayerKind::Softmax);
+      layer.params = native::SoftmaxParams{along, logarithm};
       break;
     }
     case 3:
-      layer.kind = LayerKind::Reduce;
-      layer.logarithm = false;
-      layer.reduce = random.coin() ? ReduceKind::Max : ReduceKind::Mean;
+      layer.set_kind(LayerKind::Reduce);
+      layer.params =
+          native::ReduceParams{along, random.coin() ? ReduceKind::Max : ReduceKind::Mean};
       out = {axis == 0 ? 1 : in.channels, axis == 1 ? 1 : in.height, axis == 2 ? 1 : in.width};
       break;
     default:
-      layer.kind = LayerKind::View;
+      layer.set_kind(LayerKind::View);
       out = {in.height * in.channels, 1, in.width};
   }
   add_layer(network, layer, out);
@@ -404,7 +407,8 @@ TEST_CASE("threads that share each layer of an image give the bits that one give
   add(80, 1, 1);
   add_sum();
   Layer turn = layer_of(LayerKind::Channels);
-  for (std::int64_t c = 80; c > 0; --c) turn.channels.push_back({0, c - 1});
+  for (std::int64_t c = 80; c > 0; --c)
+    turn.get<native::ChannelsParams>().sources.push_back({0, c - 1});
   add_layer(network, turn, network.tensors.back().shape);
   add(40, 3, 1);  // by Winograd: threads share out tiles
   add(150, 1, 4);

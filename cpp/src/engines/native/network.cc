@@ -68,6 +68,50 @@ const char* to_string(LayerKind kind) noexcept {
   return "";
 }
 
+// The compiler warns of a kind without a case.
+LayerParams default_params(LayerKind kind) {
+  switch (kind) {
+    case LayerKind::Channels:
+      return ChannelsParams();
+    case LayerKind::Copy:
+      return CopyParams();
+    case LayerKind::Softmax:
+      return SoftmaxParams();
+    case LayerKind::Reduce:
+      return ReduceParams();
+    case LayerKind::Along:
+      return AlongParams();
+    case LayerKind::Normalize:
+      return NormalizeParams();
+    case LayerKind::Broadcast:
+      return BroadcastParams();
+    case LayerKind::Resize:
+      return ResizeParams();
+    case LayerKind::Constant:
+      return ConstantParams();
+    case LayerKind::Convolution:
+    case LayerKind::Pool:
+    case LayerKind::ChannelScale:
+    case LayerKind::Activate:
+    case LayerKind::Add:
+    case LayerKind::Subtract:
+    case LayerKind::Multiply:
+    case LayerKind::Divide:
+    case LayerKind::Maximum:
+    case LayerKind::Minimum:
+    case LayerKind::PRelu:
+    case LayerKind::Concat:
+    case LayerKind::View:
+    case LayerKind::Convert:
+    case LayerKind::MatMul:
+    case LayerKind::Quantize:
+    case LayerKind::Flatten:
+    case LayerKind::Identity:
+      break;
+  }
+  return NoParams();
+}
+
 Combination combination_of(LayerKind kind) noexcept {
   switch (kind) {
     case LayerKind::Add:
@@ -148,13 +192,11 @@ void require_tensor_memory(double bytes) {
 
 double bytes_of(const Layer& layer) {
   const std::size_t scales = layer.integers.empty() ? 0 : layer.weight_scales.size();
-  std::size_t floats = layer.view_weights().count + layer.bias.size() + layer.scale.size() +
-                       layer.numbers.size() + scales;
-  for (const BroadcastOperand& operand : layer.operands) floats += operand.numbers.size();
-  std::size_t moved = layer.channels.size() * sizeof(ChannelSource);
-  for (const Taps& taps : layer.taps) moved += taps.bytes();
-  for (const Box& box : layer.boxes) moved += sizeof(box) + box.loops.size() * sizeof(Box::Loop);
-  return static_cast<double>(floats * sizeof(float) + layer.integers.size() + moved);
+  const std::size_t floats =
+      layer.view_weights().count + layer.bias.size() + layer.scale.size() + scales;
+  const std::size_t of_params =
+      std::visit([](const auto& params) { return params.bytes(); }, layer.params);
+  return static_cast<double>(floats * sizeof(float) + layer.integers.size() + of_params);
 }
 
 bool is_alike(const Layer& layer) {
@@ -181,7 +223,7 @@ std::vector<OutputSource> output_sources(const Network& network) {
     const std::size_t producer = links.producers[output];
     if (producer != kNone && is_written_softmax(network, links, network.layers[producer])) {
       const Layer& softmax = network.layers[producer];
-      sources.push_back({softmax.inputs[0], true, softmax.logarithm});
+      sources.push_back({softmax.inputs[0], true, softmax.get<SoftmaxParams>().logarithm});
     } else {
       sources.push_back({output});
     }

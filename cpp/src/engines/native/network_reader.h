@@ -213,7 +213,7 @@ class NetworkReader {
   void read_arg_max();
   void read_top_k();
   /// Adds a layer for values along an axis. \param to the value that the graph has for them
-  Layer& along(std::size_t axis, std::size_t to, Along what);
+  Layer& along(std::size_t axis, std::size_t to, AlongParams what);
   /// GroupNormalization and InstanceNormalization: over groups of an image's channels.
   void read_group_norm();
 

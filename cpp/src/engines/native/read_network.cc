@@ -428,7 +428,7 @@ void NetworkReader::add_output(std::size_t value, const std::string& name) {
 std::size_t NetworkReader::add_copy(Box box, std::size_t input, const TensorShape& shape) {
   Layer& made = add_layer(LayerKind::Copy, input, shape,
                           type() + " '" + printable(graph_.values[given()].name) + "', moved");
-  made.boxes = {std::move(box)};
+  made.get<CopyParams>().boxes = {std::move(box)};
   return made.output;
 }
 

@@ -37,7 +37,7 @@ std::size_t NetworkReader::add_constant(const std::string& name, std::size_t ind
   std::vector<float> held = numbers(name, index);
   const std::size_t made = network_.add_tensor(image_shape(constant(name, index)->shape));
   Layer& layer = network_.add_layer(LayerKind::Constant, "constant of " + type(), {}, made);
-  layer.numbers = std::move(held);
+  layer.params = ConstantParams{std::move(held)};
   layer_memory_.add(bytes_of(layer));
   return made;
 }
@@ -127,7 +127,7 @@ void NetworkReader::write_over(const char* name, const Shape& given, const Shape
   const Shape whole = sizes("X");
   const std::size_t under = operand("X");
   Layer& made = layer(LayerKind::Copy, {under, operand(name)});
-  made.boxes = {box_of(whole, steps_of(whole), steps_of(whole)), std::move(over)};
+  made.get<CopyParams>().boxes = {box_of(whole, steps_of(whole), steps_of(whole)), std::move(over)};
 }
 
 void NetworkReader::move(std::vector<Box> boxes, const std::vector<std::size_t>& inputs,
@@ -156,11 +156,11 @@ void NetworkReader::move(std::vector<Box> boxes, const std::vector<std::size_t>&
   }
   require(!follows_onednn_ || joins, "kernel for this operator in int8");
   Layer& made = layer(kind, inputs, index);
-  made.channels = std::move(sources);
+  if (kind == LayerKind::Channels) made.params = ChannelsParams{std::move(sources)};
   if (kind == LayerKind::Copy) {
-    made.boxes = std::move(boxes);
-    made.fill = static_cast<float>(view_->number("value", 0));
-    require(!std::isnan(made.fill), "kernel for such a value");
+    const auto fill = static_cast<float>(view_->number("value", 0));
+    require(!std::isnan(fill), "kernel for such a value");
+    made.params = CopyParams{std::move(boxes), fill};
   } else {
     network_.tensors[made.output].shape = {channels, from.height, from.width};
   }

@@ -155,7 +155,9 @@ class FloatLayer final : public Op {
 
   /// All channels of the inputs one after the other, or those that the layer names.
   void move_channels(const Frame& frame, std::int64_t unit, float* result) const {
-    const std::vector<ChannelSource>& sources = source_.planned.layer.channels;
+    const Layer& layer = source_.planned.layer;
+    std::vector<ChannelSource> sources;
+    if (layer.kind == LayerKind::Channels) sources = layer.get<ChannelsParams>().sources;
     const TensorShape& shape = source_.output.shape;
     std::int64_t first = 0;
     for (std::size_t i = 0; i < source_.inputs.size(); ++i) {
@@ -210,7 +212,8 @@ class FloatLayer final : public Op {
         result[i] = from[i] * layer.scale[c] + layer.bias[c];
       }
     } else if (layer.kind == LayerKind::Softmax) {
-      softmax(from, layer.axis, layer.logarithm, result);
+      const auto& params = layer.get<SoftmaxParams>();
+      softmax(from, params.axis, params.logarithm, result);
     } else if (!results_.empty()) {
       const std::int32_t zero = source_.inputs[0].quant.zero_point;
       for (std::int64_t i = 0; i < count; ++i) {

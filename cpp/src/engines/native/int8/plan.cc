@@ -15,7 +15,7 @@ constexpr std::size_t kMaxRoundings = 16;
 bool is_softmax_of_all(const Network& network, const Layer& layer) {
   const TensorShape& shape = network.tensors[layer.output].shape;
   return layer.kind == LayerKind::Softmax && shape.pixels() == 1 &&
-         layer.axis.count == shape.values();
+         layer.get<SoftmaxParams>().axis.count == shape.values();
 }
 
 /// Puts what the stages behind a sum of integers do not compute into a layer of its own.

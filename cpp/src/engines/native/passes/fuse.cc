@@ -89,16 +89,15 @@ bool may_activate(const Layer& giver, const Activation& activation) {
 /// Whether a layer adds numbers of its own to its input, value by value, the same ones to each row
 /// of so many values. \param operand set to the one that has them
 bool adds_to_rows(const Layer& layer, std::int64_t columns, std::size_t& operand) {
-  if (layer.kind != LayerKind::Broadcast || layer.broadcast != BroadcastKind::Add ||
-      layer.inputs.size() != 1) {
-    return false;
-  }
-  operand = layer.operands[0].input == kNone ? 0 : 1;
+  if (layer.kind != LayerKind::Broadcast || layer.inputs.size() != 1) return false;
+  const auto& broadcast = layer.get<BroadcastParams>();
+  if (broadcast.kind != BroadcastKind::Add) return false;
+  operand = broadcast.operands[0].input == kNone ? 0 : 1;
   // A sum of two tensors has no numbers; numbers of less than a row would be visited repeatedly.
-  const std::vector<float>& numbers = layer.operands[operand].numbers;
+  const std::vector<float>& numbers = broadcast.operands[operand].numbers;
   if (static_cast<std::int64_t>(numbers.size()) != columns) return false;
   std::int64_t values = 1;  // of the loops inside
-  for (auto loop = layer.loops.rbegin(); loop != layer.loops.rend(); ++loop) {
+  for (auto loop = broadcast.loops.rbegin(); loop != broadcast.loops.rend(); ++loop) {
     if (loop->count == 1) continue;
     const std::int64_t step = values < columns ? values : 0;
     if (loop->steps[1 - operand] != values || loop->steps[operand] != step) return false;
@@ -162,7 +161,7 @@ void simplify(Network& network) {
         product.activation.kind != ActivationKind::None || !adds_to_rows(layer, columns, operand)) {
       return false;
     }
-    product.bias = layer.operands[operand].numbers;
+    product.bias = layer.get<BroadcastParams>().operands[operand].numbers;
     product.activation = layer.activation;
     return true;
   });
