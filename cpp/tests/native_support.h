@@ -84,6 +84,14 @@ inline native::Layer convolution_of(std::int64_t height, std::int64_t width) {
   return layer;
 }
 
+/// A pool of the largest of windows side by side, of so many rows and columns.
+inline native::Layer pool_of(std::int64_t height, std::int64_t width) {
+  native::Layer layer = layer_of(native::LayerKind::Pool);
+  Window& window = layer.get<native::PoolParams>().window;
+  window.kernel = window.strides = {height, width};
+  return layer;
+}
+
 /// Adds a layer to what the last one gave.
 inline void add_layer(native::Network& network, native::Layer layer,
                       const native::TensorShape& shape) {
@@ -98,8 +106,8 @@ inline void add_layer(native::Network& network, native::Layer layer,
 inline double windowed(const native::Layer& layer, const std::vector<double>& image,
                        const native::TensorShape& in, const native::TensorShape& out,
                        std::int64_t c, std::int64_t y, std::int64_t x) {
-  const Window& window = layer.window;
   const bool pool = layer.kind == native::LayerKind::Pool;
+  const Window& window = pool ? layer.get<native::PoolParams>().window : layer.window;
   const std::int64_t inputs = pool ? 1 : in.channels / layer.groups;
   const std::int64_t first = pool ? c : c / (out.channels / layer.groups) * inputs;
   // Pointers and counts of its own: an unoptimized build under a sanitizer spends its time here.
@@ -132,8 +140,9 @@ inline double windowed(const native::Layer& layer, const std::vector<double>& im
   if (!pool)
     return sum * (layer.weight_scales.empty() ? 1 : layer.weight_scales[channel]) +
            layer.bias[channel];
-  if (layer.pool == native::PoolKind::Max) return largest;
-  return sum / (layer.pool == native::PoolKind::Average ? inside : padded);
+  const native::PoolKind kind = layer.get<native::PoolParams>().kind;
+  if (kind == native::PoolKind::Max) return largest;
+  return sum / (kind == native::PoolKind::Average ? inside : padded);
 }
 
 inline double activated(double value, const native::Activation& activation) {
@@ -245,7 +254,8 @@ inline std::vector<double> definition_of_one(const native::Network& network, con
           if (layer.kind == LayerKind::Add) found += tensors[layer.inputs[1]][i];
           if (layer.kind == LayerKind::ChannelScale) {
             const auto channel = static_cast<std::size_t>(c);
-            found = found * layer.scale[channel] + layer.bias[channel];
+            const auto& [scale, bias] = layer.get<native::ScaleParams>();
+            found = found * scale[channel] + bias[channel];
           }
           if (layer.kind == LayerKind::Quantize) {
             const double step = quant.range / quant.qmax;

@@ -25,18 +25,18 @@ Activation some_activation(Random& random) {
 void add_pool(Network& network, Random& random) {
   const TensorShape in = network.tensors.back().shape;
   TensorShape out = {in.channels, in.height / 2, in.width / 2};
-  Layer pool = layer_of(LayerKind::Pool);
+  Layer pool = pool_of(2, 2);
   pool.activation = relu_or_none(random);
-  pool.window.kernel = pool.window.strides = {2, 2};
+  auto& params = pool.get<native::PoolParams>();
   if (out.values() == 0 || random.coin()) {
-    pool.pool = static_cast<PoolKind>(random.from(0, 2));
+    params.kind = static_cast<PoolKind>(random.from(0, 2));
     const auto direction = [&](std::size_t i, std::int64_t size) {
-      std::int64_t& kernel = pool.window.kernel[i];
+      std::int64_t& kernel = params.window.kernel[i];
       kernel = random.from(1, std::min<std::int64_t>(4, size));
-      pool.window.strides[i] = random.from(1, std::min<std::int64_t>(3, kernel));
-      pool.window.padding[2 * i] = random.from(0, kernel / 2);
-      pool.window.padding[2 * i + 1] = random.from(0, kernel / 2);
-      return count_windows(size, pool.window, i);
+      params.window.strides[i] = random.from(1, std::min<std::int64_t>(3, kernel));
+      params.window.padding[2 * i] = random.from(0, kernel / 2);
+      params.window.padding[2 * i + 1] = random.from(0, kernel / 2);
+      return count_windows(size, params.window, i);
     };
     out.height = direction(0, in.height);
     out.width = direction(1, in.width);
@@ -101,8 +101,9 @@ void add_order(Network& network, Random& random) {
     }
     case 2: {  // of small values: of large ones it makes the errors larger
       Layer scale = layer_of(LayerKind::ChannelScale);
-      scale.scale.assign(static_cast<std::size_t>(in.channels), 1.0F / 64);
-      scale.bias.assign(scale.scale.size(), 0);
+      const auto channels = static_cast<std::size_t>(in.channels);
+      scale.params = native::ScaleParams{std::vector<float>(channels, 1.0F / 64),
+                                         std::vector<float>(channels)};
       add_layer(network, scale, in);
       layer.set_kind(LayerKind::Softmax);
       layer.params = native::SoftmaxParams{along, logarithm};
@@ -158,8 +159,9 @@ Network random_network(Random& random, bool winograd) {
   add_layer(network, convolution, out);
   if (random.from(0, 2) == 0) {
     Layer scale = layer_of(LayerKind::ChannelScale);
-    scale.scale = random.values(out.channels);
-    scale.bias = random.values(out.channels);
+    auto& params = scale.get<native::ScaleParams>();
+    params.scale = random.values(out.channels);
+    params.bias = random.values(out.channels);
     scale.activation = some_activation(random);
     add_layer(network, scale, out);
     Layer join = layer_of(random.coin() ? LayerKind::Add : LayerKind::Concat);
@@ -263,14 +265,16 @@ Network deep_network(std::mt19937& generator) {
     convolve(channels, 5, 2, channels, {ActivationKind::Clip, 0, 6});
     convolve(channels, 5, 1, 1, {});
     Layer scale = layer_of(LayerKind::ChannelScale);
-    scale.scale = exact_values(generator, channels);
-    scale.bias = exact_values(generator, channels);
+    auto& params = scale.get<native::ScaleParams>();
+    params.scale = exact_values(generator, channels);
+    params.bias = exact_values(generator, channels);
     add(scale, network.tensors.back().shape, {ActivationKind::HardSigmoid, 0.2F, 0.5F});
     convolve(channels, 3, 1, channels / 4, {ActivationKind::Relu});
-    Layer pool = layer_of(LayerKind::Pool);
-    pool.pool = channels % 3 == 0 ? PoolKind::Average : PoolKind::Max;
-    pool.window.kernel = {3, 3};
-    pool.window.padding = {1, 1, 1, 1};
+    Layer pool = pool_of(1, 1);
+    auto& [window, kind, _] = pool.get<native::PoolParams>();
+    kind = channels % 3 == 0 ? PoolKind::Average : PoolKind::Max;
+    window.kernel = {3, 3};
+    window.padding = {1, 1, 1, 1};
     add(pool, network.tensors.back().shape);
     combine(LayerKind::Multiply, 1, {});
   }

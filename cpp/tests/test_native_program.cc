@@ -236,8 +236,7 @@ Network one_of_each() {
   convolution.weights.resize(std::size_t{4} * 3 * 9);
   convolution.bias.resize(4);
   add_layer(network, convolution, {4, 6, 6});
-  Layer pool = layer_of(LayerKind::Pool);
-  pool.window.kernel = pool.window.strides = {2, 2};
+  Layer pool = pool_of(2, 2);
   add_layer(network, pool, {4, 3, 3});
   Layer concat = layer_of(LayerKind::Concat);
   concat.inputs = {2, 2};
@@ -342,9 +341,11 @@ Network resnet50_vd() {
                        std::int64_t stride) {
     const TensorShape in = network.tensors[inputs[0]].shape;
     layer.inputs = std::move(inputs);
-    layer.window.strides = {stride, stride};
-    const std::int64_t pad = (layer.window.kernel[0] - 1) / 2;
-    layer.window.padding = {pad, pad, pad, pad};
+    const bool is_pool = layer.kind == LayerKind::Pool;
+    Window& window = is_pool ? layer.get<PoolParams>().window : layer.window;
+    window.strides = {stride, stride};
+    const std::int64_t pad = (window.kernel[0] - 1) / 2;
+    window.padding = {pad, pad, pad, pad};
     add_layer(network, layer, {channels, in.height / stride, in.width / stride});
     return network.outputs[0];
   };
@@ -353,9 +354,7 @@ Network resnet50_vd() {
     return add(convolution_of(kernel, kernel), {from}, channels, stride);
   };
   const auto pool = [&](std::size_t from, std::int64_t kernel) {
-    Layer layer = layer_of(LayerKind::Pool);
-    layer.window.kernel = {kernel, kernel};
-    return add(layer, {from}, network.tensors[from].shape.channels, 2);
+    return add(pool_of(kernel, kernel), {from}, network.tensors[from].shape.channels, 2);
   };
   std::size_t last = pool(convolve(convolve(convolve(0, 32, 3, 2), 32, 3, 1), 64, 3, 1), 3);
   const std::array<int, 4> blocks = {3, 4, 6, 3};

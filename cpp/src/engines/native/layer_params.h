@@ -13,6 +13,7 @@
 #include "engines/native/kernels/kernels.h"
 #include "model/graph.h"
 #include "model/resampling.h"
+#include "model/rules/windows.h"
 
 namespace lenet::native {
 
@@ -25,6 +26,29 @@ struct Axis {
 /// Of kinds that have no parameters.
 struct NoParams {
   std::size_t bytes() const { return 0; }
+};
+
+enum class PoolKind {
+  Max,
+  Average,         ///< divided by the values of the window inside the image
+  AverageOfWindow  ///< divided by the size of the window inside the padded image
+};
+
+/// Pool: the largest or the mean of each window.
+struct PoolParams {
+  Window window;
+  PoolKind kind = PoolKind::Max;
+  bool adaptive = false;  ///< the windows share the image out evenly, whatever `window` is
+
+  std::size_t bytes() const { return 0; }
+};
+
+/// ChannelScale: x * scale + bias in each channel. PRelu: x * scale, of negative x.
+struct ScaleParams {
+  std::vector<float> scale = {};  ///< [channels]
+  std::vector<float> bias = {};   ///< [channels]; of PRelu none
+
+  std::size_t bytes() const { return (scale.size() + bias.size()) * sizeof(float); }
 };
 
 /// Channels: of its inputs, in any order.
@@ -139,8 +163,8 @@ struct ConstantParams {
   std::size_t bytes() const { return numbers.size() * sizeof(float); }
 };
 
-using LayerParams =
-    std::variant<NoParams, ChannelsParams, CopyParams, SoftmaxParams, ReduceParams, AlongParams,
-                 NormalizeParams, BroadcastParams, ResizeParams, ConstantParams>;
+using LayerParams = std::variant<NoParams, PoolParams, ScaleParams, ChannelsParams, CopyParams,
+                                 SoftmaxParams, ReduceParams, AlongParams, NormalizeParams,
+                                 BroadcastParams, ResizeParams, ConstantParams>;
 
 }  // namespace lenet::native

@@ -71,6 +71,11 @@ const char* to_string(LayerKind kind) noexcept {
 // The compiler warns of a kind without a case.
 LayerParams default_params(LayerKind kind) {
   switch (kind) {
+    case LayerKind::Pool:
+      return PoolParams();
+    case LayerKind::ChannelScale:
+    case LayerKind::PRelu:
+      return ScaleParams();
     case LayerKind::Channels:
       return ChannelsParams();
     case LayerKind::Copy:
@@ -90,8 +95,6 @@ LayerParams default_params(LayerKind kind) {
     case LayerKind::Constant:
       return ConstantParams();
     case LayerKind::Convolution:
-    case LayerKind::Pool:
-    case LayerKind::ChannelScale:
     case LayerKind::Activate:
     case LayerKind::Add:
     case LayerKind::Subtract:
@@ -99,7 +102,6 @@ LayerParams default_params(LayerKind kind) {
     case LayerKind::Divide:
     case LayerKind::Maximum:
     case LayerKind::Minimum:
-    case LayerKind::PRelu:
     case LayerKind::Concat:
     case LayerKind::View:
     case LayerKind::Convert:
@@ -192,26 +194,28 @@ void require_tensor_memory(double bytes) {
 
 double bytes_of(const Layer& layer) {
   const std::size_t scales = layer.integers.empty() ? 0 : layer.weight_scales.size();
-  const std::size_t floats =
-      layer.view_weights().count + layer.bias.size() + layer.scale.size() + scales;
+  const std::size_t floats = layer.view_weights().count + layer.bias.size() + scales;
   const std::size_t of_params =
       std::visit([](const auto& params) { return params.bytes(); }, layer.params);
   return static_cast<double>(floats * sizeof(float) + layer.integers.size() + of_params);
 }
 
 bool is_alike(const Layer& layer) {
+  const auto* const params = std::get_if<ScaleParams>(&layer.params);
+  if (params == nullptr) return true;
   const auto alike = [](const std::vector<float>& numbers) {
     return std::adjacent_find(numbers.begin(), numbers.end(), std::not_equal_to<>()) ==
            numbers.end();
   };
-  return alike(layer.scale) && alike(layer.bias);
+  return alike(params->scale) && alike(params->bias);
 }
 
 bool is_max_pool_2x2(const Network& network, const Layer& layer) {
-  const Window& window = layer.window;
+  if (!is_max_pool(layer)) return false;
+  const auto& [window, _, adaptive] = layer.get<PoolParams>();
   const TensorShape& from = network.tensors[layer.inputs[0]].shape;
   const TensorShape& to = network.tensors[layer.output].shape;
-  return is_max_pool(layer) && !layer.adaptive && window.dilations == Window().dilations &&
+  return !adaptive && window.dilations == Window().dilations &&
          window.kernel == std::array<std::int64_t, 2>{2, 2} && window.strides == window.kernel &&
          !window.pads() && to.height == from.height / 2 && to.width == from.width / 2;
 }

@@ -67,12 +67,6 @@ inline bool is_combination(LayerKind kind) noexcept {
   return combination_of(kind) != Combination::Scale;
 }
 
-enum class PoolKind {
-  Max,
-  Average,         ///< divided by the values of the window inside the image
-  AverageOfWindow  ///< divided by the size of the window inside the padded image
-};
-
 /// Products of the matrices of one image: of each, [rows][sums] times [sums][columns] is
 /// [rows][columns]. What the layer gives has all of them one after the other.
 struct Product {
@@ -119,17 +113,16 @@ struct Layer {
   std::vector<std::size_t> inputs;
   std::size_t output = 0;
   Activation activation;  ///< afterwards
-  /// What its kind has, but for those of Convolution, Pool, ChannelScale, PRelu, MatMul, Quantize
-  /// and Identity, which have the members below.
+  /// What its kind has, but for a Convolution, a MatMul, a Quantize and an Identity, which have the
+  /// members below.
   LayerParams params;
 
-  Window window;  ///< Convolution, Pool
+  Window window;  ///< Convolution
   std::int64_t groups = 1;
   std::int64_t first_channel = 0;  ///< of the input; see split_long_sums
   std::vector<float> weights;      ///< [output channels][input channels / groups][height][width]
   WeightView stored;               ///< in the model or the network, which outlive this; or none
-  std::vector<float> bias;         ///< [output channels]; of ChannelScale too
-  std::vector<float> scale;        ///< [channels]; of PRelu too
+  std::vector<float> bias;         ///< [output channels]
 
   // In a quantized program, convolutions and MatMuls may have integers instead of weights.
   std::vector<std::int8_t> integers;
@@ -151,9 +144,6 @@ struct Layer {
   /// MatMul: where it has one input, `stored` or `weights` are the second operand as a convolution
   /// has them, [columns][sums], and `bias` has a number for each column; or none.
   Product product;
-
-  PoolKind pool = PoolKind::Max;
-  bool adaptive = false;  ///< the windows share the image out evenly
 
   /// Its parameters. \throws std::bad_variant_access: its kind has others
   template <class Params>
@@ -247,10 +237,10 @@ inline bool is_whole_image(const TensorShape& image, const Layer& layer,
 }
 
 inline bool is_max_pool(const Layer& layer) {
-  return layer.kind == LayerKind::Pool && layer.pool == PoolKind::Max;
+  return layer.kind == LayerKind::Pool && layer.get<PoolParams>().kind == PoolKind::Max;
 }
 
-/// Whether a layer has the same numbers for all channels, or none.
+/// Whether a layer scales all channels by the same numbers, or scales none.
 bool is_alike(const Layer& layer);
 
 /// Whether the layer halves the image by the largest of each 2 x 2 of its input.

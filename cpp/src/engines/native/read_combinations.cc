@@ -252,7 +252,7 @@ void NetworkReader::read_prelu() {
     if (mode == "all") operand.numbers.resize(channels, operand.numbers[0]);
     require(operand.numbers.size() == channels, "kernel for so many slopes");
   }
-  layer(LayerKind::PRelu, {operand.tensor}).scale = std::move(operand.numbers);
+  layer(LayerKind::PRelu, {operand.tensor}).params = ScaleParams{std::move(operand.numbers)};
 }
 
 void NetworkReader::scale_all(double scale, double bias) {

@@ -97,19 +97,18 @@ void NetworkReader::read_pool() {
   const bool counts_padding =
       view_->flag("count_include_pad", false) || !view_->flag("exclusive", true);
   const PoolKind average = counts_padding ? PoolKind::AverageOfWindow : PoolKind::Average;
-  add_pool(op_->kind == "MaxPool" ? PoolKind::Max : average).window = window;
+  const PoolKind kind = op_->kind == "MaxPool" ? PoolKind::Max : average;
+  add_pool({window, kind});
 }
 
 void NetworkReader::read_whole_pool() {
   const bool max = has_word("GlobalMaxPool AdaptiveMaxPool", op_->kind);
-  add_pool(max ? PoolKind::Max : PoolKind::Average).adaptive = true;
+  add_pool({{}, max ? PoolKind::Max : PoolKind::Average, true});
 }
 
-Layer& NetworkReader::add_pool(PoolKind kind) {
+void NetworkReader::add_pool(const PoolParams& params) {
   require(!channels_last(*view_, "data_format"), "kernel for data_format NHWC");
-  Layer& made = layer(LayerKind::Pool, {image_or_line("X")});
-  made.pool = kind;
-  return made;
+  layer(LayerKind::Pool, {image_or_line("X")}).params = params;
 }
 
 void NetworkReader::read_norm() {
@@ -133,9 +132,8 @@ void NetworkReader::read_reduce(ReduceKind kind) {
   for (const std::int64_t axis : axes) gone[view_->axis(axis, whole.size())] = true;
   const bool pools = kind == ReduceKind::Mean || kind == ReduceKind::Max;
   if (pools && has_image_axis("X") && gone == std::vector<bool>{false, false, true, true}) {
-    Layer& made = layer(LayerKind::Pool, {image("X")});
-    made.adaptive = true;
-    made.pool = kind == ReduceKind::Max ? PoolKind::Max : PoolKind::Average;
+    layer(LayerKind::Pool, {image("X")}).params =
+        PoolParams{{}, kind == ReduceKind::Max ? PoolKind::Max : PoolKind::Average, true};
     return;
   }
   require(!follows_onednn_, "kernel for this operator in int8");
@@ -246,8 +244,8 @@ void NetworkReader::read_lrn() {
   Layer& logarithm = add(LayerKind::Activate, {sum.output});
   logarithm.activation.kind = ActivationKind::Log;
   Layer& power = add(LayerKind::ChannelScale, {logarithm.output});
-  power.scale.assign(count, -static_cast<float>(view_->number("beta", 0.75)));
-  power.bias.assign(count, 0);
+  const auto exponent = -static_cast<float>(view_->number("beta", 0.75));
+  power.params = ScaleParams{std::vector<float>(count, exponent), std::vector<float>(count)};
   Layer& factor = add(LayerKind::Activate, {power.output});
   factor.activation.kind = ActivationKind::Exp;
   layer(LayerKind::Multiply, {input, factor.output});

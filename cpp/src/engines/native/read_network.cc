@@ -383,8 +383,7 @@ Layer& NetworkReader::layer(LayerKind kind, std::vector<std::size_t> inputs, std
 Layer& NetworkReader::channel_scale(std::size_t input, std::vector<float> scale,
                                     std::vector<float> bias) {
   Layer& made = layer(LayerKind::ChannelScale, {input});
-  made.scale = std::move(scale);
-  made.bias = std::move(bias);
+  made.params = ScaleParams{std::move(scale), std::move(bias)};
   return made;
 }
 

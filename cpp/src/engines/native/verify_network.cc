@@ -155,9 +155,11 @@ class Verifier {
 
   void verify_combination() const {
     const auto channels = static_cast<std::size_t>(output().channels);
-    for (const std::vector<float>* numbers : {&layer_->scale, &layer_->bias}) {
-      require(numbers->empty() || numbers->size() == channels,
-              "has numbers for another number of channels");
+    if (const auto* params = std::get_if<ScaleParams>(&layer_->params)) {
+      for (const std::vector<float>* numbers : {&params->scale, &params->bias}) {
+        require(numbers->empty() || numbers->size() == channels,
+                "has numbers for another number of channels");
+      }
     }
     const TensorShape repeated = {output().channels};
     for (const std::size_t each : layer_->inputs) {

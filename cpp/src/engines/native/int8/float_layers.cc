@@ -205,11 +205,12 @@ class FloatLayer final : public Op {
     if (layer.kind == LayerKind::Convolution) {
       convolve(layer, weights_, shape, to.shape, from, result);
     } else if (layer.kind == LayerKind::Pool) {
-      pool(layer.pool, rows_, columns_, shape, from, result);
+      pool(layer.get<PoolParams>().kind, rows_, columns_, shape, from, result);
     } else if (layer.kind == LayerKind::ChannelScale) {
+      const auto& [scale, bias] = layer.get<ScaleParams>();
       for (std::int64_t i = 0; i < count; ++i) {
         const auto c = static_cast<std::size_t>(i % to.shape.channels);
-        result[i] = from[i] * layer.scale[c] + layer.bias[c];
+        result[i] = from[i] * scale[c] + bias[c];
       }
     } else if (layer.kind == LayerKind::Softmax) {
       const auto& params = layer.get<SoftmaxParams>();

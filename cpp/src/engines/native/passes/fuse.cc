@@ -37,14 +37,14 @@ void fuse_layers(Network& network, const Fuse& fuse) {
 }
 
 /// x * scale + bias after a convolution is a convolution with other weights.
-void scale_convolution(Layer& convolution, const Layer& scale) {
+void scale_convolution(Layer& convolution, const ScaleParams& by) {
   const std::size_t channels = convolution.bias.size();
   if (convolution.stored.data != nullptr) convolution.weight_scales.resize(channels, 1);
   const std::size_t taps = convolution.weights.size() / channels;
   for (std::size_t c = 0; c < channels; ++c) {
-    for (std::size_t t = 0; t < taps; ++t) convolution.weights[c * taps + t] *= scale.scale[c];
-    if (!convolution.weight_scales.empty()) convolution.weight_scales[c] *= scale.scale[c];
-    convolution.bias[c] = convolution.bias[c] * scale.scale[c] + scale.bias[c];
+    for (std::size_t t = 0; t < taps; ++t) convolution.weights[c * taps + t] *= by.scale[c];
+    if (!convolution.weight_scales.empty()) convolution.weight_scales[c] *= by.scale[c];
+    convolution.bias[c] = convolution.bias[c] * by.scale[c] + by.bias[c];
   }
 }
 
@@ -139,7 +139,7 @@ std::vector<int> fuse_scales(Network& network, MayFuse* may_fuse) {
       return false;
     }
     ++scales[before];
-    scale_convolution(convolution, layer);
+    scale_convolution(convolution, layer.get<ScaleParams>());
     convolution.activation = layer.activation;
     return true;
   });
