@@ -74,13 +74,21 @@ inline std::int64_t count_windows(std::int64_t size, const Window& window, std::
 
 inline native::Layer layer_of(native::LayerKind kind) {
   native::Layer layer;
-  layer.kind = kind;
+  layer.set_kind(kind);
   return layer;
 }
 
 inline native::Layer convolution_of(std::int64_t height, std::int64_t width) {
   native::Layer layer = layer_of(native::LayerKind::Convolution);
   layer.window.kernel = {height, width};
+  return layer;
+}
+
+/// A pool of the largest of windows side by side, of so many rows and columns.
+inline native::Layer pool_of(std::int64_t height, std::int64_t width) {
+  native::Layer layer = layer_of(native::LayerKind::Pool);
+  Window& window = layer.get<native::PoolParams>().window;
+  window.kernel = window.strides = {height, width};
   return layer;
 }
 
@@ -98,8 +106,8 @@ inline void add_layer(native::Network& network, native::Layer layer,
 inline double windowed(const native::Layer& layer, const std::vector<double>& image,
                        const native::TensorShape& in, const native::TensorShape& out,
                        std::int64_t c, std::int64_t y, std::int64_t x) {
-  const Window& window = layer.window;
   const bool pool = layer.kind == native::LayerKind::Pool;
+  const Window& window = pool ? layer.get<native::PoolParams>().window : layer.window;
   const std::int64_t inputs = pool ? 1 : in.channels / layer.groups;
   const std::int64_t first = pool ? c : c / (out.channels / layer.groups) * inputs;
   // Pointers and counts of its own: an unoptimized build under a sanitizer spends its time here.
@@ -132,8 +140,9 @@ inline double windowed(const native::Layer& layer, const std::vector<double>& im
   if (!pool)
     return sum * (layer.weight_scales.empty() ? 1 : layer.weight_scales[channel]) +
            layer.bias[channel];
-  if (layer.pool == native::PoolKind::Max) return largest;
-  return sum / (layer.pool == native::PoolKind::Average ? inside : padded);
+  const native::PoolKind kind = layer.get<native::PoolParams>().kind;
+  if (kind == native::PoolKind::Max) return largest;
+  return sum / (kind == native::PoolKind::Average ? inside : padded);
 }
 
 inline double activated(double value, const native::Activation& activation) {
@@ -173,19 +182,28 @@ inline void move_values(const native::Layer& layer, const native::TensorShape& t
   using native::LayerKind;
   const std::vector<double>& values = tensors[layer.inputs[0]];
   if (layer.kind == LayerKind::View) results = values;
-  if (layer.kind == LayerKind::Copy) results.assign(results.size(), layer.fill);
-  for (const Box& box : layer.boxes) {
-    copy_box(box, 0, &tensors[layer.inputs[box.input]][0] + box.from, &results[0] + box.to);
+  if (layer.kind == LayerKind::Copy) {
+    const auto& copy = layer.get<native::CopyParams>();
+    results.assign(results.size(), copy.fill);
+    for (const Box& box : copy.boxes) {
+      copy_box(box, 0, &tensors[layer.inputs[box.input]][0] + box.from, &results[0] + box.to);
+    }
   }
-  for (std::size_t c = 0; c < layer.channels.size(); ++c) {
-    const auto& [input, channel] = layer.channels[c];
-    std::copy_n(&tensors[layer.inputs[input]][0] + channel * to.pixels(), to.pixels(),
-                &results[0] + static_cast<std::int64_t>(c) * to.pixels());
+  if (layer.kind == LayerKind::Channels) {
+    const auto& sources = layer.get<native::ChannelsParams>().sources;
+    for (std::size_t c = 0; c < sources.size(); ++c) {
+      const auto& [input, channel] = sources[c];
+      std::copy_n(&tensors[layer.inputs[input]][0] + channel * to.pixels(), to.pixels(),
+                  &results[0] + static_cast<std::int64_t>(c) * to.pixels());
+    }
   }
-  const auto count = static_cast<std::size_t>(layer.axis.count);
-  const auto inner = static_cast<std::size_t>(layer.axis.inner);
   const bool softmax = layer.kind == LayerKind::Softmax;
-  for (std::size_t i = 0; (softmax || layer.kind == LayerKind::Reduce) && i < results.size(); ++i) {
+  if (!softmax && layer.kind != LayerKind::Reduce) return;
+  const native::Axis& axis =
+      softmax ? layer.get<native::SoftmaxParams>().axis : layer.get<native::ReduceParams>().axis;
+  const auto count = static_cast<std::size_t>(axis.count);
+  const auto inner = static_cast<std::size_t>(axis.inner);
+  for (std::size_t i = 0; i < results.size(); ++i) {
     const std::size_t rows = softmax ? count * inner : inner;  // of results, as of an axis
     const double* const first = &values[i / rows * count * inner + i % inner];
     std::vector<double> row;
@@ -197,10 +215,10 @@ inline void move_values(const native::Layer& layer, const native::TensorShape& t
       sum += value;
     }
     results[i] = softmax ? std::exp(values[i]) / power
-                 : layer.reduce == native::ReduceKind::Max
+                 : layer.get<native::ReduceParams>().kind == native::ReduceKind::Max
                      ? *std::max_element(row.begin(), row.end())
                      : sum / static_cast<double>(count);
-    if (layer.logarithm) results[i] = std::log(results[i]);
+    if (softmax && layer.get<native::SoftmaxParams>().logarithm) results[i] = std::log(results[i]);
   }
 }
 
@@ -236,7 +254,8 @@ inline std::vector<double> definition_of_one(const native::Network& network, con
           if (layer.kind == LayerKind::Add) found += tensors[layer.inputs[1]][i];
           if (layer.kind == LayerKind::ChannelScale) {
             const auto channel = static_cast<std::size_t>(c);
-            found = found * layer.scale[channel] + layer.bias[channel];
+            const auto& [scale, bias] = layer.get<native::ScaleParams>();
+            found = found * scale[channel] + bias[channel];
           }
           if (layer.kind == LayerKind::Quantize) {
             const double step = quant.range / quant.qmax;

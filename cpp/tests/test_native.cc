@@ -25,18 +25,18 @@ Activation some_activation(Random& random) {
 void add_pool(Network& network, Random& random) {
   const TensorShape in = network.tensors.back().shape;
   TensorShape out = {in.channels, in.height / 2, in.width / 2};
-  Layer pool = layer_of(LayerKind::Pool);
+  Layer pool = pool_of(2, 2);
   pool.activation = relu_or_none(random);
-  pool.window.kernel = pool.window.strides = {2, 2};
+  auto& params = pool.get<native::PoolParams>();
   if (out.values() == 0 || random.coin()) {
-    pool.pool = static_cast<PoolKind>(random.from(0, 2));
+    params.kind = static_cast<PoolKind>(random.from(0, 2));
     const auto direction = [&](std::size_t i, std::int64_t size) {
-      std::int64_t& kernel = pool.window.kernel[i];
+      std::int64_t& kernel = params.window.kernel[i];
       kernel = random.from(1, std::min<std::int64_t>(4, size));
-      pool.window.strides[i] = random.from(1, std::min<std::int64_t>(3, kernel));
-      pool.window.padding[2 * i] = random.from(0, kernel / 2);
-      pool.window.padding[2 * i + 1] = random.from(0, kernel / 2);
-      return count_windows(size, pool.window, i);
+      params.window.strides[i] = random.from(1, std::min<std::int64_t>(3, kernel));
+      params.window.padding[2 * i] = random.from(0, kernel / 2);
+      params.window.padding[2 * i + 1] = random.from(0, kernel / 2);
+      return count_windows(size, params.window, i);
     };
     out.height = direction(0, in.height);
     out.width = direction(1, in.width);
@@ -69,22 +69,24 @@ void add_residual(Network& network, Random& random) {
 /// A layer that moves values, or reads them in the order of the program.
 void add_order(Network& network, Random& random) {
   const TensorShape in = network.tensors.back().shape;
-  Layer layer = layer_of(LayerKind::Copy);
+  Layer layer;
   TensorShape out = in;
   const Shape sizes = {in.channels, in.height, in.width};
   const auto axis = static_cast<std::size_t>(random.from(0, 2));
-  layer.axis = {sizes[axis], steps_of(sizes)[axis]};
-  layer.logarithm = random.coin();
+  const native::Axis along = {sizes[axis], steps_of(sizes)[axis]};
+  const bool logarithm = random.coin();
   switch (random.from(0, 4)) {
     case 0:
-      layer.kind = LayerKind::Channels;
+      layer.set_kind(LayerKind::Channels);
       out.channels = random.from(1, 2 * in.channels);
       for (std::int64_t c = 0; c < out.channels; ++c) {
-        layer.channels.push_back({0, random.from(0, in.channels - 1)});
+        layer.get<native::ChannelsParams>().sources.push_back({0, random.from(0, in.channels - 1)});
       }
       break;
     case 1: {  // turned in any way, in a frame
-      layer.fill = random.values(1)[0];
+      layer.set_kind(LayerKind::Copy);
+      auto& copy = layer.get<native::CopyParams>();
+      copy.fill = random.values(1)[0];
       const std::int64_t frame = random.from(0, 2);
       std::array<std::size_t, 3> axes = {0, 1, 2};
       for (std::int64_t k = random.from(0, 5); k > 0; --k) {
@@ -94,25 +96,27 @@ void add_order(Network& network, Random& random) {
       const Integers given = steps_of({out.channels, out.height, out.width});
       Integers to(3);
       for (std::size_t k = 0; k < 3; ++k) to[axes[k]] = given[k];
-      layer.boxes = {box_of(sizes, steps_of(sizes), to)};
+      copy.boxes = {box_of(sizes, steps_of(sizes), to)};
       break;
     }
     case 2: {  // of small values: of large ones it makes the errors larger
       Layer scale = layer_of(LayerKind::ChannelScale);
-      scale.scale.assign(static_cast<std::size_t>(in.channels), 1.0F / 64);
-      scale.bias.assign(scale.scale.size(), 0);
+      const auto channels = static_cast<std::size_t>(in.channels);
+      scale.params = native::ScaleParams{std::vector<float>(channels, 1.0F / 64),
+                                         std::vector<float>(channels)};
       add_layer(network, scale, in);
-      layer.kind = LayerKind::Softmax;
+      layer.set_kind(LayerKind::Softmax);
+      layer.params = native::SoftmaxParams{along, logarithm};
       break;
     }
     case 3:
-      layer.kind = LayerKind::Reduce;
-      layer.logarithm = false;
-      layer.reduce = random.coin() ? ReduceKind::Max : ReduceKind::Mean;
+      layer.set_kind(LayerKind::Reduce);
+      layer.params =
+          native::ReduceParams{along, random.coin() ? ReduceKind::Max : ReduceKind::Mean};
       out = {axis == 0 ? 1 : in.channels, axis == 1 ? 1 : in.height, axis == 2 ? 1 : in.width};
       break;
     default:
-      layer.kind = LayerKind::View;
+      layer.set_kind(LayerKind::View);
       out = {in.height * in.channels, 1, in.width};
   }
   add_layer(network, layer, out);
@@ -155,8 +159,9 @@ Network random_network(Random& random, bool winograd) {
   add_layer(network, convolution, out);
   if (random.from(0, 2) == 0) {
     Layer scale = layer_of(LayerKind::ChannelScale);
-    scale.scale = random.values(out.channels);
-    scale.bias = random.values(out.channels);
+    auto& params = scale.get<native::ScaleParams>();
+    params.scale = random.values(out.channels);
+    params.bias = random.values(out.channels);
     scale.activation = some_activation(random);
     add_layer(network, scale, out);
     Layer join = layer_of(random.coin() ? LayerKind::Add : LayerKind::Concat);
@@ -260,14 +265,16 @@ Network deep_network(std::mt19937& generator) {
     convolve(channels, 5, 2, channels, {ActivationKind::Clip, 0, 6});
     convolve(channels, 5, 1, 1, {});
     Layer scale = layer_of(LayerKind::ChannelScale);
-    scale.scale = exact_values(generator, channels);
-    scale.bias = exact_values(generator, channels);
+    auto& params = scale.get<native::ScaleParams>();
+    params.scale = exact_values(generator, channels);
+    params.bias = exact_values(generator, channels);
     add(scale, network.tensors.back().shape, {ActivationKind::HardSigmoid, 0.2F, 0.5F});
     convolve(channels, 3, 1, channels / 4, {ActivationKind::Relu});
-    Layer pool = layer_of(LayerKind::Pool);
-    pool.pool = channels % 3 == 0 ? PoolKind::Average : PoolKind::Max;
-    pool.window.kernel = {3, 3};
-    pool.window.padding = {1, 1, 1, 1};
+    Layer pool = pool_of(1, 1);
+    auto& [window, kind, _] = pool.get<native::PoolParams>();
+    kind = channels % 3 == 0 ? PoolKind::Average : PoolKind::Max;
+    window.kernel = {3, 3};
+    window.padding = {1, 1, 1, 1};
     add(pool, network.tensors.back().shape);
     combine(LayerKind::Multiply, 1, {});
   }
@@ -404,7 +411,8 @@ TEST_CASE("threads that share each layer of an image give the bits that one give
   add(80, 1, 1);
   add_sum();
   Layer turn = layer_of(LayerKind::Channels);
-  for (std::int64_t c = 80; c > 0; --c) turn.channels.push_back({0, c - 1});
+  for (std::int64_t c = 80; c > 0; --c)
+    turn.get<native::ChannelsParams>().sources.push_back({0, c - 1});
   add_layer(network, turn, network.tensors.back().shape);
   add(40, 3, 1);  // by Winograd: threads share out tiles
   add(150, 1, 4);

@@ -95,18 +95,25 @@ std::vector<float> samples() {
   return found;
 }
 
+/// What the kernel of a set gives for some values. \param values whole vectors
+std::vector<float> computed(const native::Kernels& kernels, const Activation& activation,
+                            const std::vector<float>& values) {
+  std::vector<float> found(values.size());
+  kernels.activate(activation, values.data(), found.data(),
+                   static_cast<std::int64_t>(values.size()));
+  return found;
+}
+
 }  // namespace
 
 TEST_CASE("functions are within three units in the last place, in all sets" *
           doctest::test_suite("arithmetic")) {
   const std::vector<float> values = samples();
-  std::vector<float> found(values.size());
   for (const native::Kernels* kernels : available_kernels(native::kernels_named)) {
     CAPTURE(std::string(kernels->name));
     for (const Function& function : functions()) {
       CAPTURE(std::string(native::to_string(function.activation.kind)));
-      kernels->activate(function.activation, values.data(), found.data(),
-                        static_cast<std::int64_t>(values.size()));
+      const std::vector<float> found = computed(*kernels, function.activation, values);
       double worst = 0;
       float at = 0;
       for (std::size_t i = 0; i < values.size(); ++i) {
@@ -135,6 +142,55 @@ TEST_CASE("functions are within three units in the last place, in all sets" *
       CHECK(worst < 3);
     }
   }
+}
+
+TEST_CASE("each function of the table is compared with its definition") {
+  for (const native::FunctionFacts& row : native::kFunctions) {
+    CAPTURE(std::string(row.name));
+    const auto has_kind = [&](const Function& each) { return each.activation.kind == row.kind; };
+    const bool is_defined = std::any_of(functions().begin(), functions().end(), has_kind);
+    CHECK(is_defined == (row.kind != ActivationKind::Scalar));
+  }
+}
+
+TEST_CASE("the table says what functions give for 0" * doctest::test_suite("arithmetic")) {
+  const native::Kernels& kernels = native::kernels_named("scalar");
+  const std::vector<float> values = samples();
+  for (const Function& function : functions()) {
+    const Activation& activation = function.activation;
+    CAPTURE(std::string(native::to_string(activation.kind)));
+    const bool gives_zero = function.definition(0) == 0;
+    CHECK(native::keeps_zero(activation) == gives_zero);
+    if (gives_zero) CHECK(computed(kernels, activation, std::vector<float>(16))[0] == 0);
+    if (gives_zero || !native::may_follow_convolution(activation)) continue;
+    const float most = std::max(1.0F, std::max(-activation.alpha, activation.beta));
+    for (const float value : computed(kernels, activation, values)) {
+      if (!std::isnan(value)) REQUIRE(std::abs(value) <= most);
+    }
+  }
+  CHECK_FALSE(native::keeps_zero({ActivationKind::Clip, 1, 2}));
+  CHECK_FALSE(native::keeps_zero({ActivationKind::Clip, -2, -1}));
+}
+
+TEST_CASE("x times a function is the one that the table says") {
+  const native::Kernels& kernels = native::kernels_named("scalar");
+  const std::vector<float> values = {-20, -3, -1.5F, -0.25F, 0, 0.5F, 1, 2, 2.75F, 4, 10, 40};
+  int products = 0;
+  for (const native::FunctionFacts& row : native::kFunctions) {
+    if (row.times_x == ActivationKind::None) continue;
+    ++products;
+    CAPTURE(std::string(row.name));
+    const auto& [kind, alpha, beta] = row.operators[0];
+    Activation activation = {row.kind, static_cast<float>(alpha.otherwise),
+                             static_cast<float>(beta.otherwise)};
+    const std::vector<float> factors = computed(kernels, activation, values);
+    activation.kind = row.times_x;
+    const std::vector<float> found = computed(kernels, activation, values);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      CHECK(found[i] == doctest::Approx(values[i] * factors[i]).epsilon(1e-6));
+    }
+  }
+  CHECK(products == 2);
 }
 
 }  // namespace lenet::tests

@@ -57,9 +57,8 @@ void add_residual(Network& network, Random& random) {
   add_layer(network, sum, shape);
   if (shape.height >= 2 && shape.width >= 2 && random.coin()) {
     add_quantize(network, random, -2, 1);
-    Layer pool = layer_of(LayerKind::Pool);
-    pool.window.kernel = pool.window.strides = {2, 2};
-    pool.pool = PoolKind::Average;
+    Layer pool = pool_of(2, 2);
+    pool.get<native::PoolParams>().kind = PoolKind::Average;
     add_layer(network, pool, {shape.channels, shape.height / 2, shape.width / 2});
   }
   if (random.coin()) add_quantize(network, random, -2, 1);
@@ -109,8 +108,7 @@ Network random_network(Random& random, bool many = false) {
   }
   add_layer(network, convolution, out);
   if (out.height >= 2 && out.width >= 2 && random.coin()) {
-    Layer pool = layer_of(LayerKind::Pool);
-    pool.window.kernel = pool.window.strides = {2, 2};
+    Layer pool = pool_of(2, 2);
     pool.activation = relu_or_none(random);
     add_layer(network, pool, {out.channels, out.height / 2, out.width / 2});
   }
@@ -119,8 +117,9 @@ Network random_network(Random& random, bool many = false) {
     if (random.coin()) {
       Layer scale = layer_of(LayerKind::ChannelScale);
       for (std::int64_t c = 0; c < network.tensors.back().shape.channels; ++c) {
-        scale.scale.push_back(1);
-        scale.bias.push_back(static_cast<float>(random.from(-64, 64)) / 4);
+        scale.get<native::ScaleParams>().scale.push_back(1);
+        scale.get<native::ScaleParams>().bias.push_back(static_cast<float>(random.from(-64, 64)) /
+                                                        4);
       }
       scale.activation = relu_or_none(random);
       add_layer(network, scale, network.tensors.back().shape);
@@ -293,8 +292,7 @@ TEST_CASE("what multiplies in float32 is known, as is the work of a pooled convo
   give_weights(second, random, 5, 4);
   for (float& step : second.weight_scales) step = std::abs(step);
   add_layer(network, second, {5, 4, 4});
-  Layer pool = layer_of(LayerKind::Pool);
-  pool.window.kernel = pool.window.strides = {2, 2};
+  Layer pool = pool_of(2, 2);
   add_layer(network, pool, {5, 2, 2});
   const auto program = compiled(network, native::int8::choose_kernels());
   CHECK(program->float_multiply_adds() == 4 * 4 * 4 * 18);

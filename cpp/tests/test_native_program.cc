@@ -236,20 +236,19 @@ Network one_of_each() {
   convolution.weights.resize(std::size_t{4} * 3 * 9);
   convolution.bias.resize(4);
   add_layer(network, convolution, {4, 6, 6});
-  Layer pool = layer_of(LayerKind::Pool);
-  pool.window.kernel = pool.window.strides = {2, 2};
+  Layer pool = pool_of(2, 2);
   add_layer(network, pool, {4, 3, 3});
   Layer concat = layer_of(LayerKind::Concat);
   concat.inputs = {2, 2};
   add_layer(network, concat, {8, 3, 3});
   Layer channels = layer_of(LayerKind::Channels);
-  channels.channels = {{0, 7}, {0, 0}};
+  channels.params = ChannelsParams{{{0, 7}, {0, 0}}};
   add_layer(network, channels, {2, 3, 3});
   Layer copy = layer_of(LayerKind::Copy);  // padded with two channels behind
-  copy.boxes = {{0, 0, 0, {{18, 1, 1}}}};
+  copy.params = CopyParams{{{0, 0, 0, {{18, 1, 1}}}}};
   add_layer(network, copy, {4, 3, 3});
   Layer reduce = layer_of(LayerKind::Reduce);
-  reduce.axis = {9, 1};
+  reduce.params = ReduceParams{{9, 1}};
   add_layer(network, reduce, {4});
   Layer sum = layer_of(LayerKind::Add);
   sum.inputs = {5, 6};  // of each pixel and its channel's number
@@ -271,21 +270,25 @@ void refuses_network(void (*change)(Network&), const std::string& why) {
 TEST_CASE("the layers of a network fit, or the verifier names the one that does not") {
   verify_network(one_of_each());
   // The padding of an issue: it was taken for the same values in another shape.
-  refuses_network([](Network& network) { network.layers[4].kind = LayerKind::Identity; },
+  refuses_network([](Network& network) { network.layers[4].set_kind(LayerKind::Identity); },
                   "the layer e gives another number of values than it takes");
+  refuses_network([](Network& network) { network.layers[4].kind = LayerKind::Identity; },
+                  "the layer e has the parameters of another kind");
   refuses_network([](Network& network) { network.tensors[8].shape = {40}; },
                   "the layer h gives another number of values than it takes");
   refuses_network([](Network& network) { network.tensors[3].shape.channels = 9; },
                   "the layer c gives other channels than it takes");
-  refuses_network([](Network& network) { network.layers[3].channels[0].channel = 8; },
-                  "the layer d reads a channel that there is not");
-  refuses_network([](Network& network) { network.layers[3].channels.pop_back(); },
-                  "the layer d gives other channels than it takes");
-  refuses_network([](Network& network) { network.layers[4].boxes[0].from = 1; },
+  refuses_network(
+      [](Network& network) { network.layers[3].get<ChannelsParams>().sources[0].channel = 8; },
+      "the layer d reads a channel that there is not");
+  refuses_network(
+      [](Network& network) { network.layers[3].get<ChannelsParams>().sources.pop_back(); },
+      "the layer d gives other channels than it takes");
+  refuses_network([](Network& network) { network.layers[4].get<CopyParams>().boxes[0].from = 1; },
                   "the layer e reads values that there are not");
-  refuses_network([](Network& network) { network.layers[4].boxes[0].to = 19; },
+  refuses_network([](Network& network) { network.layers[4].get<CopyParams>().boxes[0].to = 19; },
                   "the layer e writes values that its output does not have");
-  refuses_network([](Network& network) { network.layers[5].axis.count = 10; },
+  refuses_network([](Network& network) { network.layers[5].get<ReduceParams>().axis.count = 10; },
                   "the layer f has an axis that does not divide its values");
   refuses_network([](Network& network) { network.tensors[6].shape = {5}; },
                   "the layer f does not give one value for each axis");
@@ -338,9 +341,11 @@ Network resnet50_vd() {
                        std::int64_t stride) {
     const TensorShape in = network.tensors[inputs[0]].shape;
     layer.inputs = std::move(inputs);
-    layer.window.strides = {stride, stride};
-    const std::int64_t pad = (layer.window.kernel[0] - 1) / 2;
-    layer.window.padding = {pad, pad, pad, pad};
+    const bool is_pool = layer.kind == LayerKind::Pool;
+    Window& window = is_pool ? layer.get<PoolParams>().window : layer.window;
+    window.strides = {stride, stride};
+    const std::int64_t pad = (window.kernel[0] - 1) / 2;
+    window.padding = {pad, pad, pad, pad};
     add_layer(network, layer, {channels, in.height / stride, in.width / stride});
     return network.outputs[0];
   };
@@ -349,9 +354,7 @@ Network resnet50_vd() {
     return add(convolution_of(kernel, kernel), {from}, channels, stride);
   };
   const auto pool = [&](std::size_t from, std::int64_t kernel) {
-    Layer layer = layer_of(LayerKind::Pool);
-    layer.window.kernel = {kernel, kernel};
-    return add(layer, {from}, network.tensors[from].shape.channels, 2);
+    return add(pool_of(kernel, kernel), {from}, network.tensors[from].shape.channels, 2);
   };
   std::size_t last = pool(convolve(convolve(convolve(0, 32, 3, 2), 32, 3, 1), 64, 3, 1), 3);
   const std::array<int, 4> blocks = {3, 4, 6, 3};
@@ -389,7 +392,7 @@ TEST_CASE(
   doubled.bias = {0, 0, 0};
   add_layer(network, doubled, {3, 1, 1});
   Layer softmax = layer_of(LayerKind::Softmax);
-  softmax.axis.count = 3;
+  softmax.params = SoftmaxParams{{3, 1}};
   add_layer(network, softmax, {3, 1, 1});
   doubled.bias = {5, 5, 5};
   for (const std::size_t input : {1U, 3U}) {  // a chain, whose middle is an output too
@@ -435,7 +438,7 @@ TEST_CASE(
   check(compiled(network, native::int8::choose_kernels()));
   network.layers[2].inputs = {2};
   CHECK(compiled(network, native::int8::choose_kernels()) != nullptr);
-  network.layers[1].axis.count = 1;  // not of the whole image
+  network.layers[1].get<SoftmaxParams>().axis.count = 1;  // not of the whole image
   CHECK_ERROR(Unsupported, "no int8 kernel", compiled(network, native::int8::choose_kernels()));
 }
 

@@ -55,7 +55,7 @@ Network network_of(Layer layer, const std::vector<std::int64_t>& inputs, std::in
     Box box;
     box.from = first;
     box.add({input, 1, 1});
-    copy.boxes = {box};
+    copy.params = CopyParams{{box}};
     layer.inputs.push_back(network.tensors.size());
     add_layer(network, copy, shape_of(input, random));
     first += input;
@@ -273,12 +273,13 @@ Network added_network(const std::vector<BroadcastLoop>& loops, std::size_t numbe
   product.weights = random.values(20);
   add_layer(network, product, {1, 6, 5});
   Layer sum = layer_of(LayerKind::Broadcast);
-  sum.operands.resize(2);
+  auto& params = sum.get<BroadcastParams>();
+  params.operands.resize(2);
   const std::size_t of_numbers = numbers_first ? 0 : 1;
-  sum.operands[of_numbers].numbers = random.values(static_cast<std::int64_t>(numbers));
-  sum.operands[1 - of_numbers].input = 0;
-  sum.loops = loops;
-  for (BroadcastLoop& loop : sum.loops) {
+  params.operands[of_numbers].numbers = random.values(static_cast<std::int64_t>(numbers));
+  params.operands[1 - of_numbers].input = 0;
+  params.loops = loops;
+  for (BroadcastLoop& loop : params.loops) {
     if (numbers_first) std::swap(loop.steps[0], loop.steps[1]);
   }
   add_layer(network, sum, {6, 1, 5});
@@ -327,9 +328,15 @@ TEST_CASE("what is added to the rows of a product is its bias, and a function it
 
 // ---- along an axis
 
+const Axis& axis_of(const Layer& layer) {
+  return layer.kind == LayerKind::Softmax ? layer.get<SoftmaxParams>().axis
+                                          : layer.get<ReduceParams>().axis;
+}
+
 Definition define_axis(const Layer& layer, const std::vector<float>& values) {
-  const auto [count, inner] = layer.axis;
+  const auto [count, inner] = axis_of(layer);
   const bool softmax = layer.kind == LayerKind::Softmax;
+  const bool logarithm = softmax && layer.get<SoftmaxParams>().logarithm;
   const auto rows = static_cast<std::int64_t>(values.size()) / count / inner;
   Definition found;
   found.values.resize(values.size() / (softmax ? 1 : static_cast<std::size_t>(count)));
@@ -357,7 +364,7 @@ Definition define_axis(const Layer& layer, const std::vector<float>& values) {
       for (std::int64_t k = 0; k < count; ++k) {
         const auto at = static_cast<std::size_t>(from - values.data() + k * inner);
         const double share = std::exp(static_cast<double>(values[at])) / powers;
-        found.values[at] = layer.logarithm ? std::log(share) : share;
+        found.values[at] = logarithm ? std::log(share) : share;
         found.sizes[at] = std::abs(found.values[at]);
       }
       continue;
@@ -365,7 +372,7 @@ Definition define_axis(const Layer& layer, const std::vector<float>& values) {
     double& value = found.values[static_cast<std::size_t>(row)];
     double& of_size = found.sizes[static_cast<std::size_t>(row)];
     of_size = size;
-    switch (layer.reduce) {
+    switch (layer.get<ReduceParams>().kind) {
       case ReduceKind::Sum:
         value = sum;
         break;
@@ -408,22 +415,26 @@ TEST_CASE("softmax, sums and others along any axis" * doctest::test_suite("arith
   Random random(13);
   for (int i = 0; i < 120; ++i) {
     Layer layer = layer_of(random.coin() ? LayerKind::Softmax : LayerKind::Reduce);
-    layer.reduce = static_cast<ReduceKind>(random.from(0, 9));
-    if (layer.reduce == ReduceKind::LogSum)
-      layer.reduce = ReduceKind::L2;  // of what may be below 0
-    layer.logarithm = layer.kind == LayerKind::Softmax && random.from(0, 4) == 0;
-    layer.axis = {random.from(1, 90), random.coin() ? 1 : random.from(1, 90)};
-    if (random.from(0, 9) == 0) layer.axis = {random.from(1000, 3000), random.from(1, 2)};
-    const std::int64_t outer = random.from(1, 5);
-    const std::int64_t values = outer * layer.axis.count * layer.axis.inner;
-    CAPTURE(layer.axis.count);
-    CAPTURE(layer.axis.inner);
-    CAPTURE(outer);
-    CAPTURE(static_cast<int>(layer.reduce));
-    CAPTURE(layer.kind == LayerKind::Softmax);
+    auto kind = static_cast<ReduceKind>(random.from(0, 9));
+    if (kind == ReduceKind::LogSum) kind = ReduceKind::L2;  // of what may be below 0
     const bool softmax = layer.kind == LayerKind::Softmax;
+    const bool logarithm = softmax && random.from(0, 4) == 0;
+    Axis axis = {random.from(1, 90), random.coin() ? 1 : random.from(1, 90)};
+    if (random.from(0, 9) == 0) axis = {random.from(1000, 3000), random.from(1, 2)};
+    if (softmax) {
+      layer.params = SoftmaxParams{axis, logarithm};
+    } else {
+      layer.params = ReduceParams{axis, kind};
+    }
+    const std::int64_t outer = random.from(1, 5);
+    const std::int64_t values = outer * axis.count * axis.inner;
+    CAPTURE(axis.count);
+    CAPTURE(axis.inner);
+    CAPTURE(outer);
+    CAPTURE(static_cast<int>(kind));
+    CAPTURE(softmax);
     check(
-        layer, {values}, softmax ? values : outer * layer.axis.inner, random,
+        layer, {values}, softmax ? values : outer * axis.inner, random,
         [&](const auto& inputs) { return define_axis(layer, inputs[0]); }, softmax ? 2e-6 : 2e-7);
   }
 }
@@ -447,10 +458,10 @@ TEST_CASE("softmax leaves out what is masked" * doctest::test_suite("arithmetic"
 // ---- along an axis, one value after the other
 
 /// What a layer gives of the values of one axis.
-std::vector<double> define_line(const Along& along, std::vector<double> line) {
+std::vector<double> define_line(const AlongParams& along, std::vector<double> line) {
   const auto count = static_cast<std::int64_t>(line.size());
   std::vector<double> found;
-  if (along.kind == Along::Kind::Sums) {
+  if (along.kind == AlongParams::Kind::Sums) {
     if (along.last) std::reverse(line.begin(), line.end());
     double sum = 0;
     for (const double value : line) {
@@ -460,7 +471,7 @@ std::vector<double> define_line(const Along& along, std::vector<double> line) {
     if (along.last) std::reverse(found.begin(), found.end());
     return found;
   }
-  if (along.kind == Along::Kind::Normalized) {
+  if (along.kind == AlongParams::Kind::Normalized) {
     double sum = along.epsilon;
     for (const double value : line) sum += along.of_squares ? value * value : std::abs(value);
     const double norm = along.of_squares ? std::sqrt(sum) : sum;
@@ -475,24 +486,25 @@ std::vector<double> define_line(const Along& along, std::vector<double> line) {
     return std::isnan(value) ? HUGE_VAL : along.smallest ? -value : value;
   };
   std::stable_sort(places.begin(), places.end(), [&](auto a, auto b) { return at(a) > at(b); });
-  if (along.kind == Along::Kind::Hardmax) {
+  if (along.kind == AlongParams::Kind::Hardmax) {
     found.resize(line.size());
     found[static_cast<std::size_t>(places[0])] = 1;
     return found;
   }
   for (std::int64_t i = 0; i < along.given; ++i) {
     const std::int64_t place = places[static_cast<std::size_t>(i)];
-    const bool values = along.kind == Along::Kind::Largest;
+    const bool values = along.kind == AlongParams::Kind::Largest;
     found.push_back(values ? line[static_cast<std::size_t>(place)] : static_cast<double>(place));
   }
   return found;
 }
 
 Definition define_along(const Layer& layer, const std::vector<float>& values) {
-  const auto [count, inner] = layer.axis;
+  const auto& along = layer.get<AlongParams>();
+  const auto [count, inner] = along.axis;
   const auto outer = static_cast<std::int64_t>(values.size()) / count / inner;
   Definition found;
-  found.values.resize(static_cast<std::size_t>(outer * layer.along.given * inner));
+  found.values.resize(static_cast<std::size_t>(outer * along.given * inner));
   found.sizes.assign(found.values.size(), 1);
   for (std::int64_t row = 0; row < outer * inner; ++row) {
     std::vector<double> line;
@@ -500,12 +512,12 @@ Definition define_along(const Layer& layer, const std::vector<float>& values) {
     for (std::int64_t k = 0; k < count; ++k) {
       line.push_back(values[static_cast<std::size_t>(first + k * inner)]);
     }
-    const std::vector<double> given = define_line(layer.along, line);
-    const std::int64_t to = row / inner * layer.along.given * inner + row % inner;
+    const std::vector<double> given = define_line(along, line);
+    const std::int64_t to = row / inner * along.given * inner + row % inner;
     for (std::size_t i = 0; i < given.size(); ++i) {
       const std::size_t place = static_cast<std::size_t>(to) + i * static_cast<std::size_t>(inner);
       found.values[place] = given[i];
-      if (layer.along.kind == Along::Kind::Sums) found.sizes[place] = std::abs(given[i]) + 1;
+      if (along.kind == AlongParams::Kind::Sums) found.sizes[place] = std::abs(given[i]) + 1;
     }
   }
   return found;
@@ -516,24 +528,24 @@ TEST_CASE("sums so far, places and the largest values along any axis" *
   Random random(21);
   for (int i = 0; i < 100; ++i) {
     Layer layer = layer_of(LayerKind::Along);
-    Along& along = layer.along;
-    along.kind = static_cast<Along::Kind>(i % 5);
-    layer.axis = {random.from(1, 60), random.coin() ? 1 : random.from(1, 40)};
-    const bool orders = along.kind == Along::Kind::Largest || along.kind == Along::Kind::Places;
-    along.given = orders ? random.from(1, layer.axis.count) : layer.axis.count;
+    auto& along = layer.get<AlongParams>();
+    along.kind = static_cast<AlongParams::Kind>(i % 5);
+    along.axis = {random.from(1, 60), random.coin() ? 1 : random.from(1, 40)};
+    const bool orders = along.orders();
+    along.given = orders ? random.from(1, along.axis.count) : along.axis.count;
     along.smallest = orders && random.coin();
-    along.last = along.kind != Along::Kind::Hardmax && random.coin();
+    along.last = along.kind != AlongParams::Kind::Hardmax && random.coin();
     along.exclusive = random.coin();
     along.of_squares = random.coin();
     along.epsilon = random.coin() ? 0 : 1e-3;
     const std::int64_t outer = random.from(1, 5);
-    const std::int64_t values = outer * layer.axis.count * layer.axis.inner;
+    const std::int64_t values = outer * along.axis.count * along.axis.inner;
     CAPTURE(static_cast<int>(along.kind));
-    CAPTURE(layer.axis.count);
-    CAPTURE(layer.axis.inner);
+    CAPTURE(along.axis.count);
+    CAPTURE(along.axis.inner);
     CAPTURE(outer);
     check(
-        layer, {values}, values / layer.axis.count * along.given, random,
+        layer, {values}, values / along.axis.count * along.given, random,
         [&](const auto& inputs) { return define_along(layer, inputs[0]); }, 1e-7);
   }
 }
@@ -547,8 +559,7 @@ TEST_CASE("of equal values the first or the last, and what is no number before a
       network.tensors = {TensorShape{1, 1, 8}};
       Layer layer = layer_of(LayerKind::Along);
       layer.inputs = {0};
-      layer.axis = {8, 1};
-      layer.along = {Along::Kind::Places, 8, smallest, last};
+      layer.params = AlongParams{AlongParams::Kind::Places, {8, 1}, 8, smallest, last};
       layer.name = "places";
       add_layer(network, layer, {1, 1, 8});
       const std::vector<float> found = outputs(*compiled(network, kernels_named("scalar")), values);
@@ -592,19 +603,20 @@ TEST_CASE("functions of one value after the other") {
 
 Definition define_norm(const Layer& layer, const std::vector<float>& values) {
   Definition found;
-  const auto count = static_cast<std::size_t>(layer.axis.count);
+  const auto& norm = layer.get<NormalizeParams>();
+  const auto count = static_cast<std::size_t>(norm.count);
   for (std::size_t row = 0; row < values.size(); row += count) {
     double mean = 0;
-    for (std::size_t i = 0; i < count && layer.subtracts_mean; ++i) mean += values[row + i];
+    for (std::size_t i = 0; i < count && norm.subtracts_mean; ++i) mean += values[row + i];
     mean /= static_cast<double>(count);
     double variance = 0;
     for (std::size_t i = 0; i < count; ++i) variance += std::pow(values[row + i] - mean, 2);
     variance /= static_cast<double>(count);
     for (std::size_t i = 0; i < count; ++i) {
       const double normal =
-          (values[row + i] - mean) / std::sqrt(variance + static_cast<double>(layer.epsilon));
-      const double scaled = normal * (layer.scale.empty() ? 1.0 : layer.scale[i]);
-      const double bias = layer.bias.empty() ? 0.0 : layer.bias[i];
+          (values[row + i] - mean) / std::sqrt(variance + static_cast<double>(norm.epsilon));
+      const double scaled = normal * (norm.scale.empty() ? 1.0 : norm.scale[i]);
+      const double bias = norm.bias.empty() ? 0.0 : norm.bias[i];
       found.values.push_back(scaled + bias);
       found.sizes.push_back(std::abs(scaled) + std::abs(bias) + 1);
     }
@@ -616,14 +628,15 @@ TEST_CASE("rows are normalized" * doctest::test_suite("arithmetic")) {
   Random random(14);
   for (int i = 0; i < 40; ++i) {
     Layer layer = layer_of(LayerKind::Normalize);
-    layer.axis.count = i == 0 ? 20000 : random.from(1, 300);
-    layer.epsilon = 1e-5F;
-    layer.subtracts_mean = random.from(0, 2) > 0;
-    if (random.coin()) layer.scale = random.values(layer.axis.count);
-    if (random.coin()) layer.bias = random.values(layer.axis.count);
-    const std::int64_t values = random.from(1, 9) * layer.axis.count;
-    CAPTURE(layer.axis.count);
-    CAPTURE(layer.subtracts_mean);
+    auto& norm = layer.get<NormalizeParams>();
+    norm.count = i == 0 ? 20000 : random.from(1, 300);
+    norm.epsilon = 1e-5F;
+    norm.subtracts_mean = random.from(0, 2) > 0;
+    if (random.coin()) norm.scale = random.values(norm.count);
+    if (random.coin()) norm.bias = random.values(norm.count);
+    const std::int64_t values = random.from(1, 9) * norm.count;
+    CAPTURE(norm.count);
+    CAPTURE(norm.subtracts_mean);
     check(
         layer, {values}, values, random,
         [&](const auto& inputs) { return define_norm(layer, inputs[0]); }, 4e-7);
@@ -637,8 +650,7 @@ TEST_CASE("norms of long rows far from 0 are exact" * doctest::test_suite("arith
       CAPTURE(count);
       CAPTURE(mean);
       Layer layer = layer_of(LayerKind::Normalize);
-      layer.axis.count = count;
-      layer.epsilon = 1e-6F;
+      layer.params = NormalizeParams{count, 1e-6F};
       std::vector<float> values = random.values(count);
       for (float& value : values) value += mean;
       values[0] = mean + 300;
@@ -646,8 +658,7 @@ TEST_CASE("norms of long rows far from 0 are exact" * doctest::test_suite("arith
       for (const Kernels* kernels : available_kernels(kernels_named)) {
         CAPTURE(std::string(kernels->name));
         std::vector<float> found(values.size());
-        kernels->normalize(
-            {values.data(), count, 1, nullptr, nullptr, layer.epsilon, true, found.data()});
+        kernels->normalize({values.data(), count, 1, nullptr, nullptr, 1e-6F, true, found.data()});
         double worst = 0;
         for (std::size_t i = 0; i < found.size(); ++i) {
           worst = std::max(worst, std::abs(found[i] - expected.values[i]) / expected.sizes[i]);
@@ -704,24 +715,25 @@ double combined(BroadcastKind kind, double a, double b, double c) {
 
 Definition define_broadcast(const Layer& layer, const std::vector<std::vector<float>>& inputs) {
   Definition found;
+  const auto& broadcast = layer.get<BroadcastParams>();
   const auto compute = [&](const auto& self, std::size_t at,
                            std::array<std::int64_t, 3> places) -> void {
-    if (at == layer.loops.size()) {
+    if (at == broadcast.loops.size()) {
       std::array<double, 3> values{};
-      for (std::size_t o = 0; o < layer.operands.size(); ++o) {
-        const BroadcastOperand& operand = layer.operands[o];
+      for (std::size_t o = 0; o < broadcast.operands.size(); ++o) {
+        const BroadcastOperand& operand = broadcast.operands[o];
         const std::vector<float>& from =
             operand.input == kNone ? operand.numbers : inputs[operand.input];
         values[o] = from[static_cast<std::size_t>(places[o])];
       }
-      const double value = combined(layer.broadcast, values[0], values[1], values[2]);
+      const double value = combined(broadcast.kind, values[0], values[1], values[2]);
       found.values.push_back(function_of(value, layer.activation));
       found.sizes.push_back(std::abs(values[0]) + std::abs(values[1]) + std::abs(value));
       return;
     }
-    for (std::int64_t i = 0; i < layer.loops[at].count; ++i) {
+    for (std::int64_t i = 0; i < broadcast.loops[at].count; ++i) {
       self(self, at + 1, places);
-      for (std::size_t o = 0; o < 3; ++o) places[o] += layer.loops[at].steps[o];
+      for (std::size_t o = 0; o < 3; ++o) places[o] += broadcast.loops[at].steps[o];
     }
   };
   compute(compute, 0, {});
@@ -731,32 +743,33 @@ Definition define_broadcast(const Layer& layer, const std::vector<std::vector<fl
 /// \param rank of loops
 void check_broadcast(BroadcastKind kind, std::size_t rank, std::int64_t most, Random& random) {
   Layer layer = layer_of(LayerKind::Broadcast);
-  layer.broadcast = kind;
-  if (kind == BroadcastKind::Scalar) layer.combine = [](double a, double b) { return a - 2 * b; };
-  layer.loops.resize(rank);
+  auto& params = layer.get<BroadcastParams>();
+  params.kind = kind;
+  if (kind == BroadcastKind::Scalar) params.combine = [](double a, double b) { return a - 2 * b; };
+  params.loops.resize(rank);
   std::int64_t values = 1;
-  for (BroadcastLoop& loop : layer.loops) {
+  for (BroadcastLoop& loop : params.loops) {
     loop.count = random.from(1, most);
     values *= loop.count;
   }
-  layer.operands.resize(kind == BroadcastKind::Where ? 3 : 2);
+  params.operands.resize(kind == BroadcastKind::Where ? 3 : 2);
   std::vector<std::int64_t> inputs;
-  for (std::size_t o = 0; o < layer.operands.size(); ++o) {
+  for (std::size_t o = 0; o < params.operands.size(); ++o) {
     // Repeated along some axes; the first rarely, and now and then with gaps.
     std::int64_t held = random.from(0, 9) == 0 ? 2 : 1;
     std::int64_t last = 0;
-    for (auto loop = layer.loops.rbegin(); loop != layer.loops.rend(); ++loop) {
+    for (auto loop = params.loops.rbegin(); loop != params.loops.rend(); ++loop) {
       if (random.from(0, o == 0 ? 5 : 2) == 0) continue;
       loop->steps[o] = held;
       last += held * (loop->count - 1);
       held *= loop->count;
     }
     if (o > 0 && random.coin()) {
-      layer.operands[o].numbers = random.values(last + 1);
+      params.operands[o].numbers = random.values(last + 1);
       if (kind == BroadcastKind::Power)
-        layer.operands[o].numbers.assign(static_cast<std::size_t>(last) + 1, 3);
+        params.operands[o].numbers.assign(static_cast<std::size_t>(last) + 1, 3);
     } else {
-      layer.operands[o].input = inputs.size();
+      params.operands[o].input = inputs.size();
       inputs.push_back(last + 1);
     }
   }
@@ -869,7 +882,8 @@ TEST_CASE("boxes are copied by any number of threads" * doctest::test_suite("ari
       to[static_cast<std::size_t>(order[k])] = given[k];
     }
     Layer layer = layer_of(LayerKind::Copy);
-    layer.boxes = {box_of(sizes, steps_of(sizes), to)};
+    const Box box = box_of(sizes, steps_of(sizes), to);
+    layer.params = CopyParams{{box}};
     check(
         layer, {values}, values, random,
         [&](const auto& inputs) {
@@ -877,8 +891,7 @@ TEST_CASE("boxes are copied by any number of threads" * doctest::test_suite("ari
           found.values.resize(inputs[0].size());
           found.sizes.assign(inputs[0].size(), 1);
           const std::vector<double> from(inputs[0].begin(), inputs[0].end());
-          copy_box(layer.boxes[0], 0, from.data() + layer.boxes[0].from,
-                   found.values.data() + layer.boxes[0].to);
+          copy_box(box, 0, from.data() + box.from, found.values.data() + box.to);
           return found;
         },
         0);

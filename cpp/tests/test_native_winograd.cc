@@ -124,8 +124,7 @@ Network network_of_rows(Random& random, const TensorShape& out, std::int64_t inp
   add_layer(network, convolution, out);
   TensorShape given = out;
   if (pool) {
-    Layer layer = layer_of(LayerKind::Pool);
-    layer.window.kernel = layer.window.strides = {2, 2};
+    const Layer layer = pool_of(2, 2);
     given = {out.channels, out.height / 2, out.width / 2};
     add_layer(network, layer, given);
   }

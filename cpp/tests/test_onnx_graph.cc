@@ -275,9 +275,10 @@ TEST_CASE("a network by hand") {
   CHECK(convolution.bias == std::vector<float>{1, -1});
   CHECK(convolution.relu());
   const native::Layer& pool = network.layers[1];
-  CHECK(pool.pool == native::PoolKind::Average);
-  CHECK(pool.window.kernel == std::array<std::int64_t, 2>{3, 2});
-  CHECK(pool.window.padding == std::array<std::int64_t, 4>{1, 0, 0, 0});
+  const auto& pooling = pool.get<native::PoolParams>();
+  CHECK(pooling.kind == native::PoolKind::Average);
+  CHECK(pooling.window.kernel == std::array<std::int64_t, 2>{3, 2});
+  CHECK(pooling.window.padding == std::array<std::int64_t, 4>{1, 0, 0, 0});
   CHECK(network.tensors[pool.output].shape.height == 2);
   CHECK(network.tensors[pool.output].shape.width == 2);
   const native::Layer& linear = network.layers[2];

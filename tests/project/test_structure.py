@@ -58,6 +58,8 @@ CPP_ROOMS = {
     "engine": ("engines/engine.h", "engines/run_control.*", "engines/shared_library.*"),
     "kernels": ("engines/native/kernels/*", "engines/native/kernels/int8/*"),
     "network": (
+        "engines/native/activations.*",
+        "engines/native/layer_params.*",
         "engines/native/network.*",
         "engines/native/tensor.*",
         "engines/native/channel_sources.*",

@@ -68,58 +68,50 @@ const char* to_string(LayerKind kind) noexcept {
   return "";
 }
 
-const char* to_string(ActivationKind kind) noexcept {
+// The compiler warns of a kind without a case.
+LayerParams default_params(LayerKind kind) {
   switch (kind) {
-    case ActivationKind::None:
-      return "none";
-    case ActivationKind::Relu:
-      return "relu";
-    case ActivationKind::Clip:
-      return "clip";
-    case ActivationKind::LeakyRelu:
-      return "leaky_relu";
-    case ActivationKind::Elu:
-      return "elu";
-    case ActivationKind::HardSigmoid:
-      return "hard_sigmoid";
-    case ActivationKind::HardSwish:
-      return "hard_swish";
-    case ActivationKind::Sigmoid:
-      return "sigmoid";
-    case ActivationKind::Swish:
-      return "swish";
-    case ActivationKind::Gelu:
-      return "gelu";
-    case ActivationKind::GeluTanh:
-      return "gelu_tanh";
-    case ActivationKind::Mish:
-      return "mish";
-    case ActivationKind::Tanh:
-      return "tanh";
-    case ActivationKind::Softplus:
-      return "softplus";
-    case ActivationKind::Softsign:
-      return "softsign";
-    case ActivationKind::Erf:
-      return "erf";
-    case ActivationKind::Exp:
-      return "exp";
-    case ActivationKind::Log:
-      return "log";
-    case ActivationKind::Sqrt:
-      return "sqrt";
-    case ActivationKind::Abs:
-      return "abs";
-    case ActivationKind::Reciprocal:
-      return "reciprocal";
-    case ActivationKind::ThresholdedRelu:
-      return "thresholded_relu";
-    case ActivationKind::Round:
-      return "round";
-    case ActivationKind::Scalar:
-      return "scalar";
+    case LayerKind::Pool:
+      return PoolParams();
+    case LayerKind::ChannelScale:
+    case LayerKind::PRelu:
+      return ScaleParams();
+    case LayerKind::Channels:
+      return ChannelsParams();
+    case LayerKind::Copy:
+      return CopyParams();
+    case LayerKind::Softmax:
+      return SoftmaxParams();
+    case LayerKind::Reduce:
+      return ReduceParams();
+    case LayerKind::Along:
+      return AlongParams();
+    case LayerKind::Normalize:
+      return NormalizeParams();
+    case LayerKind::Broadcast:
+      return BroadcastParams();
+    case LayerKind::Resize:
+      return ResizeParams();
+    case LayerKind::Constant:
+      return ConstantParams();
+    case LayerKind::Convolution:
+    case LayerKind::Activate:
+    case LayerKind::Add:
+    case LayerKind::Subtract:
+    case LayerKind::Multiply:
+    case LayerKind::Divide:
+    case LayerKind::Maximum:
+    case LayerKind::Minimum:
+    case LayerKind::Concat:
+    case LayerKind::View:
+    case LayerKind::Convert:
+    case LayerKind::MatMul:
+    case LayerKind::Quantize:
+    case LayerKind::Flatten:
+    case LayerKind::Identity:
+      break;
   }
-  return "";
+  return NoParams();
 }
 
 Combination combination_of(LayerKind kind) noexcept {
@@ -202,45 +194,28 @@ void require_tensor_memory(double bytes) {
 
 double bytes_of(const Layer& layer) {
   const std::size_t scales = layer.integers.empty() ? 0 : layer.weight_scales.size();
-  std::size_t floats = layer.view_weights().count + layer.bias.size() + layer.scale.size() +
-                       layer.numbers.size() + scales;
-  for (const BroadcastOperand& operand : layer.operands) floats += operand.numbers.size();
-  std::size_t moved = layer.channels.size() * sizeof(ChannelSource);
-  for (const Taps& taps : layer.taps) moved += taps.bytes();
-  for (const Box& box : layer.boxes) moved += sizeof(box) + box.loops.size() * sizeof(Box::Loop);
-  return static_cast<double>(floats * sizeof(float) + layer.integers.size() + moved);
+  const std::size_t floats = layer.view_weights().count + layer.bias.size() + scales;
+  const std::size_t of_params =
+      std::visit([](const auto& params) { return params.bytes(); }, layer.params);
+  return static_cast<double>(floats * sizeof(float) + layer.integers.size() + of_params);
 }
 
 bool is_alike(const Layer& layer) {
+  const auto* const params = std::get_if<ScaleParams>(&layer.params);
+  if (params == nullptr) return true;
   const auto alike = [](const std::vector<float>& numbers) {
     return std::adjacent_find(numbers.begin(), numbers.end(), std::not_equal_to<>()) ==
            numbers.end();
   };
-  return alike(layer.scale) && alike(layer.bias);
-}
-
-bool keeps_zero(const Activation& activation) {
-  switch (activation.kind) {
-    case ActivationKind::Clip:
-      return activation.alpha <= 0 && activation.beta >= 0;
-    case ActivationKind::HardSigmoid:
-    case ActivationKind::Sigmoid:
-    case ActivationKind::Softplus:
-    case ActivationKind::Exp:
-    case ActivationKind::Log:
-    case ActivationKind::Reciprocal:
-    case ActivationKind::Scalar:
-      return false;
-    default:
-      return true;
-  }
+  return alike(params->scale) && alike(params->bias);
 }
 
 bool is_max_pool_2x2(const Network& network, const Layer& layer) {
-  const Window& window = layer.window;
+  if (!is_max_pool(layer)) return false;
+  const auto& [window, _, adaptive] = layer.get<PoolParams>();
   const TensorShape& from = network.tensors[layer.inputs[0]].shape;
   const TensorShape& to = network.tensors[layer.output].shape;
-  return is_max_pool(layer) && !layer.adaptive && window.dilations == Window().dilations &&
+  return !adaptive && window.dilations == Window().dilations &&
          window.kernel == std::array<std::int64_t, 2>{2, 2} && window.strides == window.kernel &&
          !window.pads() && to.height == from.height / 2 && to.width == from.width / 2;
 }
@@ -252,7 +227,7 @@ std::vector<OutputSource> output_sources(const Network& network) {
     const std::size_t producer = links.producers[output];
     if (producer != kNone && is_written_softmax(network, links, network.layers[producer])) {
       const Layer& softmax = network.layers[producer];
-      sources.push_back({softmax.inputs[0], true, softmax.logarithm});
+      sources.push_back({softmax.inputs[0], true, softmax.get<SoftmaxParams>().logarithm});
     } else {
       sources.push_back({output});
     }

@@ -3,7 +3,6 @@
 /// the Graph. Made by read_network.h, simplified, compiled for a processor by program.h.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -11,14 +10,15 @@
 #include <limits>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
-#include "engines/native/channel_sources.h"
+#include "engines/native/activations.h"
 #include "engines/native/kernels/kernels.h"
+#include "engines/native/layer_params.h"
 #include "engines/native/tensor.h"
 #include "lenet/tensor.h"
 #include "model/graph.h"
-#include "model/resampling.h"
 #include "model/rules/windows.h"
 
 namespace lenet::native {
@@ -55,7 +55,9 @@ enum class LayerKind {
 
 /// The name of a kind, as profiles print it.
 const char* to_string(LayerKind kind) noexcept;
-const char* to_string(ActivationKind kind) noexcept;
+
+/// The parameters that layers of a kind have, as they are at first.
+LayerParams default_params(LayerKind kind);
 
 /// How a layer combines two values; of any other layer it is Combination::Scale.
 Combination combination_of(LayerKind kind) noexcept;
@@ -64,36 +66,6 @@ Combination combination_of(LayerKind kind) noexcept;
 inline bool is_combination(LayerKind kind) noexcept {
   return combination_of(kind) != Combination::Scale;
 }
-
-enum class PoolKind {
-  Max,
-  Average,         ///< divided by the values of the window inside the image
-  AverageOfWindow  ///< divided by the size of the window inside the padded image
-};
-
-/// Of an image in the order of the program: [outer][count][inner].
-struct Axis {
-  std::int64_t count = 1;
-  std::int64_t inner = 1;  ///< from a value to the next
-};
-
-/// What Along gives of the values of an axis.
-struct Along {
-  enum class Kind {
-    Sums,        ///< of each value and those before it
-    Normalized,  ///< each value by a norm of all
-    Hardmax,     ///< 1 for the largest value, 0 for the others
-    Largest,     ///< so many as `given`, in their order
-    Places,      ///< where these are
-  };
-  Kind kind = Kind::Sums;
-  std::int64_t given = 1;  ///< values; of the first three kinds as many as the axis has
-  bool smallest = false;   ///< Largest, Places: the smallest instead
-  bool last = false;       ///< Sums: from the end; Largest, Places: of equal values the last first
-  bool exclusive = false;  ///< Sums: of those before it alone
-  bool of_squares = true;  ///< Normalized: the root of the sum of squares; else the sum of sizes
-  double epsilon = 0;      ///< Normalized: added to that sum
-};
 
 /// Products of the matrices of one image: of each, [rows][sums] times [sums][columns] is
 /// [rows][columns]. What the layer gives has all of them one after the other.
@@ -119,19 +91,6 @@ struct Product {
   }
 };
 
-/// One loop over the values that Broadcast gives, which lie one after the other: how far the next
-/// value of each operand lies; 0 where it is repeated.
-struct BroadcastLoop {
-  std::int64_t count = 1;
-  std::array<std::int64_t, 3> steps = {};
-};
-
-/// An operand of Broadcast: a tensor, or numbers of the layer's own.
-struct BroadcastOperand {
-  std::size_t input = kNone;   ///< by its place among the layer's inputs
-  std::vector<float> numbers;  ///< where there is none
-};
-
 /// Float32 weights of a layer, where they lie.
 struct WeightView {
   const char* data = nullptr;  ///< at any address
@@ -154,14 +113,16 @@ struct Layer {
   std::vector<std::size_t> inputs;
   std::size_t output = 0;
   Activation activation;  ///< afterwards
+  /// What its kind has, but for a Convolution, a MatMul, a Quantize and an Identity, which have the
+  /// members below.
+  LayerParams params;
 
-  Window window;  ///< Convolution, Pool
+  Window window;  ///< Convolution
   std::int64_t groups = 1;
   std::int64_t first_channel = 0;  ///< of the input; see split_long_sums
   std::vector<float> weights;      ///< [output channels][input channels / groups][height][width]
   WeightView stored;               ///< in the model or the network, which outlive this; or none
-  std::vector<float> bias;         ///< [output channels]; of ChannelScale too
-  std::vector<float> scale;        ///< [channels]; of PRelu too
+  std::vector<float> bias;         ///< [output channels]
 
   // In a quantized program, convolutions and MatMuls may have integers instead of weights.
   std::vector<std::int8_t> integers;
@@ -180,30 +141,24 @@ struct Layer {
   bool fuses_into_previous = false;  ///< ChannelScale: Paddle makes it part of the layer before it
   float bias_range = 0;  ///< ChannelScale: of a bias that is quantized, what 127 stands for
 
-  std::vector<ChannelSource> channels;  ///< Channels: that of each of the output
-  std::vector<Box> boxes;               ///< Copy
-  float fill = 0;                       ///< Copy: where no box goes
-  Axis axis;                            ///< Softmax, Reduce, Along
-  Along along;
-  ReduceKind reduce = ReduceKind::Sum;
-  bool logarithm = false;  ///< Softmax: of its result
   /// MatMul: where it has one input, `stored` or `weights` are the second operand as a convolution
   /// has them, [columns][sums], and `bias` has a number for each column; or none.
   Product product;
-  BroadcastKind broadcast = BroadcastKind::Add;
-  double (*combine)(double a, double b) = nullptr;  ///< Broadcast, of Scalar
-  std::vector<BroadcastOperand> operands;           ///< Broadcast: two, of Where three
-  std::vector<BroadcastLoop> loops;                 ///< Broadcast, the outermost first
-  std::vector<float> numbers;                       ///< Constant
-  /// Normalize: the rows have `axis.count` values side by side. `scale` and `bias` have a number
-  /// for each value of a row, or there are none.
-  float epsilon = 0;
-  bool subtracts_mean = true;  ///< Normalize: else it divides by the root of the mean square
 
-  PoolKind pool = PoolKind::Max;
-  bool adaptive = false;   ///< the windows share the image out evenly
-  std::vector<Taps> taps;  ///< Resize: of its rows and columns; without any they stay
-
+  /// Its parameters. \throws std::bad_variant_access: its kind has others
+  template <class Params>
+  const Params& get() const {
+    return std::get<Params>(params);
+  }
+  template <class Params>
+  Params& get() {
+    return std::get<Params>(params);
+  }
+  /// Makes it a layer of a kind, with the parameters of that kind as they are at first.
+  void set_kind(LayerKind to) {
+    kind = to;
+    params = default_params(to);
+  }
   bool relu() const { return activation.kind == ActivationKind::Relu; }
   /// Of the layer's own, or those stored, in float32. The layer outlives the view.
   WeightView view_weights() const;
@@ -231,7 +186,7 @@ struct Network {
   Layer& add_layer(LayerKind kind, std::string name, std::vector<std::size_t> inputs,
                    std::size_t output) {
     Layer& layer = layers.emplace_back();
-    layer.kind = kind;
+    layer.set_kind(kind);
     layer.name = std::move(name);
     layer.inputs = std::move(inputs);
     layer.output = output;
@@ -282,25 +237,11 @@ inline bool is_whole_image(const TensorShape& image, const Layer& layer,
 }
 
 inline bool is_max_pool(const Layer& layer) {
-  return layer.kind == LayerKind::Pool && layer.pool == PoolKind::Max;
+  return layer.kind == LayerKind::Pool && layer.get<PoolParams>().kind == PoolKind::Max;
 }
 
-/// Whether it is none or a relu, which every kernel of convolutions applies.
-inline bool is_none_or_relu(const Activation& activation) {
-  return activation.kind == ActivationKind::None || activation.kind == ActivationKind::Relu;
-}
-
-/// Whether it only bounds a value: none, a relu, or a clip from 0.
-inline bool is_bound(const Activation& activation) {
-  return is_none_or_relu(activation) ||
-         (activation.kind == ActivationKind::Clip && activation.alpha == 0 && activation.beta > 0);
-}
-
-/// Whether a layer has the same numbers for all channels, or none.
+/// Whether a layer scales all channels by the same numbers, or scales none.
 bool is_alike(const Layer& layer);
-
-/// Whether it gives 0 for 0.
-bool keeps_zero(const Activation& activation);
 
 /// Whether the layer halves the image by the largest of each 2 x 2 of its input.
 bool is_max_pool_2x2(const Network& network, const Layer& layer);
@@ -319,7 +260,7 @@ bool needs_order(const Layer& layer) noexcept;
 /// program, which applies it as it writes them.
 inline bool is_written_softmax(const Network& network, const Links& links, const Layer& layer) {
   return layer.kind == LayerKind::Softmax && links.readers[layer.output] == kNone &&
-         layer.axis.count == network.tensors[layer.output].shape.values();
+         layer.get<SoftmaxParams>().axis.count == network.tensors[layer.output].shape.values();
 }
 std::vector<OutputSource> output_sources(const Network& network);
 

@@ -192,7 +192,7 @@ class NetworkReader {
   void read_pool();
   /// A pool whose windows share the image out.
   void read_whole_pool();
-  Layer& add_pool(PoolKind kind);
+  void add_pool(const PoolParams& params);
   /// Of the axes that go, side by side at the end of each image, or a pool of all its pixels.
   void read_reduce(ReduceKind kind);
   /// The norm of a number that an attribute says.
@@ -213,7 +213,7 @@ class NetworkReader {
   void read_arg_max();
   void read_top_k();
   /// Adds a layer for values along an axis. \param to the value that the graph has for them
-  Layer& along(std::size_t axis, std::size_t to, Along what);
+  Layer& along(std::size_t axis, std::size_t to, AlongParams what);
   /// GroupNormalization and InstanceNormalization: over groups of an image's channels.
   void read_group_norm();
 

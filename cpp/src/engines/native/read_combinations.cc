@@ -145,9 +145,7 @@ void NetworkReader::read_broadcast(BroadcastKind kind, const std::vector<Input>&
     }
   }
   Layer& made = layer(LayerKind::Broadcast, std::move(tensors));
-  made.broadcast = kind;
-  made.operands = std::move(operands);
-  made.loops = broadcast_loops(to, shapes);
+  made.params = BroadcastParams{kind, std::move(operands), broadcast_loops(to, shapes)};
 }
 
 void NetworkReader::read_where() {
@@ -164,7 +162,7 @@ void NetworkReader::read_not_equal() {
 
 void NetworkReader::read_scalar_combination() {
   read_broadcast(BroadcastKind::Scalar, {{"X", 0}, {"Y", 0}});
-  network_.layers.back().combine = read_combining_function(*view_);
+  network_.layers.back().get<BroadcastParams>().combine = read_combining_function(*view_);
 }
 
 bool NetworkReader::same_shapes(const std::string& name, std::size_t index) const {
@@ -254,7 +252,7 @@ void NetworkReader::read_prelu() {
     if (mode == "all") operand.numbers.resize(channels, operand.numbers[0]);
     require(operand.numbers.size() == channels, "kernel for so many slopes");
   }
-  layer(LayerKind::PRelu, {operand.tensor}).scale = std::move(operand.numbers);
+  layer(LayerKind::PRelu, {operand.tensor}).params = ScaleParams{std::move(operand.numbers)};
 }
 
 void NetworkReader::scale_all(double scale, double bias) {

@@ -24,8 +24,7 @@ void NetworkReader::read_resize() {
   std::vector<Taps> taps = read_resampling(*view_);
   if (taps[rank - 1].empty() && (rank == 3 || taps[2].empty())) return read_identity();
   Layer& made = layer(LayerKind::Resize, {shaped("X")});
-  made.taps.push_back(rank == 4 ? std::move(taps[2]) : Taps());
-  made.taps.push_back(std::move(taps[rank - 1]));
+  made.params = ResizeParams{rank == 4 ? std::move(taps[2]) : Taps(), std::move(taps[rank - 1])};
 }
 
 namespace {
@@ -165,7 +164,7 @@ void NetworkReader::read_conv_transpose() {
       box.add({row.phases, x.phases() * pixels, to.width});
       box.add({column.counts, 1, x.stride});
       box.add({column.phases, pixels, 1});
-      moved.boxes.push_back(std::move(box));
+      moved.get<CopyParams>().boxes.push_back(std::move(box));
     }
   }
 }
@@ -189,16 +188,16 @@ void NetworkReader::read_fold() {
   }
   const auto places = static_cast<std::int64_t>(boxes.size());
   if (!overlap || places < 2) {  // then each value comes from one window
-    layer(LayerKind::Copy, {input}).boxes = std::move(boxes);
+    layer(LayerKind::Copy, {input}).params = CopyParams{std::move(boxes)};
     return;
   }
   for (std::int64_t i = 0; i < places; ++i) boxes[static_cast<std::size_t>(i)].to += i * values;
   Layer& apart = layer(LayerKind::Copy, {input});
-  apart.boxes = std::move(boxes);
+  apart.params = CopyParams{std::move(boxes)};
   apart.output = network_.add_tensor({places, 1, values});
   const std::size_t copies = apart.output;
   Layer& sum = layer(LayerKind::Reduce, {copies});
-  sum.axis = {places, values};
+  sum.params = ReduceParams{{places, values}};
 }
 
 }  // namespace lenet::native

@@ -81,7 +81,7 @@ void NetworkReader::read_convolution_of_parts() {
   back.add({to[0], step / stride * to[3], to[1] * to[2] * to[3]});
   back.add({to[1], windows * to[3], to[2] * to[3]});
   back.add({to[2] * to[3], 1, 1});
-  layer(LayerKind::Copy, {output}).boxes = {std::move(back)};
+  layer(LayerKind::Copy, {output}).params = CopyParams{{std::move(back)}};
 }
 
 void NetworkReader::read_pool() {
@@ -97,19 +97,18 @@ void NetworkReader::read_pool() {
   const bool counts_padding =
       view_->flag("count_include_pad", false) || !view_->flag("exclusive", true);
   const PoolKind average = counts_padding ? PoolKind::AverageOfWindow : PoolKind::Average;
-  add_pool(op_->kind == "MaxPool" ? PoolKind::Max : average).window = window;
+  const PoolKind kind = op_->kind == "MaxPool" ? PoolKind::Max : average;
+  add_pool({window, kind});
 }
 
 void NetworkReader::read_whole_pool() {
   const bool max = has_word("GlobalMaxPool AdaptiveMaxPool", op_->kind);
-  add_pool(max ? PoolKind::Max : PoolKind::Average).adaptive = true;
+  add_pool({{}, max ? PoolKind::Max : PoolKind::Average, true});
 }
 
-Layer& NetworkReader::add_pool(PoolKind kind) {
+void NetworkReader::add_pool(const PoolParams& params) {
   require(!channels_last(*view_, "data_format"), "kernel for data_format NHWC");
-  Layer& made = layer(LayerKind::Pool, {image_or_line("X")});
-  made.pool = kind;
-  return made;
+  layer(LayerKind::Pool, {image_or_line("X")}).params = params;
 }
 
 void NetworkReader::read_norm() {
@@ -133,9 +132,8 @@ void NetworkReader::read_reduce(ReduceKind kind) {
   for (const std::int64_t axis : axes) gone[view_->axis(axis, whole.size())] = true;
   const bool pools = kind == ReduceKind::Mean || kind == ReduceKind::Max;
   if (pools && has_image_axis("X") && gone == std::vector<bool>{false, false, true, true}) {
-    Layer& made = layer(LayerKind::Pool, {image("X")});
-    made.adaptive = true;
-    made.pool = kind == ReduceKind::Max ? PoolKind::Max : PoolKind::Average;
+    layer(LayerKind::Pool, {image("X")}).params =
+        PoolParams{{}, kind == ReduceKind::Max ? PoolKind::Max : PoolKind::Average, true};
     return;
   }
   require(!follows_onednn_, "kernel for this operator in int8");
@@ -156,8 +154,7 @@ void NetworkReader::read_reduce(ReduceKind kind) {
     input = add_copy(box, input, shape_of(input));
   }
   Layer& made = layer(LayerKind::Reduce, {input});
-  made.axis = axis;
-  made.reduce = kind;
+  made.params = ReduceParams{axis, kind};
 }
 
 void NetworkReader::read_batch_norm() {
@@ -201,10 +198,11 @@ Layer& NetworkReader::scale_axis_1(std::vector<float> scale, std::vector<float> 
   std::size_t input = tensor("X");
   const auto combine = [&](BroadcastKind kind, std::vector<float> numbers) -> Layer& {
     Layer& made = layer(LayerKind::Broadcast, {input});
-    made.broadcast = kind;
-    made.operands = {{0, {}}, {kNone, std::move(numbers)}};
+    auto& broadcast = made.get<BroadcastParams>();
+    broadcast.kind = kind;
+    broadcast.operands = {{0, {}}, {kNone, std::move(numbers)}};
     for (const BroadcastLoop& loop : loops) {
-      if (loop.count > 1) made.loops.push_back(loop);
+      if (loop.count > 1) broadcast.loops.push_back(loop);
     }
     return made;
   };
@@ -246,8 +244,8 @@ void NetworkReader::read_lrn() {
   Layer& logarithm = add(LayerKind::Activate, {sum.output});
   logarithm.activation.kind = ActivationKind::Log;
   Layer& power = add(LayerKind::ChannelScale, {logarithm.output});
-  power.scale.assign(count, -static_cast<float>(view_->number("beta", 0.75)));
-  power.bias.assign(count, 0);
+  const auto exponent = -static_cast<float>(view_->number("beta", 0.75));
+  power.params = ScaleParams{std::vector<float>(count, exponent), std::vector<float>(count)};
   Layer& factor = add(LayerKind::Activate, {power.output});
   factor.activation.kind = ActivationKind::Exp;
   layer(LayerKind::Multiply, {input, factor.output});
@@ -259,26 +257,25 @@ void NetworkReader::read_softmax() {
   const std::int64_t inner = product(whole, axis + 1, whole.size());
   const bool flattens = view_->opset() < 13;  // the axes behind it too
   Layer& made = layer(LayerKind::Softmax, {tensor("X")});
-  made.axis = flattens ? Axis{whole[axis] * inner, 1} : Axis{whole[axis], inner};
-  made.logarithm = op_->kind == "LogSoftmax";
+  made.params = SoftmaxParams{flattens ? Axis{whole[axis] * inner, 1} : Axis{whole[axis], inner},
+                              op_->kind == "LogSoftmax"};
 }
 
-Layer& NetworkReader::along(std::size_t axis, std::size_t to, Along what) {
+Layer& NetworkReader::along(std::size_t axis, std::size_t to, AlongParams what) {
   require(!follows_onednn_, "kernel for this operator in int8");
   const Shape whole = sizes("X");
   network_.tensors[to].shape = image_shape(image_of(graph_.values[to]));
   Layer& made = network_.add_layer(
       LayerKind::Along, type() + " '" + printable(graph_.values[to].name) + "'", {tensor("X")}, to);
-  made.axis = {whole[axis], product(whole, axis + 1, whole.size())};
-  made.along = what;
-  const bool orders = what.kind == Along::Kind::Largest || what.kind == Along::Kind::Places;
-  if (!orders) made.along.given = made.axis.count;
+  what.axis = {whole[axis], product(whole, axis + 1, whole.size())};
+  if (!what.orders()) what.given = what.axis.count;
+  made.params = what;
   return made;
 }
 
 void NetworkReader::read_sums_so_far() {
   require(!view_->flag("flatten", false), "kernel for sums of all values");
-  Along what{Along::Kind::Sums};
+  AlongParams what{AlongParams::Kind::Sums};
   what.last = view_->flag("reverse", false);
   what.exclusive = view_->flag("exclusive", false);
   along(view_->axis(view_->integer("axis"), sizes("X").size()), given(), what);
@@ -286,16 +283,17 @@ void NetworkReader::read_sums_so_far() {
 
 void NetworkReader::read_hardmax() {
   const std::size_t axis = view_->axis(softmax_axis(*view_), sizes("X").size());
-  Layer& made = along(axis, given(), {Along::Kind::Hardmax});
+  Layer& made = along(axis, given(), {AlongParams::Kind::Hardmax});
   if (view_->opset() >= 13) return;  // else the axes behind it too
-  made.axis = {made.axis.count * made.axis.inner, 1};
-  made.along.given = made.axis.count;
+  auto& hardmax = made.get<AlongParams>();
+  hardmax.axis = {hardmax.axis.count * hardmax.axis.inner, 1};
+  hardmax.given = hardmax.axis.count;
 }
 
 void NetworkReader::read_norm_of_axis() {
   const std::int64_t p = view_->integer("p", 2);
   require(p == 1 || p == 2, "kernel for such a norm");
-  Along what{Along::Kind::Normalized};
+  AlongParams what{AlongParams::Kind::Normalized};
   what.of_squares = p == 2;
   what.epsilon = view_->number("epsilon", 0);
   along(view_->axis(view_->integer("axis", -1), sizes("X").size()), given(), what);
@@ -303,7 +301,7 @@ void NetworkReader::read_norm_of_axis() {
 
 void NetworkReader::read_arg_max() {
   require(!view_->flag("flatten", false), "kernel for the largest of all values");
-  Along what{Along::Kind::Places};
+  AlongParams what{AlongParams::Kind::Places};
   what.smallest = op_->kind == "ArgMin";
   what.last = view_->flag("select_last_index", false);
   along(view_->axis(view_->integer("axis"), sizes("X").size()), given(), what);
@@ -312,12 +310,12 @@ void NetworkReader::read_arg_max() {
 void NetworkReader::read_top_k() {
   const Shape whole = sizes("X");
   const std::size_t axis = view_->axis(view_->integer("axis", -1), whole.size());
-  Along what{Along::Kind::Largest};
+  AlongParams what{AlongParams::Kind::Largest};
   what.given = view_->integer("k");
   what.smallest = !view_->flag("largest", true);
   require(what.given > 0, "kernel for none of the largest values");
   along(axis, given(), what);
-  what.kind = Along::Kind::Places;
+  what.kind = AlongParams::Kind::Places;
   if (view_->outputs("Indices") > 0) along(axis, op_->outputs.at("Indices")[0], what);
 }
 
@@ -335,11 +333,12 @@ void NetworkReader::read_trailing_norm() {
     return repeated_numbers(floats(name), sizes(name), normalized);
   };
   Layer& made = layer(LayerKind::Normalize, {tensor("X")});
-  made.axis = {count, 1};
-  made.epsilon = static_cast<float>(view_->number("epsilon", static_cast<double>(1e-5F)));
-  made.subtracts_mean = op_->kind != "RMSNormalization";
-  made.scale = parameter("Scale");
-  made.bias = parameter("Bias");
+  auto& norm = made.get<NormalizeParams>();
+  norm.count = count;
+  norm.epsilon = static_cast<float>(view_->number("epsilon", static_cast<double>(1e-5F)));
+  norm.subtracts_mean = op_->kind != "RMSNormalization";
+  norm.scale = parameter("Scale");
+  norm.bias = parameter("Bias");
 }
 
 void NetworkReader::read_group_norm() {
@@ -351,8 +350,9 @@ void NetworkReader::read_group_norm() {
   const bool of_groups = op_->kind == "GroupNormalization";
   const std::int64_t groups = of_groups ? view_->integer("group") : image.channels;
   Layer& made = layer(LayerKind::Normalize, {input});
-  made.axis = {image.values() / groups, 1};
-  made.epsilon = static_cast<float>(view_->number("epsilon", static_cast<double>(1e-5F)));
+  auto& norm = made.get<NormalizeParams>();
+  norm.count = image.values() / groups;
+  norm.epsilon = static_cast<float>(view_->number("epsilon", static_cast<double>(1e-5F)));
   if (!view_->has("Scale") && !view_->has("Bias")) return;
   made.output = network_.add_tensor(image);
   const std::size_t normalized = made.output;

@@ -383,8 +383,7 @@ Layer& NetworkReader::layer(LayerKind kind, std::vector<std::size_t> inputs, std
 Layer& NetworkReader::channel_scale(std::size_t input, std::vector<float> scale,
                                     std::vector<float> bias) {
   Layer& made = layer(LayerKind::ChannelScale, {input});
-  made.scale = std::move(scale);
-  made.bias = std::move(bias);
+  made.params = ScaleParams{std::move(scale), std::move(bias)};
   return made;
 }
 
@@ -428,7 +427,7 @@ void NetworkReader::add_output(std::size_t value, const std::string& name) {
 std::size_t NetworkReader::add_copy(Box box, std::size_t input, const TensorShape& shape) {
   Layer& made = add_layer(LayerKind::Copy, input, shape,
                           type() + " '" + printable(graph_.values[given()].name) + "', moved");
-  made.boxes = {std::move(box)};
+  made.get<CopyParams>().boxes = {std::move(box)};
   return made.output;
 }
 

@@ -1,96 +1,13 @@
 #include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <iterator>
-#include <limits>
-#include <numeric>
 #include <utility>
 
 #include "engines/native/network_reader.h"
 #include "engines/native/read_network.h"
-#include "model/functions.h"
 #include "model/index_slices.h"
 #include "model/rules/support.h"
 
 namespace lenet::native {
-namespace {
-
-// ---- functions of each value
-
-struct Function {
-  std::string_view kinds;
-  ActivationKind kind;
-  NumberAttribute alpha = {};
-  NumberAttribute beta = {};
-};
-
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
-constexpr Function kFunctions[] = {
-    {"Relu", ActivationKind::Relu},
-    {"Relu6", ActivationKind::Clip, {}, {"threshold", 6}},
-    {"Clip", ActivationKind::Clip, {"min", -kInfinity}, {"max", kInfinity}},
-    {"LeakyRelu", ActivationKind::LeakyRelu, {"alpha", 0.01}},
-    {"Elu", ActivationKind::Elu, {"alpha", 1}, {"", 1}},
-    {"Selu",
-     ActivationKind::Elu,
-     {"alpha", 1.67326319217681884765625},
-     {"gamma", 1.05070102214813232421875}},
-    {"HardSigmoid", ActivationKind::HardSigmoid, {"alpha", 0.2}, {"beta", 0.5}},
-    {"HardSwish", ActivationKind::HardSwish, {"scale", 6}, {"offset", 3}},
-    {"Sigmoid", ActivationKind::Sigmoid},
-    {"Swish", ActivationKind::Swish, {"alpha", 1}},
-    {"Gelu", ActivationKind::Gelu},
-    {"Mish", ActivationKind::Mish},
-    {"Tanh", ActivationKind::Tanh},
-    {"Softplus", ActivationKind::Softplus, {"beta", 1}, {"threshold", kInfinity}},
-    {"Softsign", ActivationKind::Softsign},
-    {"Erf", ActivationKind::Erf},
-    {"Exp", ActivationKind::Exp},
-    {"Log", ActivationKind::Log},
-    {"Sqrt", ActivationKind::Sqrt},
-    {"Abs", ActivationKind::Abs},
-    {"Reciprocal", ActivationKind::Reciprocal},
-    {"ThresholdedRelu", ActivationKind::ThresholdedRelu, {"alpha", 1}},
-};
-
-float number(const OperatorView& op, const NumberAttribute& attribute) {
-  return static_cast<float>(op.number(attribute.name, attribute.otherwise));
-}
-
-}  // namespace
-
-std::optional<Activation> read_activation(const OperatorView& op) {
-  if (const auto function = read_function(op)) {
-    return Activation{ActivationKind::Scalar, static_cast<float>(function->alpha),
-                      static_cast<float>(function->beta), function->compute};
-  }
-  const auto* const function =
-      std::find_if(std::begin(kFunctions), std::end(kFunctions),
-                   [&](const Function& each) { return has_word(each.kinds, op.kind()); });
-  if (function == std::end(kFunctions)) return std::nullopt;
-  Activation found{function->kind, number(op, function->alpha), number(op, function->beta)};
-  if (op.kind() == "Selu") found.alpha *= found.beta;
-  if (op.kind() == "HardSwish") {  // its scale and offset, of which the layer's are made
-    op.supports(op.number("threshold", 6) == static_cast<double>(found.alpha),
-                "kernel for a threshold that is not the scale");
-    found.alpha = 1 / found.alpha;
-    found.beta *= found.alpha;
-  }
-  op.supports(op.kind() != "ThresholdedRelu" || op.number("value", 0) == 0,
-              "kernel for another value than 0 below the threshold");
-  if (found.kind == ActivationKind::Gelu) {
-    const bool tanh = op.text("approximate", "none") == "tanh";
-    if (op.flag("tanh", tanh)) found.kind = ActivationKind::GeluTanh;
-  }
-  const auto is_nan = [](float value) { return std::isnan(value); };
-  op.require(!is_nan(found.alpha) && !is_nan(found.beta), "a parameter that is no number");
-  if (found.kind != ActivationKind::Clip) return found;
-  constexpr float kMax = std::numeric_limits<float>::max();
-  if (found.alpha == 0 && found.beta >= kMax) found = {ActivationKind::Relu};
-  if (found.alpha <= -kMax && found.beta >= kMax) found = {};
-  return found;
-}
 
 void NetworkReader::read_moved() {
   const std::size_t count = view_->count("X");
@@ -120,7 +37,7 @@ std::size_t NetworkReader::add_constant(const std::string& name, std::size_t ind
   std::vector<float> held = numbers(name, index);
   const std::size_t made = network_.add_tensor(image_shape(constant(name, index)->shape));
   Layer& layer = network_.add_layer(LayerKind::Constant, "constant of " + type(), {}, made);
-  layer.numbers = std::move(held);
+  layer.params = ConstantParams{std::move(held)};
   layer_memory_.add(bytes_of(layer));
   return made;
 }
@@ -210,7 +127,7 @@ void NetworkReader::write_over(const char* name, const Shape& given, const Shape
   const Shape whole = sizes("X");
   const std::size_t under = operand("X");
   Layer& made = layer(LayerKind::Copy, {under, operand(name)});
-  made.boxes = {box_of(whole, steps_of(whole), steps_of(whole)), std::move(over)};
+  made.get<CopyParams>().boxes = {box_of(whole, steps_of(whole), steps_of(whole)), std::move(over)};
 }
 
 void NetworkReader::move(std::vector<Box> boxes, const std::vector<std::size_t>& inputs,
@@ -239,11 +156,11 @@ void NetworkReader::move(std::vector<Box> boxes, const std::vector<std::size_t>&
   }
   require(!follows_onednn_ || joins, "kernel for this operator in int8");
   Layer& made = layer(kind, inputs, index);
-  made.channels = std::move(sources);
+  if (kind == LayerKind::Channels) made.params = ChannelsParams{std::move(sources)};
   if (kind == LayerKind::Copy) {
-    made.boxes = std::move(boxes);
-    made.fill = static_cast<float>(view_->number("value", 0));
-    require(!std::isnan(made.fill), "kernel for such a value");
+    const auto fill = static_cast<float>(view_->number("value", 0));
+    require(!std::isnan(fill), "kernel for such a value");
+    made.params = CopyParams{std::move(boxes), fill};
   } else {
     network_.tensors[made.output].shape = {channels, from.height, from.width};
   }

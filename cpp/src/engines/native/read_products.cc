@@ -179,7 +179,7 @@ void NetworkReader::read_einsum() {
     const std::size_t last = arranged(in_order(taken, taken.letters + gone), taken.tensor,
                                       {count(taken.letters), 1, count(gone)});
     Layer& sum = add_layer(LayerKind::Reduce, last, {count(taken.letters)}, "sum for " + type());
-    sum.axis = {count(gone), 1};
+    sum.params = ReduceParams{{count(gone), 1}};
     return one_after_the_other(sum.output, taken.letters);
   };
   if (einsum.terms.size() == 1) {

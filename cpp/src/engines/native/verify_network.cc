@@ -52,6 +52,8 @@ class Verifier {
 
   void verify_layer() const {
     require(!layer_->inputs.empty() || layer_->kind == LayerKind::Constant, "takes nothing");
+    require(layer_->params.index() == default_params(layer_->kind).index(),
+            "has the parameters of another kind");
     switch (layer_->kind) {
       case LayerKind::Convolution:
         return verify_convolution();
@@ -75,11 +77,9 @@ class Verifier {
       case LayerKind::Copy:
         return verify_copy();
       case LayerKind::Reduce:
-        verify_axis();
-        return require(output().values() * layer_->axis.count == input().values(),
-                       "does not give one value for each axis");
+        return verify_reduce();
       case LayerKind::Softmax:
-        verify_axis();
+        verify_axis(layer_->get<SoftmaxParams>().axis);
         return verify_same_values();
       case LayerKind::Along:
         return verify_along();
@@ -90,8 +90,7 @@ class Verifier {
       case LayerKind::Normalize:
         return verify_normalize();
       case LayerKind::Constant:
-        return require(static_cast<std::int64_t>(layer_->numbers.size()) == output().values(),
-                       "has another number of values than it gives");
+        return verify_constant();
       case LayerKind::Activate:
       case LayerKind::View:
       case LayerKind::Convert:
@@ -135,9 +134,9 @@ class Verifier {
 
   void verify_resize() const {
     verify_pool();
-    require(layer_->taps.size() == 2, "has no taps");
-    verify_taps(layer_->taps[0], input().height, output().height);
-    verify_taps(layer_->taps[1], input().width, output().width);
+    const auto& resize = layer_->get<ResizeParams>();
+    verify_taps(resize.rows, input().height, output().height);
+    verify_taps(resize.columns, input().width, output().width);
   }
 
   void verify_taps(const Taps& taps, std::int64_t size, std::int64_t outputs) const {
@@ -156,9 +155,11 @@ class Verifier {
 
   void verify_combination() const {
     const auto channels = static_cast<std::size_t>(output().channels);
-    for (const std::vector<float>* numbers : {&layer_->scale, &layer_->bias}) {
-      require(numbers->empty() || numbers->size() == channels,
-              "has numbers for another number of channels");
+    if (const auto* params = std::get_if<ScaleParams>(&layer_->params)) {
+      for (const std::vector<float>* numbers : {&params->scale, &params->bias}) {
+        require(numbers->empty() || numbers->size() == channels,
+                "has numbers for another number of channels");
+      }
     }
     const TensorShape repeated = {output().channels};
     for (const std::size_t each : layer_->inputs) {
@@ -178,9 +179,10 @@ class Verifier {
   }
 
   void verify_channels() const {
-    const auto channels = static_cast<std::int64_t>(layer_->channels.size());
-    require(channels == output().channels, "gives other channels than it takes");
-    for (const ChannelSource& source : layer_->channels) {
+    const std::vector<ChannelSource>& sources = layer_->get<ChannelsParams>().sources;
+    require(static_cast<std::int64_t>(sources.size()) == output().channels,
+            "gives other channels than it takes");
+    for (const ChannelSource& source : sources) {
       const TensorShape& from = input(source.input);
       require(0 <= source.channel && source.channel < from.channels,
               "reads a channel that there is not");
@@ -189,7 +191,7 @@ class Verifier {
   }
 
   void verify_copy() const {
-    for (const Box& box : layer_->boxes) {
+    for (const Box& box : layer_->get<CopyParams>().boxes) {
       require(range_of(box, box.from, &Box::Loop::from).lies_in(input(box.input).values()),
               "reads values that there are not");
       require(range_of(box, box.to, &Box::Loop::to).lies_in(output().values()),
@@ -197,18 +199,23 @@ class Verifier {
     }
   }
 
-  void verify_axis() const {
-    const Axis& axis = layer_->axis;
+  void verify_axis(const Axis& axis) const {
     require(axis.count > 0 && axis.inner > 0 && input().values() % (axis.count * axis.inner) == 0,
             "has an axis that does not divide its values");
   }
 
+  void verify_reduce() const {
+    const Axis& axis = layer_->get<ReduceParams>().axis;
+    verify_axis(axis);
+    require(output().values() * axis.count == input().values(),
+            "does not give one value for each axis");
+  }
+
   void verify_along() const {
-    verify_axis();
-    const auto [count, inner] = layer_->axis;
-    const Along& along = layer_->along;
-    const bool orders = along.kind == Along::Kind::Largest || along.kind == Along::Kind::Places;
-    require(orders ? 0 < along.given && along.given <= count : along.given == count,
+    const auto& along = layer_->get<AlongParams>();
+    const std::int64_t count = along.axis.count;
+    verify_axis(along.axis);
+    require(along.orders() ? 0 < along.given && along.given <= count : along.given == count,
             "gives more values than its axis has");
     require(output().values() == input().values() / count * along.given,
             "gives another number of values than its output has");
@@ -236,20 +243,21 @@ class Verifier {
   }
 
   void verify_broadcast() const {
-    const std::size_t operands = layer_->broadcast == BroadcastKind::Where ? 3 : 2;
-    require((layer_->broadcast == BroadcastKind::Scalar) == (layer_->combine != nullptr),
+    const auto& broadcast = layer_->get<BroadcastParams>();
+    const std::size_t operands = broadcast.kind == BroadcastKind::Where ? 3 : 2;
+    require((broadcast.kind == BroadcastKind::Scalar) == (broadcast.combine != nullptr),
             "has no function");
-    require(layer_->operands.size() == operands, "has another number of operands");
+    require(broadcast.operands.size() == operands, "has another number of operands");
     std::int64_t values = 1;
-    for (const BroadcastLoop& loop : layer_->loops) values *= loop.count;
+    for (const BroadcastLoop& loop : broadcast.loops) values *= loop.count;
     require(values == output().values(), "gives another number of values than its output has");
     for (std::size_t i = 0; i < operands; ++i) {
-      const BroadcastOperand& operand = layer_->operands[i];
+      const BroadcastOperand& operand = broadcast.operands[i];
       const std::int64_t given = operand.input == kNone
                                      ? static_cast<std::int64_t>(operand.numbers.size())
                                      : input(operand.input).values();
       std::int64_t last = 0;
-      for (const BroadcastLoop& loop : layer_->loops) {
+      for (const BroadcastLoop& loop : broadcast.loops) {
         require(loop.count > 0 && loop.steps[i] >= 0, "reads values that there are not");
         last += (loop.count - 1) * loop.steps[i];
       }
@@ -257,12 +265,17 @@ class Verifier {
     }
   }
 
+  void verify_constant() const {
+    const auto count = static_cast<std::int64_t>(layer_->get<ConstantParams>().numbers.size());
+    require(count == output().values(), "has another number of values than it gives");
+  }
+
   void verify_normalize() const {
-    verify_axis();
+    const auto& norm = layer_->get<NormalizeParams>();
+    verify_axis({norm.count, 1});
     verify_same_values();
-    require(layer_->axis.inner == 1, "normalizes values that do not lie side by side");
-    for (const std::vector<float>* numbers : {&layer_->scale, &layer_->bias}) {
-      require(numbers->empty() || static_cast<std::int64_t>(numbers->size()) == layer_->axis.count,
+    for (const std::vector<float>* numbers : {&norm.scale, &norm.bias}) {
+      require(numbers->empty() || static_cast<std::int64_t>(numbers->size()) == norm.count,
               "has numbers for another number of values");
     }
   }

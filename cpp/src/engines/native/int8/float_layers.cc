@@ -155,7 +155,9 @@ class FloatLayer final : public Op {
 
   /// All channels of the inputs one after the other, or those that the layer names.
   void move_channels(const Frame& frame, std::int64_t unit, float* result) const {
-    const std::vector<ChannelSource>& sources = source_.planned.layer.channels;
+    const Layer& layer = source_.planned.layer;
+    std::vector<ChannelSource> sources;
+    if (layer.kind == LayerKind::Channels) sources = layer.get<ChannelsParams>().sources;
     const TensorShape& shape = source_.output.shape;
     std::int64_t first = 0;
     for (std::size_t i = 0; i < source_.inputs.size(); ++i) {
@@ -203,14 +205,16 @@ class FloatLayer final : public Op {
     if (layer.kind == LayerKind::Convolution) {
       convolve(layer, weights_, shape, to.shape, from, result);
     } else if (layer.kind == LayerKind::Pool) {
-      pool(layer.pool, rows_, columns_, shape, from, result);
+      pool(layer.get<PoolParams>().kind, rows_, columns_, shape, from, result);
     } else if (layer.kind == LayerKind::ChannelScale) {
+      const auto& [scale, bias] = layer.get<ScaleParams>();
       for (std::int64_t i = 0; i < count; ++i) {
         const auto c = static_cast<std::size_t>(i % to.shape.channels);
-        result[i] = from[i] * layer.scale[c] + layer.bias[c];
+        result[i] = from[i] * scale[c] + bias[c];
       }
     } else if (layer.kind == LayerKind::Softmax) {
-      softmax(from, layer.axis, layer.logarithm, result);
+      const auto& params = layer.get<SoftmaxParams>();
+      softmax(from, params.axis, params.logarithm, result);
     } else if (!results_.empty()) {
       const std::int32_t zero = source_.inputs[0].quant.zero_point;
       for (std::int64_t i = 0; i < count; ++i) {

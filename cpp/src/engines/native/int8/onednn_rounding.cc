@@ -343,7 +343,7 @@ class Rounder {
 
   static void round_bias(Layer& layer) {
     const QuantParams quant{layer.bias_range, kMaxSigned};
-    for (float& value : layer.bias) {
+    for (float& value : layer.get<ScaleParams>().bias) {
       const float rounded = std::nearbyint(value * quant.inverse_scale());
       value = std::clamp(rounded, -kMaxSigned - 1, kMaxSigned) * quant.scale();
     }

@@ -15,7 +15,7 @@ constexpr std::size_t kMaxRoundings = 16;
 bool is_softmax_of_all(const Network& network, const Layer& layer) {
   const TensorShape& shape = network.tensors[layer.output].shape;
   return layer.kind == LayerKind::Softmax && shape.pixels() == 1 &&
-         layer.axis.count == shape.values();
+         layer.get<SoftmaxParams>().axis.count == shape.values();
 }
 
 /// Puts what the stages behind a sum of integers do not compute into a layer of its own.
@@ -127,8 +127,12 @@ class Planner {
       if (earlier != kNone && rounds_again(plan_.layers[earlier]) &&
           plan_.layers[earlier].sum != plan_.layers[earlier].roundings.size()) {
         PlannedLayer& convolution = plan_.layers[earlier];
+        ScaleParams numbers;  // of an activation none
+        if (layer.kind == LayerKind::ChannelScale) {
+          numbers = std::move(layer.get<ScaleParams>());
+        }
         convolution.roundings.push_back(
-            {quantize.quant, activation, std::move(layer.scale), std::move(layer.bias)});
+            {quantize.quant, activation, std::move(numbers.scale), std::move(numbers.bias)});
         convolution.layer.name += ", " + layer.name;
         layer.inputs.clear();  // it is gone
         return earlier;
@@ -215,8 +219,8 @@ Plan make_plan(Network network) { return Planner(std::move(network)).plan(); }
 bool has_kernels(const Network& network) {
   const Links links(network);
   return std::all_of(network.layers.begin(), network.layers.end(), [&](const Layer& layer) {
-    const bool dilates =
-        layer.kind == LayerKind::Pool && layer.window.dilations != Window().dilations;
+    const bool dilates = layer.kind == LayerKind::Pool &&
+                         layer.get<PoolParams>().window.dilations != Window().dilations;
     const bool is_other = layer.kind == LayerKind::PRelu || layer.kind == LayerKind::Resize ||
                           layer.activation.kind == ActivationKind::Scalar;
     return is_written_softmax(network, links, layer) || is_softmax_of_all(network, layer) ||

@@ -1,11 +1,14 @@
 /// \file
-/// Functions of each value by itself. Without inline functions: see kernels.h.
+/// Functions of each value by itself, and one table of what the engine knows of them. Their
+/// arithmetic is in functions.h. Without inline functions: see kernels.h.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace lenet::native {
 
+/// Each has a row of kFunctions, at its place, and a case of `activate` in functions.h.
 enum class ActivationKind : std::uint8_t {
   None,
   Relu,
@@ -39,5 +42,95 @@ struct Activation {
   float beta = 0;
   double (*function)(double x, double alpha, double beta) = nullptr;
 };
+
+/// What a function gives for 0, which fills the last vector of channels where it is not full.
+enum class OfZero : std::uint8_t {
+  Zero,     ///< 0: what fills a vector stays as it is
+  Bounded,  ///< no more than a small number, like all that the function gives
+  Any,      ///< perhaps infinity: kernels of convolutions do not apply the function
+};
+
+/// Where an operator has a parameter of its function.
+struct FunctionParameter {
+  const char* attribute = "";  ///< Empty: no attribute has it.
+  double otherwise = 0;        ///< The value for an operator without the attribute.
+};
+
+/// Operators that compute a function.
+struct FunctionOperator {
+  const char* kind = "";  ///< in the vocabulary of model/translate.h; empty: none
+  FunctionParameter alpha = {};
+  FunctionParameter beta = {};
+};
+
+struct FunctionFacts {
+  ActivationKind kind;
+  const char* name;  ///< as profiles print it
+  OfZero of_zero;
+  FunctionOperator operators[2] = {};
+  /// x times the function is this one, with the same parameters; None: it is no other function.
+  ActivationKind times_x = ActivationKind::None;
+};
+
+constexpr double kNoBound = __builtin_inf();
+
+/// A row for each ActivationKind, in their order, which activations.cc checks. To add a function,
+/// add its kind above, its row here and its arithmetic to `activate` in functions.h.
+/// read_activation.cc has what a row cannot say: parameters that are computed from attributes.
+constexpr FunctionFacts kFunctions[] = {
+    {ActivationKind::None, "none", OfZero::Zero},
+    {ActivationKind::Relu, "relu", OfZero::Zero, {{"Relu"}}},
+    {ActivationKind::Clip,
+     "clip",
+     OfZero::Bounded,
+     {{"Clip", {"min", -kNoBound}, {"max", kNoBound}}, {"Relu6", {}, {"threshold", 6}}}},
+    {ActivationKind::LeakyRelu, "leaky_relu", OfZero::Zero, {{"LeakyRelu", {"alpha", 0.01}}}},
+    {ActivationKind::Elu,
+     "elu",
+     OfZero::Zero,
+     {{"Elu", {"alpha", 1}, {"", 1}},
+      {"Selu", {"alpha", 1.67326319217681884765625}, {"gamma", 1.05070102214813232421875}}}},
+    {ActivationKind::HardSigmoid,
+     "hard_sigmoid",
+     OfZero::Bounded,
+     {{"HardSigmoid", {"alpha", 0.2}, {"beta", 0.5}}},
+     ActivationKind::HardSwish},
+    {ActivationKind::HardSwish,
+     "hard_swish",
+     OfZero::Zero,
+     {{"HardSwish", {"scale", 6}, {"offset", 3}}}},
+    // Its alpha is the one of a Swish that is x times it.
+    {ActivationKind::Sigmoid,
+     "sigmoid",
+     OfZero::Bounded,
+     {{"Sigmoid", {"", 1}}},
+     ActivationKind::Swish},
+    {ActivationKind::Swish, "swish", OfZero::Zero, {{"Swish", {"alpha", 1}}}},
+    {ActivationKind::Gelu, "gelu", OfZero::Zero, {{"Gelu"}}},
+    {ActivationKind::GeluTanh, "gelu_tanh", OfZero::Zero},
+    {ActivationKind::Mish, "mish", OfZero::Zero, {{"Mish"}}},
+    {ActivationKind::Tanh, "tanh", OfZero::Zero, {{"Tanh"}}},
+    {ActivationKind::Softplus,
+     "softplus",
+     OfZero::Any,
+     {{"Softplus", {"beta", 1}, {"threshold", kNoBound}}}},
+    {ActivationKind::Softsign, "softsign", OfZero::Zero, {{"Softsign"}}},
+    {ActivationKind::Erf, "erf", OfZero::Zero, {{"Erf"}}},
+    {ActivationKind::Exp, "exp", OfZero::Any, {{"Exp"}}},
+    {ActivationKind::Log, "log", OfZero::Any, {{"Log"}}},
+    {ActivationKind::Sqrt, "sqrt", OfZero::Zero, {{"Sqrt"}}},
+    {ActivationKind::Abs, "abs", OfZero::Zero, {{"Abs"}}},
+    {ActivationKind::Reciprocal, "reciprocal", OfZero::Any, {{"Reciprocal"}}},
+    {ActivationKind::ThresholdedRelu,
+     "thresholded_relu",
+     OfZero::Zero,
+     {{"ThresholdedRelu", {"alpha", 1}}}},
+    {ActivationKind::Round, "round", OfZero::Zero},
+    {ActivationKind::Scalar, "scalar", OfZero::Any},
+};
+
+static_assert(sizeof(kFunctions) / sizeof(kFunctions[0]) ==
+                  static_cast<std::size_t>(ActivationKind::Scalar) + 1,
+              "each ActivationKind has a row of kFunctions");
 
 }  // namespace lenet::native

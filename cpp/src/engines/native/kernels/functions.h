@@ -213,7 +213,9 @@ void activate(const Activation& of, const float* from, float* to, std::int64_t c
 /// Not used by the kernels of bf16.
 [[maybe_unused]] void combine(const CombineTask& task) {
   constexpr std::int64_t kCached = 2048;  // what is activated after it has been stored
-  if (task.count > kCached && task.activation.kind > ActivationKind::Relu) {
+  const bool relu = task.activation.kind == ActivationKind::Relu;
+  const bool is_other = task.activation.kind != ActivationKind::None && !relu;
+  if (task.count > kCached && is_other) {
     CombineTask part = task;
     for (std::int64_t i = 0; i < task.count; i += kCached) {
       part.count = task.count - i < kCached ? task.count - i : kCached;
@@ -225,14 +227,13 @@ void activate(const Activation& of, const float* from, float* to, std::int64_t c
     }
     return;
   }
-  const auto each = [&task](const auto& function) {
-    const bool relu = task.activation.kind == ActivationKind::Relu;
+  const auto each = [&task, relu, is_other](const auto& function) {
     const float* a = task.a;
     const float* b = task.b;
     for (std::int64_t i = 0; i < task.count; i += kLanes, a += task.a_step, b += task.b_step) {
       store(task.output + i, rectified(function(load(a), load(b)), relu));
     }
-    if (task.activation.kind > ActivationKind::Relu) {
+    if (is_other) {
       activate(task.activation, task.output, task.output, task.count);
     }
   };

@@ -22,7 +22,7 @@ struct Line {
 /// no number comes first.
 struct Order {
   const Line& line;
-  const Along& along;
+  const AlongParams& along;
 
   bool operator()(std::int32_t one, std::int32_t other) const {
     const float a = line.at(one);
@@ -38,8 +38,8 @@ struct Order {
 class AlongAxis final : public Op {
  public:
   explicit AlongAxis(const FloatLayer& source)
-      : along_(source.layer.along),
-        axis_(source.layer.axis),
+      : along_(source.layer.get<AlongParams>()),
+        axis_(along_.axis),
         from_(source.inputs[0]),
         to_(source.output) {}
 
@@ -62,20 +62,16 @@ class AlongAxis final : public Op {
   bool splits() const override { return true; }
   std::string kernel() const override { return to_string(LayerKind::Along); }
   std::int64_t scratch_bytes() const override {
-    return orders() ? axis_.count * static_cast<std::int64_t>(sizeof(std::int32_t)) : 0;
+    return along_.orders() ? axis_.count * static_cast<std::int64_t>(sizeof(std::int32_t)) : 0;
   }
 
  private:
-  bool orders() const {
-    return along_.kind == Along::Kind::Largest || along_.kind == Along::Kind::Places;
-  }
-
   void give(const Line& line, float* to, char* scratch) const {
     const auto give = [&](std::int64_t i, double value) {
       to[i * axis_.inner] = static_cast<float>(value);
     };
     switch (along_.kind) {
-      case Along::Kind::Sums: {
+      case AlongParams::Kind::Sums: {
         double sum = 0;
         for (std::int64_t k = 0; k < line.count; ++k) {
           const std::int64_t i = along_.last ? line.count - 1 - k : k;
@@ -85,7 +81,7 @@ class AlongAxis final : public Op {
         }
         return;
       }
-      case Along::Kind::Normalized: {
+      case AlongParams::Kind::Normalized: {
         double sum = along_.epsilon;
         for (std::int64_t i = 0; i < line.count; ++i) {
           const auto value = static_cast<double>(line.at(i));
@@ -97,7 +93,7 @@ class AlongAxis final : public Op {
         for (std::int64_t i = 0; i < line.count; ++i) give(i, line.at(i) / factor);
         return;
       }
-      case Along::Kind::Hardmax: {
+      case AlongParams::Kind::Hardmax: {
         std::int64_t largest = 0;
         for (std::int64_t i = 1; i < line.count; ++i) {
           if (line.at(i) > line.at(largest)) largest = i;
@@ -105,8 +101,8 @@ class AlongAxis final : public Op {
         for (std::int64_t i = 0; i < line.count; ++i) give(i, i == largest ? 1 : 0);
         return;
       }
-      case Along::Kind::Largest:
-      case Along::Kind::Places: {
+      case AlongParams::Kind::Largest:
+      case AlongParams::Kind::Places: {
         auto* const places = reinterpret_cast<std::int32_t*>(scratch);
         std::iota(places, places + line.count, 0);
         const Order order{line, along_};
@@ -117,14 +113,14 @@ class AlongAxis final : public Op {
         }
         for (std::int64_t i = 0; i < along_.given; ++i) {
           const std::int32_t place = places[i];
-          give(i, along_.kind == Along::Kind::Places ? place : double{line.at(place)});
+          give(i, along_.kind == AlongParams::Kind::Places ? place : double{line.at(place)});
         }
         return;
       }
     }
   }
 
-  Along along_;
+  AlongParams along_;
   Axis axis_;
   Placement from_;
   Placement to_;

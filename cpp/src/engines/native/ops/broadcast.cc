@@ -11,13 +11,14 @@ class Broadcast final : public Op {
   explicit Broadcast(const FloatLayer& source)
       : kernels_(source.kernels),
         activation_(source.layer.activation),
-        combine_(source.layer.combine),
-        operands_(source.layer.operands.size()),
         inputs_(source.inputs),
         to_(source.output) {
-    task_.kind = source.layer.broadcast;
+    const auto& params = source.layer.get<BroadcastParams>();
+    combine_ = params.combine;
+    operands_.resize(params.operands.size());
+    task_.kind = params.kind;
     for (std::size_t i = 0; i < operands_.size(); ++i) {
-      const BroadcastOperand& operand = source.layer.operands[i];
+      const BroadcastOperand& operand = params.operands[i];
       operands_[i].input = operand.input;
       if (operand.input != kNone) continue;
       const auto count = static_cast<std::int64_t>(operand.numbers.size());
@@ -26,7 +27,7 @@ class Broadcast final : public Op {
       std::copy(operand.numbers.begin(), operand.numbers.end(), numbers);
       operands_[i].numbers = source.arena.share(numbers);
     }
-    join_loops(source.layer.loops);
+    join_loops(params.loops);
     const BroadcastLoop& row = loops_.back();
     task_.count = row.count;
     std::copy(row.steps.begin(), row.steps.end(), task_.steps);

@@ -119,15 +119,19 @@ class Copy final : public Op {
       : kernels_(source.kernels),
         kind_(source.layer.kind),
         inputs_(source.inputs),
-        to_(source.output),
-        fill_(source.layer.fill) {
-    if (kind_ == LayerKind::Convert) convert();
+        to_(source.output) {
+    if (kind_ == LayerKind::Convert) {
+      convert();
+      return;
+    }
+    const auto& params = source.layer.get<CopyParams>();
     std::int64_t copied = 0;
-    for (const Box& box : source.layer.boxes) {
+    for (const Box& box : params.boxes) {
       boxes_.emplace_back(box.input, box);
       copied += box.values();
     }
-    fills_ = kind_ == LayerKind::Copy && copied < to_.shape.values();
+    fill_ = params.fill;
+    fills_ = copied < to_.shape.values();
   }
 
   void run(const Frame& frame) const override {
@@ -171,7 +175,7 @@ class Copy final : public Op {
   std::vector<Placement> inputs_;
   Placement to_;
   std::vector<std::pair<std::size_t, BoxCopy>> boxes_;  ///< with the input of each
-  float fill_;
+  float fill_ = 0;
   bool fills_ = false;  ///< what no box goes to
 };
 

@@ -21,8 +21,10 @@ class Elementwise final : public Op {
       return input.is_in_order() && !is_repeated(input);
     });
     const bool at_once = in_order && to_.lanes == 1 && to_.is_in_order() && is_alike(source.layer);
-    scale_ = pack(source.layer.scale, at_once);
-    bias_ = pack(source.layer.bias, at_once);
+    if (const auto* params = std::get_if<ScaleParams>(&source.layer.params)) {
+      scale_ = pack(params->scale, at_once);
+      bias_ = pack(params->bias, at_once);
+    }
     if (at_once) {  // whole vectors would not fit the rows
       in_order_ = round_up(to_.shape.values(), kernels_.lanes);
       return;

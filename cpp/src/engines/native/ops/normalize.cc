@@ -13,13 +13,14 @@ class Normalize final : public Op {
         activation_(source.layer.activation),
         from_(source.inputs[0]),
         to_(source.output),
-        scale_(source.layer.scale),
-        bias_(source.layer.bias) {
-    task_.count = source.layer.axis.count;
+        scale_(source.layer.get<NormalizeParams>().scale),
+        bias_(source.layer.get<NormalizeParams>().bias) {
+    const auto& params = source.layer.get<NormalizeParams>();
+    task_.count = params.count;
     task_.scale = scale_.empty() ? nullptr : scale_.data();
     task_.bias = bias_.empty() ? nullptr : bias_.data();
-    task_.epsilon = source.layer.epsilon;
-    task_.subtracts_mean = source.layer.subtracts_mean;
+    task_.epsilon = params.epsilon;
+    task_.subtracts_mean = params.subtracts_mean;
   }
 
   void run(const Frame& frame) const override {
@@ -51,7 +52,7 @@ class Normalize final : public Op {
 class Constant final : public Op {
  public:
   explicit Constant(const FloatLayer& source)
-      : numbers_(source.layer.numbers), to_(source.output) {}
+      : numbers_(source.layer.get<ConstantParams>().numbers), to_(source.output) {}
 
   void run(const Frame& frame) const override {
     for (std::int64_t unit = 0; unit < frame.count; ++unit) {

@@ -15,10 +15,11 @@ class Pool final : public Op {
         to_(to),
         rows_(pool_windows(layer, 0, from.shape.height, to.shape.height)),
         columns_(pool_windows(layer, 1, from.shape.width, to.shape.width)) {
+    const auto& [window, kind, _] = layer.get<PoolParams>();
     task_.input_column = from.column;
     task_.input_row = from.row;
-    task_.tap_column = from.column * layer.window.dilations[1];
-    task_.tap_row = from.row * layer.window.dilations[0];
+    task_.tap_column = from.column * window.dilations[1];
+    task_.tap_row = from.row * window.dilations[0];
     task_.output_column = to.column;
     task_.output_row = to.row;
     task_.column_begin = columns_.begins.data();
@@ -28,11 +29,11 @@ class Pool final : public Op {
     task_.column_size = columns_.sizes.data();
     task_.row_size = rows_.sizes.data();
     find_inner();
-    if (layer.window.dilations[1] > 1) task_.inner_width = 0;  // no kernel for windows side by side
+    if (window.dilations[1] > 1) task_.inner_width = 0;  // no kernel for windows side by side
     task_.columns = static_cast<std::int32_t>(to.shape.width);
     task_.rows = static_cast<std::int32_t>(to.shape.height);
     task_.values = static_cast<std::int32_t>(to.column);
-    task_.average = layer.pool != PoolKind::Max;
+    task_.average = kind != PoolKind::Max;
     task_.relu = relu;
     task_.mean = mean;
   }
@@ -98,17 +99,17 @@ class Pool final : public Op {
 
 Windows pool_windows(const Layer& layer, std::size_t direction, std::int64_t image,
                      std::int64_t count) {
-  const Window& window = layer.window;
+  const auto& [window, kind, adaptive] = layer.get<PoolParams>();
   Windows found;
   for (std::int64_t i = 0; i < count; ++i) {
-    const std::int64_t step = layer.adaptive ? 1 : window.dilations[direction];
+    const std::int64_t step = adaptive ? 1 : window.dilations[direction];
     const auto values = [step](std::int64_t from, std::int64_t to) {
       return from < to ? (to - from + step - 1) / step : 0;
     };
     std::int64_t begin = i * window.strides[direction] - window.padding[2 * direction];
     std::int64_t end = std::min(begin + (window.kernel[direction] - 1) * step + 1,
                                 image + window.padding[2 * direction + 1]);
-    if (layer.adaptive) {
+    if (adaptive) {
       begin = i * image / count;
       end = ((i + 1) * image + count - 1) / count;
     }
@@ -122,7 +123,7 @@ Windows pool_windows(const Layer& layer, std::size_t direction, std::int64_t ima
     found.begins.push_back(static_cast<std::int32_t>(begin));
     found.ends.push_back(static_cast<std::int32_t>(end));
     found.sizes.push_back(
-        static_cast<float>(layer.pool == PoolKind::AverageOfWindow ? padded : end - begin));
+        static_cast<float>(kind == PoolKind::AverageOfWindow ? padded : end - begin));
   }
   return found;
 }

@@ -34,10 +34,23 @@ double reduced(ReduceKind kind, const float* from, const Axis& axis) {
          std::log(folded(0, [largest](double a, double b) { return a + std::exp(b - largest); }));
 }
 
-bool is_vectorised(const Layer& layer) {
-  if (layer.kind == LayerKind::Softmax) return !layer.logarithm;
-  return layer.reduce <= ReduceKind::Min || layer.reduce == ReduceKind::L2 ||
-         layer.reduce == ReduceKind::SumOfSquares;
+/// Whether there is a kernel of vectors for it.
+bool is_vectorised(ReduceKind kind) {
+  switch (kind) {
+    case ReduceKind::Sum:
+    case ReduceKind::Mean:
+    case ReduceKind::Max:
+    case ReduceKind::Min:
+    case ReduceKind::L2:
+    case ReduceKind::SumOfSquares:
+      return true;
+    case ReduceKind::Product:
+    case ReduceKind::L1:
+    case ReduceKind::LogSum:
+    case ReduceKind::LogSumExp:
+      break;
+  }
+  return false;
 }
 
 /// Softmax, or one value of each axis.
@@ -46,12 +59,20 @@ class AxisOp final : public Op {
   explicit AxisOp(const FloatLayer& source)
       : kernels_(source.kernels),
         layer_(source.layer.kind),
-        reduce_(source.layer.reduce),
-        axis_(source.layer.axis),
-        logarithm_(source.layer.logarithm),
-        is_vectorised_(is_vectorised(source.layer)),
         from_(source.inputs[0]),
-        to_(source.output) {}
+        to_(source.output) {
+    if (is_softmax()) {
+      const auto& softmax = source.layer.get<SoftmaxParams>();
+      axis_ = softmax.axis;
+      logarithm_ = softmax.logarithm;
+      is_vectorised_ = !logarithm_;
+    } else {
+      const auto& reduce = source.layer.get<ReduceParams>();
+      axis_ = reduce.axis;
+      reduce_ = reduce.kind;
+      is_vectorised_ = is_vectorised(reduce_);
+    }
+  }
 
   void run(const Frame& frame) const override {
     constexpr std::int64_t kWidth = 64;  // axes side by side: whole vectors and cache lines
@@ -109,10 +130,10 @@ class AxisOp final : public Op {
 
   const Kernels& kernels_;
   LayerKind layer_;
-  ReduceKind reduce_;
+  ReduceKind reduce_ = ReduceKind::Sum;
   Axis axis_;
-  bool logarithm_;
-  bool is_vectorised_;
+  bool logarithm_ = false;
+  bool is_vectorised_ = false;
   Placement from_;
   Placement to_;
 };

@@ -20,8 +20,8 @@ class Resize final : public Op {
  public:
   explicit Resize(const FloatLayer& source)
       : resize_(source.kernels.resize),
-        rows_(all_taps(source.layer.taps[0], source.output.shape.height)),
-        columns_(all_taps(source.layer.taps[1], source.output.shape.width)),
+        rows_(all_taps(source.layer.get<ResizeParams>().rows, source.output.shape.height)),
+        columns_(all_taps(source.layer.get<ResizeParams>().columns, source.output.shape.width)),
         from_(source.inputs[0]),
         to_(source.output) {}
 

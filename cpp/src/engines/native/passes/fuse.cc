@@ -37,18 +37,19 @@ void fuse_layers(Network& network, const Fuse& fuse) {
 }
 
 /// x * scale + bias after a convolution is a convolution with other weights.
-void scale_convolution(Layer& convolution, const Layer& scale) {
+void scale_convolution(Layer& convolution, const ScaleParams& by) {
   const std::size_t channels = convolution.bias.size();
   if (convolution.stored.data != nullptr) convolution.weight_scales.resize(channels, 1);
   const std::size_t taps = convolution.weights.size() / channels;
   for (std::size_t c = 0; c < channels; ++c) {
-    for (std::size_t t = 0; t < taps; ++t) convolution.weights[c * taps + t] *= scale.scale[c];
-    if (!convolution.weight_scales.empty()) convolution.weight_scales[c] *= scale.scale[c];
-    convolution.bias[c] = convolution.bias[c] * scale.scale[c] + scale.bias[c];
+    for (std::size_t t = 0; t < taps; ++t) convolution.weights[c * taps + t] *= by.scale[c];
+    if (!convolution.weight_scales.empty()) convolution.weight_scales[c] *= by.scale[c];
+    convolution.bias[c] = convolution.bias[c] * by.scale[c] + by.bias[c];
   }
 }
 
-/// x * sigmoid(x), as exporters write it, is one activation, and so is x * hard_sigmoid(x).
+/// x * sigmoid(x), as exporters write it, is one activation, and so is x * hard_sigmoid(x): those
+/// whose facts have `times_x`.
 void join_products(Network& network) {
   const Links links(network);
   for (Layer& product : network.layers) {
@@ -59,14 +60,11 @@ void join_products(Network& network) {
       if (producer == kNone || links.uses[product.inputs[factor]] > 1) continue;
       const Layer& giver = network.layers[producer];
       Activation joined = giver.activation;
-      joined.kind = joined.kind == ActivationKind::Sigmoid       ? ActivationKind::Swish
-                    : joined.kind == ActivationKind::HardSigmoid ? ActivationKind::HardSwish
-                                                                 : ActivationKind::None;
+      joined.kind = facts_of(giver.activation.kind).times_x;
       if (giver.kind != LayerKind::Activate || giver.inputs[0] != other ||
           joined.kind == ActivationKind::None) {
         continue;
       }
-      if (joined.kind == ActivationKind::Swish) joined.alpha = 1;
       product.kind = LayerKind::Activate;
       product.inputs = {other};
       product.activation = joined;
@@ -82,11 +80,7 @@ bool may_activate(const Layer& giver, const Activation& activation) {
   if (activation.kind == ActivationKind::Scalar) return false;
   if (before != ActivationKind::None && !(relu && before == ActivationKind::Relu)) return false;
   if (giver.kind == LayerKind::Pool || giver.kind == LayerKind::Quantize) return relu;
-  // What a convolution gives for channels that only fill a vector must stay small.
-  const bool bounded = keeps_zero(activation) || activation.kind == ActivationKind::Clip ||
-                       activation.kind == ActivationKind::Sigmoid ||
-                       activation.kind == ActivationKind::HardSigmoid;
-  if (giver.kind == LayerKind::Convolution) return bounded;
+  if (giver.kind == LayerKind::Convolution) return may_follow_convolution(activation);
   return giver.kind == LayerKind::ChannelScale || giver.kind == LayerKind::MatMul ||
          giver.kind == LayerKind::Broadcast || giver.kind == LayerKind::Normalize ||
          is_combination(giver.kind);
@@ -95,16 +89,15 @@ bool may_activate(const Layer& giver, const Activation& activation) {
 /// Whether a layer adds numbers of its own to its input, value by value, the same ones to each row
 /// of so many values. \param operand set to the one that has them
 bool adds_to_rows(const Layer& layer, std::int64_t columns, std::size_t& operand) {
-  if (layer.kind != LayerKind::Broadcast || layer.broadcast != BroadcastKind::Add ||
-      layer.inputs.size() != 1) {
-    return false;
-  }
-  operand = layer.operands[0].input == kNone ? 0 : 1;
+  if (layer.kind != LayerKind::Broadcast || layer.inputs.size() != 1) return false;
+  const auto& broadcast = layer.get<BroadcastParams>();
+  if (broadcast.kind != BroadcastKind::Add) return false;
+  operand = broadcast.operands[0].input == kNone ? 0 : 1;
   // A sum of two tensors has no numbers; numbers of less than a row would be visited repeatedly.
-  const std::vector<float>& numbers = layer.operands[operand].numbers;
+  const std::vector<float>& numbers = broadcast.operands[operand].numbers;
   if (static_cast<std::int64_t>(numbers.size()) != columns) return false;
   std::int64_t values = 1;  // of the loops inside
-  for (auto loop = layer.loops.rbegin(); loop != layer.loops.rend(); ++loop) {
+  for (auto loop = broadcast.loops.rbegin(); loop != broadcast.loops.rend(); ++loop) {
     if (loop->count == 1) continue;
     const std::int64_t step = values < columns ? values : 0;
     if (loop->steps[1 - operand] != values || loop->steps[operand] != step) return false;
@@ -146,7 +139,7 @@ std::vector<int> fuse_scales(Network& network, MayFuse* may_fuse) {
       return false;
     }
     ++scales[before];
-    scale_convolution(convolution, layer);
+    scale_convolution(convolution, layer.get<ScaleParams>());
     convolution.activation = layer.activation;
     return true;
   });
@@ -168,7 +161,7 @@ void simplify(Network& network) {
         product.activation.kind != ActivationKind::None || !adds_to_rows(layer, columns, operand)) {
       return false;
     }
-    product.bias = layer.operands[operand].numbers;
+    product.bias = layer.get<BroadcastParams>().operands[operand].numbers;
     product.activation = layer.activation;
     return true;
   });

@@ -27,13 +27,14 @@ std::vector<ChannelSource> all_sources(const Network& network, const Layer& laye
 
 /// Where each channel is from, of a concat too.
 std::vector<ChannelSource> sources_of(const Network& network, const Layer& layer) {
-  return layer.kind == LayerKind::Channels ? layer.channels : all_sources(network, layer);
+  return layer.kind == LayerKind::Channels ? layer.get<ChannelsParams>().sources
+                                           : all_sources(network, layer);
 }
 
 /// Whether a layer gives all channels of its only input in their order.
 bool keeps_channels(const Network& network, const Layer& layer) {
   return layer.kind == LayerKind::Channels && layer.inputs.size() == 1 &&
-         layer.channels == all_sources(network, layer);
+         layer.get<ChannelsParams>().sources == all_sources(network, layer);
 }
 
 /// Where a concat begins with all that one before it has, it takes that: DenseNet's, as PyTorch has
@@ -97,9 +98,9 @@ void join_channels(Network& network) {
       if (is_new) inputs.push_back(tensor);
       source.input = place->second;
     }
-    layer.kind = LayerKind::Channels;
+    layer.set_kind(LayerKind::Channels);
+    layer.get<ChannelsParams>().sources = std::move(sources);
     layer.inputs = std::move(inputs);
-    layer.channels = std::move(sources);
     memory.add(bytes_of(layer));
   }
   drop_copies(network, [&](const Layer& layer) { return keeps_channels(network, layer); });

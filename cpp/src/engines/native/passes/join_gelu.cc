@@ -37,10 +37,8 @@ class GeluFinder {
       const bool is_half = half != kNone && is_scale(network_.layers[half], 0.5F, 0) &&
                            network_.layers[half].inputs[0] == x;
       if (!is_whole && !is_half) continue;
-      layer.kind = LayerKind::Activate;
+      layer.set_kind(LayerKind::Activate);
       layer.inputs = {x};
-      layer.scale.clear();
-      layer.bias.clear();
       layer.activation.kind = ActivationKind::Gelu;
       return;
     }
@@ -62,8 +60,9 @@ class GeluFinder {
         layer.activation.kind != ActivationKind::None) {
       return false;
     }
-    const float found = layer.bias.empty() ? 0 : layer.bias[0];
-    return is_near(layer.scale[0], scale) && found == bias;
+    const auto& params = layer.get<ScaleParams>();
+    const float found = params.bias.empty() ? 0 : params.bias[0];
+    return is_near(params.scale[0], scale) && found == bias;
   }
 
   /// The tensor x of which 1 + erf(x / sqrt(2)) is given here, and read by one layer; kNone.

@@ -39,7 +39,7 @@ bool keeps_rounding(const Layer& layer, const std::vector<QuantParams>& rounding
     return roundings[input] == roundings[layer.inputs[0]];
   };
   const bool moves = layer.kind == LayerKind::Channels || layer.kind == LayerKind::View ||
-                     (layer.kind == LayerKind::Copy && layer.fill == 0);
+                     (layer.kind == LayerKind::Copy && layer.get<CopyParams>().fill == 0);
   return (is_max_pool(layer) || moves) &&
          std::all_of(layer.inputs.begin(), layer.inputs.end(), is_alike);
 }

@@ -18,8 +18,10 @@ bool is_elementwise(const Network& network, const Layer& layer) {
 
 /// What a layer that moves whole channels copies, in the order of the program.
 std::vector<Box> boxes_of(const Network& network, const Layer& layer) {
-  std::vector<ChannelSource> sources = layer.channels;
-  if (layer.kind == LayerKind::Concat) {
+  std::vector<ChannelSource> sources;
+  if (layer.kind == LayerKind::Channels) {
+    sources = layer.get<ChannelsParams>().sources;
+  } else {
     for (std::size_t i = 0; i < layer.inputs.size(); ++i) {
       const std::int64_t channels = network.tensors[layer.inputs[i]].shape.channels;
       for (std::int64_t c = 0; c < channels; ++c) sources.push_back({i, c});
@@ -84,9 +86,9 @@ class Separator {
     };
     const bool moves = layer.kind == LayerKind::Concat || layer.kind == LayerKind::Channels;
     if (moves && std::all_of(layer.inputs.begin(), layer.inputs.end(), is_only_in_order)) {
-      layer.boxes = boxes_of(network_, layer);
-      layer.channels.clear();
-      layer.kind = LayerKind::Copy;
+      std::vector<Box> boxes = boxes_of(network_, layer);
+      layer.set_kind(LayerKind::Copy);
+      layer.get<CopyParams>().boxes = std::move(boxes);
     }
     // What a view shows has the shape of what it is of.
     const auto stays_in_order = [&](std::size_t input) {

@@ -1,0 +1,34 @@
+/// \file
+/// What readers, passes and operators ask of a function of each value. The table that answers is in
+/// kernels/activation.h.
+#pragma once
+
+#include "engines/native/kernels/activation.h"
+
+namespace lenet::native {
+
+/// The row of a kind. \param kind a named value of ActivationKind
+const FunctionFacts& facts_of(ActivationKind kind) noexcept;
+
+/// The name of a kind, as profiles print it.
+inline const char* to_string(ActivationKind kind) noexcept { return facts_of(kind).name; }
+
+/// Whether it is none or a relu, which every kernel of convolutions applies.
+inline bool is_none_or_relu(const Activation& activation) {
+  return activation.kind == ActivationKind::None || activation.kind == ActivationKind::Relu;
+}
+
+/// Whether it only bounds a value: none, a relu, or a clip from 0.
+inline bool is_bound(const Activation& activation) {
+  return is_none_or_relu(activation) ||
+         (activation.kind == ActivationKind::Clip && activation.alpha == 0 && activation.beta > 0);
+}
+
+/// Whether it gives 0 for 0.
+bool keeps_zero(const Activation& activation);
+
+/// Whether a kernel of convolutions may apply it: what it gives for channels that only fill a
+/// vector, of 0, must be a small number.
+bool may_follow_convolution(const Activation& activation);
+
+}  // namespace lenet::native
