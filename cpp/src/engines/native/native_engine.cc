@@ -327,6 +327,7 @@ void compile(native::Network network, const native::Bf16Choice& bf16,
   const native::Kernels& kernels = native::choose_kernels();
   native::split_long_sums(network);
   const bool in_order = native::separate_layouts(network);
+  native::join_copies(network);
   native::verify_network(network);
   auto nhwc = std::make_unique<FloatProgram>(network, kernels, false);
   std::unique_ptr<FloatProgram> interleaved;
