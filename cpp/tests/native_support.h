@@ -291,6 +291,7 @@ inline std::unique_ptr<native::Program> compiled(native::Network network,
                                                  std::int64_t min_shared_bytes = 0,
                                                  const native::Bf16Kernels* bf16 = nullptr) {
   native::separate_layouts(network);
+  native::join_copies(network);
   native::verify_network(network);
   auto program =
       std::make_unique<native::FloatProgram>(network, kernels, interleaved, min_shared_bytes, bf16);

@@ -125,69 +125,118 @@ Activation some_activation(Random& random) {
 
 // ---- products
 
+/// A value of a matrix at [row, column].
+std::size_t place_in(const Product::Matrix& matrix, std::int64_t first, std::int64_t row,
+                     std::int64_t column) {
+  return static_cast<std::size_t>(matrix.begin + first + row * matrix.row + column * matrix.column);
+}
+
 Definition define_product(const Layer& layer, const std::vector<std::vector<float>>& inputs) {
   const Product& of = layer.product;
-  const bool weighs = inputs.size() == 1;
-  Definition found;
+  const std::vector<float>& numbers = inputs.size() == 1 ? layer.weights : inputs[1];
+  const auto values = static_cast<std::size_t>(of.count() * of.rows * of.columns);
+  Definition found = {std::vector<double>(values, NAN), std::vector<double>(values)};
   for (std::int64_t m = 0; m < of.count(); ++m) {
     std::int64_t first = 0;
     std::int64_t second = 0;
+    std::int64_t output = 0;
     std::int64_t left = m;
     for (auto loop = of.matrices.rbegin(); loop != of.matrices.rend(); ++loop) {
       first += left % loop->count * loop->first;
       second += left % loop->count * loop->second;
+      output += left % loop->count * loop->output;
       left /= loop->count;
     }
-    const float* const a = inputs[0].data() + first;
-    const float* const b = weighs ? layer.weights.data() : inputs[1].data() + second;
-    const bool b_transposed = weighs || of.second_transposed;
     for (std::int64_t r = 0; r < of.rows; ++r) {
       for (std::int64_t c = 0; c < of.columns; ++c) {
         double sum = layer.bias.empty() ? 0 : layer.bias[static_cast<std::size_t>(c)];
         double size = std::abs(sum);
         for (std::int64_t k = 0; k < of.sums; ++k) {
-          const double product =
-              static_cast<double>(a[of.first_transposed ? k * of.rows + r : r * of.sums + k]) *
-              static_cast<double>(b[b_transposed ? c * of.sums + k : k * of.columns + c]);
+          const double product = static_cast<double>(inputs[0][place_in(of.first, first, r, k)]) *
+                                 static_cast<double>(numbers[place_in(of.second, second, k, c)]);
           sum += product;
           size += std::abs(product);
         }
-        found.values.push_back(function_of(sum, layer.activation));
-        found.sizes.push_back(size);
+        const std::size_t place = place_in(of.output, output, r, c);
+        found.values[place] = function_of(sum, layer.activation);
+        found.sizes[place] = size;
       }
     }
   }
   return found;
 }
 
-/// \param of with its sizes, and `matrices` with counts alone; its steps are drawn
-void check_product(Product of, bool constant, Random& random) {
-  std::int64_t first = of.rows * of.sums;
-  std::int64_t second = of.sums * of.columns;
-  for (auto loop = of.matrices.rbegin(); loop != of.matrices.rend(); ++loop) {
-    const auto step = [&](std::int64_t& values) {
-      if (random.from(0, 3) == 0) return std::int64_t{0};
-      const std::int64_t found = values + (random.from(0, 3) == 0 ? random.from(1, 9) : 0);
-      values = found * (loop->count - 1) + values;
-      return found;
-    };
-    loop->first = step(first);
-    loop->second = constant ? 0 : step(second);
+/// Draws steps from row to row or from column to column, and from matrix to matrix, with gaps here
+/// and there. \returns how many values there are from the first to the last one
+std::int64_t draw_operand(Product& of, Product::Matrix& matrix, std::int64_t rows,
+                          std::int64_t columns, std::int64_t Product::Loop::*step, Random& random) {
+  const auto gap = [&] { return random.from(0, 3) == 0 ? random.from(1, 9) : 0; };
+  matrix.begin = gap();
+  const bool spreads = rows == 1 && random.coin();  // the values of the only row
+  if (spreads) matrix.column = 0;
+  std::int64_t& apart = matrix.column == 1 ? matrix.row : matrix.column;
+  const std::int64_t lines = matrix.column == 1 ? rows : columns;
+  const std::int64_t length = matrix.column == 1 ? columns : rows;
+  apart = length + (spreads ? random.from(1, 9) : gap());
+  std::int64_t values = apart * (lines - 1) + length;
+  // A matrix may lie beside another one in the same rows, as those of heads do.
+  const bool beside = of.matrices.size() == 1 && random.coin();
+  for (std::size_t i = of.matrices.size(); i-- > 0;) {
+    if (random.from(0, 3) == 0) continue;  // one for several
+    const std::int64_t count = of.matrices[i].count;
+    std::int64_t& next = of.matrices[i].*step;
+    if (beside) {
+      apart *= count;
+      next = length + gap() / count;
+      values = apart * (lines - 1) + (count - 1) * next + length;
+    } else {
+      next = values + gap();
+      values += next * (count - 1);
+    }
+  }
+  return matrix.begin + values + gap();
+}
+
+/// Has the loops over the output's matrices and rows one inside the other in any order.
+void draw_output(Product& of, Random& random) {
+  std::vector<std::pair<std::int64_t, std::int64_t*>> steps = {{of.rows, &of.output.row}};
+  for (Product::Loop& loop : of.matrices) steps.emplace_back(loop.count, &loop.output);
+  for (std::size_t i = steps.size(); i > 1 && random.coin(); --i) {
+    const auto other = random.from(0, static_cast<std::int64_t>(i) - 1);
+    std::swap(steps[i - 1], steps[static_cast<std::size_t>(other)]);
+  }
+  std::int64_t values = of.columns;
+  for (const auto& [count, step] : steps) {
+    *step = values;
+    values *= count;
+  }
+}
+
+/// \param of with its sizes, and `matrices` with counts alone; the steps are drawn
+void check_product(Product of, bool first_transposed, bool constant, Random& random) {
+  of.lay_out(first_transposed, constant || random.coin());
+  if (random.coin()) draw_output(of, random);
+  std::vector<std::int64_t> inputs = {
+      draw_operand(of, of.first, of.rows, of.sums, &Product::Loop::first, random)};
+  if (!constant) {
+    inputs.push_back(
+        draw_operand(of, of.second, of.sums, of.columns, &Product::Loop::second, random));
   }
   CAPTURE(of.rows);
   CAPTURE(of.sums);
   CAPTURE(of.columns);
   CAPTURE(of.matrices.size());
-  CAPTURE(of.first_transposed);
-  CAPTURE(of.second_transposed);
+  CAPTURE(of.first.row);
+  CAPTURE(of.first.column);
+  CAPTURE(of.second.row);
+  CAPTURE(of.second.column);
+  CAPTURE(of.output.row);
   CAPTURE(constant);
   Layer layer = layer_of(LayerKind::MatMul);
   layer.product = of;
   layer.activation = some_activation(random);
   if (random.coin()) layer.bias = random.values(of.columns);
   if (constant) layer.weights = random.values(of.sums * of.columns);
-  std::vector<std::int64_t> inputs = {first};
-  if (!constant) inputs.push_back(second);
   const std::int64_t values = of.count() * of.rows * of.columns;
   const double error = 2e-7 * std::sqrt(static_cast<double>(of.sums) + 4);
   check(
@@ -222,16 +271,15 @@ void check_product(Product of, bool constant, Random& random) {
 
 TEST_CASE("products of matrices of any sizes" * doctest::test_suite("arithmetic")) {
   Random random(11);
-  for (int i = 0; i < 60; ++i) {
+  for (int i = 0; i < 120; ++i) {
     Product of;
     of.matrices.resize(static_cast<std::size_t>(random.from(0, 3)));
     for (Product::Loop& loop : of.matrices) loop.count = random.from(1, 4);
     of.rows = random.from(0, 3) == 0 ? 1 : random.from(1, 40);
     of.sums = random.from(1, 80);
     of.columns = random.coin() ? 16 * random.from(1, 4) : random.from(1, 70);
-    of.first_transposed = random.from(0, 2) == 0;
-    of.second_transposed = random.coin();
-    check_product(of, random.coin(), random);
+    const bool first_transposed = random.from(0, 2) == 0;
+    check_product(of, first_transposed, random.coin(), random);
   }
 }
 
@@ -254,9 +302,7 @@ TEST_CASE("products whose sums or columns are computed in parts" *
       of.rows = rows;
       of.sums = sums;
       of.columns = columns;
-      of.first_transposed = transposed;
-      of.second_transposed = random.coin();
-      check_product(of, constant, random);
+      check_product(of, transposed, constant, random);
     }
   }
 }
@@ -270,6 +316,7 @@ Network added_network(const std::vector<BroadcastLoop>& loops, std::size_t numbe
   product.product.rows = 6;
   product.product.sums = 4;
   product.product.columns = 5;
+  product.product.lay_out(false, true);
   product.weights = random.values(20);
   add_layer(network, product, {1, 6, 5});
   Layer sum = layer_of(LayerKind::Broadcast);

@@ -152,6 +152,20 @@ bool needs_order(const Layer& layer) noexcept {
   }
 }
 
+void Product::lay_out(bool first_transposed, bool second_transposed) {
+  const auto matrix = [](std::int64_t of_rows, std::int64_t of_columns, bool transposed) {
+    return transposed ? Matrix{0, 1, of_rows} : Matrix{0, of_columns, 1};
+  };
+  first = matrix(rows, sums, first_transposed);
+  second = matrix(sums, columns, second_transposed);
+  output = matrix(rows, columns, false);
+  std::int64_t values = rows * columns;
+  for (auto loop = matrices.rbegin(); loop != matrices.rend(); ++loop) {
+    loop->output = values;
+    values *= loop->count;
+  }
+}
+
 WeightView Layer::view_weights() const {
   WeightView view = stored;
   if (stored.data != nullptr && !weight_scales.empty()) view.scales = weight_scales.data();

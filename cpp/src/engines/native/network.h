@@ -68,27 +68,39 @@ inline bool is_combination(LayerKind kind) noexcept {
 }
 
 /// Products of the matrices of one image: of each, [rows][sums] times [sums][columns] is
-/// [rows][columns]. What the layer gives has all of them one after the other.
+/// [rows][columns]. The matrices of a tensor may lie at any steps. Those of an operand have the
+/// values of a row or of a column side by side, those of the output the values of a row.
 struct Product {
-  /// Over the matrices, the outermost first: how far the next matrix lies in each operand, in
-  /// values; 0 where one is taken for several.
+  /// How the matrices of a tensor lie in it, in values.
+  struct Matrix {
+    std::int64_t begin = 0;   ///< where the first one begins
+    std::int64_t row = 0;     ///< from a value to the one below it
+    std::int64_t column = 0;  ///< from a value to the one beside it
+  };
+  /// Over the matrices, the outermost first: how far the next matrix lies in each tensor, in
+  /// values; 0 where an operand has one that is taken for several.
   struct Loop {
     std::int64_t count = 1;
     std::int64_t first = 0;
     std::int64_t second = 0;
+    std::int64_t output = 0;
   };
   std::vector<Loop> matrices;
   std::int64_t rows = 1;
   std::int64_t sums = 1;
   std::int64_t columns = 1;
-  bool first_transposed = false;   ///< it lies as [sums][rows]
-  bool second_transposed = false;  ///< it lies as [columns][sums]
+  Matrix first;   ///< [rows][sums]
+  Matrix second;  ///< [sums][columns]; of weights, which are [columns][sums], as of a tensor
+  Matrix output;  ///< [rows][columns]
 
   std::int64_t count() const {
     std::int64_t product = 1;
     for (const Loop& loop : matrices) product *= loop.count;
     return product;
   }
+  /// Places each matrix without gaps, and those of the output one after the other. The steps of
+  /// the loops in the operands stay as they are. A transposed matrix lies column by column.
+  void lay_out(bool first_transposed = false, bool second_transposed = false);
 };
 
 /// Float32 weights of a layer, where they lie.

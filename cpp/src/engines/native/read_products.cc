@@ -44,8 +44,8 @@ void NetworkReader::read_product() {
   Shape a = sizes("X");
   Shape b = sizes("Y");
   Product of;
-  of.first_transposed = view_->flag("transA", false);
-  of.second_transposed = view_->flag("transB", false);
+  const bool first_transposed = view_->flag("transA", false);
+  const bool second_transposed = view_->flag("transB", false);
   if (op_->kind ==
       "FlatMatMul") {  // the axes behind the first ones are one, and so those of the matrix
     require(view_->integer("y_num_col_dims") == 1 && b.size() == 2,
@@ -55,21 +55,22 @@ void NetworkReader::read_product() {
   }
   if (a.size() == 1) a.insert(a.begin(), 1);
   if (b.size() == 1) b.push_back(1);
-  of.rows = a[a.size() - (of.first_transposed ? 1 : 2)];
-  of.sums = a[a.size() - (of.first_transposed ? 2 : 1)];
-  of.columns = b[b.size() - (of.second_transposed ? 2 : 1)];
-  require(of.sums == b[b.size() - (of.second_transposed ? 1 : 2)],
+  of.rows = a[a.size() - (first_transposed ? 1 : 2)];
+  of.sums = a[a.size() - (first_transposed ? 2 : 1)];
+  of.columns = b[b.size() - (second_transposed ? 2 : 1)];
+  require(of.sums == b[b.size() - (second_transposed ? 1 : 2)],
           "product of matrices of such different sizes");
   const std::size_t rank = std::max(a.size(), b.size()) - 2;
   const Shape first = aligned({a.begin(), a.end() - 2}, rank);
   const Shape second = aligned({b.begin(), b.end() - 2}, rank);
   const bool weighs = weights("Y") != nullptr && product(second, 0, rank) == 1;
   const Shape given = given_sizes();
-  if (weighs && !of.first_transposed) {
+  if (weighs && !first_transposed) {
     of.rows *= product(first, 0, rank);
   } else {
     of.matrices = read_matrices(first, second, of);
   }
+  of.lay_out(first_transposed, weighs || second_transposed);
   require(of.count() * of.rows * of.columns == product(given, 0, given.size()),
           "product with a constant of a matrix for each image");
   std::vector<std::size_t> inputs = {is_computed(value("X")) ? tensor("X") : add_constant("X")};
@@ -80,7 +81,7 @@ void NetworkReader::read_product() {
   made.product = std::move(of);
   if (!weighs) return;
   made.bias.assign(static_cast<std::size_t>(made.product.columns), 0);
-  give_weights(made, "Y", made.product.second_transposed ? 0 : 1);
+  give_weights(made, "Y", second_transposed ? 0 : 1);
   add_factors(made);
   if (!view_->has("Bias")) made.bias.clear();  // a sum behind it may become its bias
 }
@@ -204,6 +205,7 @@ void NetworkReader::read_einsum() {
   of.sums = count(sums);
   of.columns = count(columns);
   of.matrices = {{count(batch), of.rows * of.sums, of.sums * of.columns}};
+  of.lay_out();
   const std::size_t first =
       arranged(in_order(a, batch + rows + sums), a.tensor, {count(batch), of.rows, of.sums});
   const std::size_t second =

@@ -1,6 +1,7 @@
 #include "engines/native/verify_network.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "lenet/error.h"
@@ -224,22 +225,47 @@ class Verifier {
   void verify_product() const {
     const Product& of = layer_->product;
     require(of.count() > 0 && of.rows > 0 && of.sums > 0 && of.columns > 0, "has empty matrices");
-    require(of.count() * of.rows * of.columns == output().values(),
-            "gives another number of values than its output has");
-    std::int64_t first = of.rows * of.sums;
-    std::int64_t second = of.sums * of.columns;
-    for (const Product::Loop& loop : of.matrices) {
-      require(loop.first >= 0 && loop.second >= 0, "reads values that there are not");
-      first += (loop.count - 1) * loop.first;
-      second += (loop.count - 1) * loop.second;
-    }
-    require(first <= input().values(), "reads values that there are not");
     const bool weighs = layer_->inputs.size() == 1;
     const std::size_t weights = std::max(layer_->view_weights().count, layer_->integers.size());
     const std::int64_t given = weighs ? static_cast<std::int64_t>(weights) : input(1).values();
-    require(second <= given, "reads weights that there are not");
+    verify_matrices(of.first, of.rows, of.sums, &Product::Loop::first, input().values());
+    verify_matrices(of.second, of.sums, of.columns, &Product::Loop::second, given);
+    verify_matrices(of.output, of.rows, of.columns, &Product::Loop::output, output().values());
+    require(of.columns == 1 || of.output.column == 1,
+            "gives rows whose values do not lie side by side");
+    require(are_all_values(of), "does not give each value of its output once");
     require(layer_->bias.empty() || static_cast<std::int64_t>(layer_->bias.size()) == of.columns,
             "has another number of biases");
+  }
+
+  /// The matrices of a tensor, of which kernels read or write rows or columns, lie in it.
+  /// \param step from a matrix to the next one
+  void verify_matrices(const Product::Matrix& matrix, std::int64_t rows, std::int64_t columns,
+                       std::int64_t Product::Loop::*step, std::int64_t values) const {
+    const char* const outside = "has matrices that lie outside of a tensor";
+    require(matrix.begin >= 0 && matrix.row >= 0 && matrix.column >= 0, outside);
+    std::int64_t last = matrix.begin + (rows - 1) * matrix.row + (columns - 1) * matrix.column;
+    for (const Product::Loop& loop : layer_->product.matrices) {
+      require(loop.*step >= 0, outside);
+      last += (loop.count - 1) * (loop.*step);
+    }
+    require(last < values, outside);
+    require(rows == 1 || columns == 1 || matrix.row == 1 || matrix.column == 1,
+            "has matrices in which no values lie side by side");
+  }
+
+  /// Whether a product writes each value of its output, once.
+  bool are_all_values(const Product& of) const {
+    std::vector<std::pair<std::int64_t, std::int64_t>> steps = {{of.output.row, of.rows},
+                                                                {of.output.column, of.columns}};
+    for (const Product::Loop& loop : of.matrices) steps.emplace_back(loop.output, loop.count);
+    std::sort(steps.begin(), steps.end());
+    std::int64_t values = 1;  // that those before give
+    for (const auto& [step, count] : steps) {
+      if (count > 1 && step != values) return false;
+      values *= count;
+    }
+    return of.output.begin == 0 && values == output().values();
   }
 
   void verify_broadcast() const {

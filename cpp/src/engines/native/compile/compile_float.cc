@@ -45,6 +45,7 @@ void compile_float(Network network, const Bf16Choice& bf16,
   const Kernels& kernels = choose_kernels();
   split_long_sums(network);
   const bool in_order = separate_layouts(network);
+  join_copies(network);
   verify_network(network);
   auto one = std::make_unique<FloatProgram>(network, kernels, false);
   std::unique_ptr<FloatProgram> many = make_side_by_side(network, kernels, *one, in_order);

@@ -28,6 +28,7 @@ void compile_rounded(Network network, const std::shared_ptr<SharedArrays>& share
   const int8::Kernels& kernels = int8::choose_kernels();
   take_roundings(network);
   separate_layouts(network);
+  join_copies(network);
   verify_network(network);
   auto program = std::make_unique<FloatProgram>(network, choose_kernels(), false, kMinSharedBytes,
                                                 nullptr, int8::make_rounded_layer);

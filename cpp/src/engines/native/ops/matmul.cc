@@ -61,12 +61,13 @@ class MatMul final : public Op {
         of_(source.layer.product),
         inputs_(source.inputs),
         to_(source.output) {
+    turned_ = of_.sums > 1 && of_.first.column != 1;
     join_matrices();
     const Activation activation = source.activation();
     const bool is_bound =
         activation.kind == ActivationKind::Relu || activation.kind == ActivationKind::Clip;
     (is_bound ? bound_ : function_) = activation;
-    is_dense_ = is_constant() && of_.rows == 1 && matrices_ == 1 && bf16_ == nullptr;
+    is_dense_ = is_constant() && of_.rows == 1 && matrices_ == 1 && !turned_ && bf16_ == nullptr;
     choose_sizes();
     runs_ = runs_of(taps_of(sums_at_once_));
     last_runs_ = runs_of(taps_of((of_.sums - 1) % sums_at_once_ + 1));
@@ -150,8 +151,8 @@ class MatMul final : public Op {
     return bf16_ == nullptr ? sums : (tiles_ ? round_up(sums, kSumsOfChunk) : sums + 1) / 2;
   }
 
-  /// Where matrices of the first operand follow one another and are multiplied by the same, they
-  /// are one with more rows.
+  /// Where matrices follow one another in the first operand and in the output, and are multiplied
+  /// by the same, they are one with more rows.
   void join_matrices() {
     auto& loops = of_.matrices;
     if (is_constant()) {
@@ -160,11 +161,15 @@ class MatMul final : public Op {
     loops.erase(std::remove_if(loops.begin(), loops.end(),
                                [](const Product::Loop& loop) { return loop.count == 1; }),
                 loops.end());
-    const auto follows = [this](const Product::Loop& loop) {
-      return loop.first == of_.rows * of_.sums && loop.second == 0;
-    };
-    while (!loops.empty() && !of_.first_transposed && follows(loops.back())) {
-      of_.rows *= loops.back().count;
+    while (!loops.empty()) {
+      const auto [count, first, second, output] = loops.back();
+      if (of_.rows == 1) {  // whose steps are any
+        of_.first.row = first;
+        of_.output.row = output;
+      }
+      const bool follows = first == of_.rows * of_.first.row && output == of_.rows * of_.output.row;
+      if (second != 0 || !follows || (turned_ && of_.first.row != 1)) break;
+      of_.rows *= count;
       loops.pop_back();
     }
     matrices_ = of_.count();
@@ -181,7 +186,7 @@ class MatMul final : public Op {
     constexpr std::int64_t kComputed = 64 * kMaxRun;
     constexpr std::int64_t kLeastRows = 56;  // four tiles
     block_ = (tiles_ ? 1 : 2) * kernels_.lanes;
-    copies_ = bf16_ != nullptr || (of_.rows > 1 && (of_.first_transposed || collides(of_.sums)));
+    copies_ = bf16_ != nullptr || turned_ || (of_.rows > 1 && collides(of_.first.row));
     const bool all_at_once = tiles_ || (is_constant() && !copies_);
     sums_at_once_ = std::min(of_.sums, all_at_once ? of_.sums : copies_ ? copied : kComputed);
     const std::int64_t of_row = copies_ ? copied_step() : sums_at_once_;
@@ -206,7 +211,7 @@ class MatMul final : public Op {
   }
   /// Floats of a row that is copied before its numbers are paired.
   std::int64_t unpaired_floats() const {
-    return bf16_ != nullptr && of_.first_transposed ? round_up(sums_at_once_, kernels_.lanes) : 0;
+    return bf16_ != nullptr && turned_ ? round_up(sums_at_once_, kernels_.lanes) : 0;
   }
   std::int64_t rows_floats() const {
     return copies_ ? rows_at_once_ * (copied_step() + unpaired_floats()) : 0;
@@ -280,18 +285,20 @@ class MatMul final : public Op {
   /// \param item a matrix, or one of a unit
   void find(const Frame& frame, std::int64_t item, Part& part) const {
     const std::int64_t unit = item / matrices_;
-    const std::int64_t matrix = item % matrices_;
-    std::int64_t first = 0;
-    std::int64_t second = 0;
-    std::int64_t left = matrix;
+    std::int64_t first = of_.first.begin;
+    std::int64_t second = of_.second.begin;
+    std::int64_t output = of_.output.begin;
+    std::int64_t left = item % matrices_;
     for (auto loop = of_.matrices.rbegin(); loop != of_.matrices.rend(); ++loop) {
-      first += left % loop->count * loop->first;
-      second += left % loop->count * loop->second;
+      const std::int64_t at = left % loop->count;
+      first += at * loop->first;
+      second += at * loop->second;
+      output += at * loop->output;
       left /= loop->count;
     }
     part.first = frame.at<float>(inputs_[0], unit) + first;
     part.second = is_constant() ? nullptr : frame.at<float>(inputs_[1], unit) + second;
-    part.output = frame.at<float>(to_, unit) + matrix * of_.rows * of_.columns;
+    part.output = frame.at<float>(to_, unit) + output;
   }
 
   static std::int64_t image_step(const Frame& frame) {
@@ -362,9 +369,9 @@ class MatMul final : public Op {
         for (std::int64_t strip = 0; strip < strips; ++strip) {
           const std::int64_t row = part.row + rows * strip / strips;
           chunk.rows = part.row + rows * (strip + 1) / strips - row;
-          chunk.output = part.output + row * of_.columns + column;
-          chunk.first = part.first + row * of_.sums + sum;
-          chunk.first_step = of_.sums;
+          chunk.output = part.output + row * of_.output.row + column;
+          chunk.first = part.first + row * of_.first.row + sum;
+          chunk.first_step = of_.first.row;
           if (copies_) {
             copy_rows(part.first, row, chunk.rows, sum, sums, copied);
             chunk.first = copied;
@@ -382,20 +389,20 @@ class MatMul final : public Op {
                  std::int64_t sums, float* to) const {
     const std::int64_t step = copied_step();
     if (bf16_ != nullptr) {
-      std::int64_t from_step = of_.sums;
-      const float* first = from + row * of_.sums + sum;
-      if (of_.first_transposed) {
+      std::int64_t from_step = of_.first.row;
+      const float* first = from + row * of_.first.row + sum;
+      if (turned_) {
         float* const unpaired = to + rows_at_once_ * step;
         from_step = unpaired_floats();
         turn_rows(from, row, rows, sum, sums, unpaired, from_step);
         first = unpaired;
       }
       for (std::int64_t r = 0; r < rows; ++r) pair(first + r * from_step, sums, to + r * step);
-    } else if (of_.first_transposed) {
+    } else if (turned_) {
       turn_rows(from, row, rows, sum, sums, to, step);
     } else {
       for (std::int64_t r = 0; r < rows; ++r) {
-        std::copy_n(from + (row + r) * of_.sums + sum, sums, to + r * step);
+        std::copy_n(from + (row + r) * of_.first.row + sum, sums, to + r * step);
       }
     }
   }
@@ -414,14 +421,14 @@ class MatMul final : public Op {
     bf16_->pair_neighbours(rest.data(), lanes, to + whole / 2, pairs);
   }
 
-  /// Rows of the first operand where that lies as [sums][rows].
+  /// Rows of the first operand where the values of its columns lie side by side.
   void turn_rows(const float* from, std::int64_t row, std::int64_t rows, std::int64_t sum,
                  std::int64_t sums, float* to, std::int64_t step) const {
     std::array<const float*, 16> lines{};
     for (std::int64_t k = 0; k < sums; k += kernels_.lanes) {
       for (std::int64_t l = 0; l < kernels_.lanes; ++l) {
         const std::int64_t line = sum + std::min(k + l, sums - 1);  // behind the last, any
-        lines[static_cast<std::size_t>(l)] = from + line * of_.rows + row;
+        lines[static_cast<std::size_t>(l)] = from + line * of_.first.column + row;
       }
       kernels_.interleave(lines.data(), rows, to + k, step);
     }
@@ -431,9 +438,9 @@ class MatMul final : public Op {
   void pack(const float* from, std::int64_t sum, std::int64_t sums, std::int64_t column,
             std::int64_t columns, float* to) const {
     const std::int64_t lanes = kernels_.lanes;
-    if (!of_.second_transposed) {
+    if (of_.columns == 1 || of_.second.column == 1) {
       for (std::int64_t k = 0; k < sums; ++k) {
-        const float* const line = from + (sum + k) * of_.columns + column;
+        const float* const line = from + (sum + k) * of_.second.row + column;
         for (std::int64_t c = 0, width = 0; c < columns; c += width) {
           width = width_at(c, columns);
           const std::int64_t real = std::min(width, columns - c);
@@ -450,7 +457,7 @@ class MatMul final : public Op {
       for (std::int64_t v = 0; v < width; v += lanes) {
         for (std::int64_t l = 0; l < lanes; ++l) {
           const std::int64_t line = column + std::min(c + v + l, columns - 1);  // as above
-          lines[static_cast<std::size_t>(l)] = from + line * of_.sums + sum;
+          lines[static_cast<std::size_t>(l)] = from + line * of_.second.column + sum;
         }
         kernels_.interleave(lines.data(), sums, to + c * sums + v, width);
       }
@@ -469,7 +476,7 @@ class MatMul final : public Op {
       task.columns = static_cast<std::int32_t>(chunk.rows);
       task.rows = static_cast<std::int32_t>(chunk.images);
       task.input_column = chunk.first_step;
-      task.output_column = of_.columns;
+      task.output_column = of_.output.row;
       task.input_row = task.output_row = chunk.image_step;
       if (task.rows > task.columns) {
         std::swap(task.rows, task.columns);
@@ -487,18 +494,18 @@ class MatMul final : public Op {
     for (std::int64_t image = 0; image < chunk.images; ++image) {
       for (std::int64_t row = 0; row < chunk.rows; row += kLastRows) {
         const std::int64_t rows = std::min(kLastRows, chunk.rows - row);
-        float* const to = chunk.output + whole + image * chunk.image_step + row * of_.columns;
+        float* const to = chunk.output + whole + image * chunk.image_step + row * of_.output.row;
         if (!chunk.begins) {
           std::fill_n(last, rows * lanes, 0.0F);
           each_of(rows, chunk.columns - whole, [&](std::int64_t r, std::int64_t c) {
-            last[r * lanes + c] = to[r * of_.columns + c];
+            last[r * lanes + c] = to[r * of_.output.row + c];
           });
         }
         task.input = chunk.first + image * chunk.image_step + row * chunk.first_step;
         task.columns = static_cast<std::int32_t>(rows);
         convolve(task);
         each_of(rows, chunk.columns - whole, [&](std::int64_t r, std::int64_t c) {
-          to[r * of_.columns + c] = last[r * lanes + c];
+          to[r * of_.output.row + c] = last[r * lanes + c];
         });
       }
     }
@@ -533,15 +540,15 @@ class MatMul final : public Op {
 
   void apply_function(const Chunk& chunk) const {
     if (function_.kind == ActivationKind::None) return;
-    const bool whole_rows = chunk.columns == of_.columns;
+    const bool whole_rows = chunk.columns == of_.output.row;
     for (std::int64_t image = 0; image < chunk.images; ++image) {
       float* const to = chunk.output + image * chunk.image_step;
       if (whole_rows) {
-        activate_run(kernels_, function_, to, chunk.rows * of_.columns);
+        activate_run(kernels_, function_, to, chunk.rows * chunk.columns);
         continue;
       }
       for (std::int64_t row = 0; row < chunk.rows; ++row) {
-        activate_run(kernels_, function_, to + row * of_.columns, chunk.columns);
+        activate_run(kernels_, function_, to + row * of_.output.row, chunk.columns);
       }
     }
   }
@@ -557,6 +564,7 @@ class MatMul final : public Op {
   Activation function_;                ///< any other, afterwards; or none
   bool is_dense_ = false;              ///< one row of each image
   bool at_once_ = false;               ///< all images, while the caches hold a block of weights
+  bool turned_ = false;                ///< the first operand has rows whose values lie apart
   bool copies_ = false;                ///< rows of the first operand, in scratch memory
   std::int64_t block_ = 0;             ///< columns that the kernel computes together
   std::int64_t sums_at_once_ = 0;      ///< of all columns and rows, before the next ones

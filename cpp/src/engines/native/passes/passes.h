@@ -46,6 +46,11 @@ void join_channels(Network& network);
 /// \returns whether there are such layers: they compute one image at a time
 bool separate_layouts(Network& network);
 
+/// Has MatMuls read operands where copies took them, and write what copies behind them give, where
+/// these copies only permute the values of a tensor or cut some out of it. Takes out the copies
+/// that nothing needs any more. \pre separate_layouts
+void join_copies(Network& network);
+
 /// Takes out Identity layers, and takes what they say of ranges.
 void drop_identities(Network& network);
 

@@ -10,7 +10,7 @@ namespace {
 /// that do so with integers.
 bool has_integer_kernel(const Layer& layer) {
   return layer.kind == LayerKind::Convolution ||
-         (layer.product.matrices.empty() && !layer.product.first_transposed);
+         (layer.product.matrices.empty() && layer.product.first.column == 1);
 }
 
 }  // namespace

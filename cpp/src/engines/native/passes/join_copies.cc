@@ -1,0 +1,281 @@
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "engines/native/passes/passes.h"
+
+namespace lenet::native {
+namespace {
+
+/// So many values, each of them a step behind the one before, of one value or of several.
+struct Run {
+  std::int64_t count = 1;
+  std::int64_t step = 0;
+};
+
+/// Adds a run inside the others, or makes one of both where it goes on where the last one ends.
+void add_run(std::vector<Run>& runs, const Run& run) {
+  if (run.count == 1) return;
+  if (!runs.empty() && runs.back().step == run.step * run.count) {
+    runs.back() = {runs.back().count * run.count, run.step};
+    return;
+  }
+  runs.push_back(run);
+}
+
+/// The values of one tensor in their order, and where they lie in another tensor.
+struct View {
+  std::size_t tensor = kNone;
+  std::int64_t begin = 0;
+  std::vector<Run> runs;  ///< the outermost first; each of two values or more
+};
+
+/// Some of the values of a view: from one of them on, runs one inside the other.
+class Walk {
+ public:
+  /// \param first the place of the first value among those of the view
+  Walk(const View& view, std::int64_t first) : view_(view), begin_(view.begin) {
+    std::int64_t values = 1;
+    for (auto run = view.runs.rbegin(); run != view.runs.rend(); ++run) {
+      const std::int64_t place = first / values % run->count;
+      begin_ += place * run->step;
+      left_.push_back({run->count - 1 - place, values});
+      values *= run->count;
+    }
+    std::reverse(left_.begin(), left_.end());
+  }
+
+  /// Where the first value lies in the view's tensor.
+  std::int64_t begin() const { return begin_; }
+
+  /// Goes along a run of the view's values, from each of those that the runs before went along.
+  /// \returns the same values as runs in the view's tensor, the outermost first; nothing where they
+  ///   do not lie at regular steps there
+  std::optional<std::vector<Run>> go(Run run) {
+    std::vector<Run> found;  // the innermost first
+    while (run.count > 1 && run.step > 0) {
+      std::size_t at = 0;
+      while (at < left_.size() && left_[at].values > run.step) ++at;
+      if (at == left_.size() || run.step % left_[at].values != 0) return std::nullopt;
+      const Run& whole = view_.runs[at];
+      std::int64_t& left = left_[at].places;
+      const std::int64_t steps = run.step / left_[at].values;
+      std::int64_t count = run.count;
+      if ((count - 1) * steps > left) {  // the rest of the run is outside of this one
+        count = whole.count / steps;
+        if (count < 2 || whole.count % steps != 0 || run.count % count != 0 ||
+            (count - 1) * steps > left) {
+          return std::nullopt;
+        }
+      }
+      left -= (count - 1) * steps;
+      found.push_back({count, steps * whole.step});
+      run = {run.count / count, run.step * count};
+    }
+    if (run.count > 1) found.push_back({run.count, 0});
+    std::vector<Run> joined;
+    for (auto part = found.rbegin(); part != found.rend(); ++part) add_run(joined, *part);
+    return joined;
+  }
+
+ private:
+  /// Of a run of the view.
+  struct Left {
+    std::int64_t places;  ///< so many more steps may be taken before the run ends
+    std::int64_t values;  ///< of the view, from a place to the next
+  };
+
+  const View& view_;
+  std::int64_t begin_;
+  std::vector<Left> left_;  ///< by run of the view
+};
+
+/// The values of one side of a box, in their order there, as runs of the other side.
+/// \param side of all values, without gaps, from place 0 on
+/// \returns nothing where it is another side, or the runs of the other side go backwards
+std::optional<std::vector<Run>> runs_of(const Box& box, std::int64_t Box::Loop::*side,
+                                        std::int64_t Box::Loop::*other) {
+  std::vector<Box::Loop> loops = box.loops;
+  const auto one = [](const Box::Loop& loop) { return loop.count == 1; };
+  loops.erase(std::remove_if(loops.begin(), loops.end(), one), loops.end());
+  std::sort(loops.begin(), loops.end(),
+            [side](const Box::Loop& a, const Box::Loop& b) { return a.*side > b.*side; });
+  std::vector<Run> runs;
+  std::int64_t values = box.values();
+  for (const Box::Loop& loop : loops) {
+    values /= loop.count;
+    if (loop.*side != values || loop.*other < 0) return std::nullopt;
+    add_run(runs, {loop.count, loop.*other});
+  }
+  return runs;
+}
+
+/// The only box of a copy that gives so many values; null.
+const Box* only_box(const Layer& layer, std::int64_t values) {
+  if (layer.kind != LayerKind::Copy) return nullptr;
+  const std::vector<Box>& boxes = layer.get<CopyParams>().boxes;
+  return boxes.size() == 1 && boxes[0].values() == values ? &boxes[0] : nullptr;
+}
+
+/// An operand of a product, or its output.
+struct Side {
+  Product::Matrix Product::*matrix;
+  std::int64_t Product::Loop::*step;
+  std::int64_t Product::*rows;
+  std::int64_t Product::*columns;
+};
+constexpr Side kFirst = {&Product::first, &Product::Loop::first, &Product::rows, &Product::sums};
+constexpr Side kSecond = {&Product::second, &Product::Loop::second, &Product::sums,
+                          &Product::columns};
+constexpr Side kOutput = {&Product::output, &Product::Loop::output, &Product::rows,
+                          &Product::columns};
+
+/// A product, one side of which lies in the tensor of a view, and not one value after the other.
+/// \returns nothing where the matrices have no regular steps there
+std::optional<Product> moved(const Product& of, const Side& side, const View& view) {
+  const Product::Matrix& matrix = of.*side.matrix;
+  Walk walk(view, matrix.begin);
+  Product made = of;
+  made.matrices.clear();
+  for (const Product::Loop& loop : of.matrices) {
+    const auto runs = walk.go({loop.count, loop.*side.step});
+    if (!runs) return std::nullopt;
+    std::int64_t inner = loop.count;
+    for (const Run& run : *runs) {
+      inner /= run.count;
+      Product::Loop part = {run.count, loop.first * inner, loop.second * inner,
+                            loop.output * inner};
+      part.*side.step = run.step;
+      made.matrices.push_back(part);
+    }
+  }
+  const auto rows = walk.go({of.*side.rows, matrix.row});
+  const auto columns = walk.go({of.*side.columns, matrix.column});
+  if (!rows || !columns || rows->size() > 1 || columns->size() > 1) return std::nullopt;
+  const auto step_of = [](const std::vector<Run>& runs) {
+    return runs.empty() ? 1 : runs[0].step;  // of one value any
+  };
+  made.*side.matrix = {walk.begin(), step_of(*rows), step_of(*columns)};
+  return made;
+}
+
+bool is_product(const Layer& layer) {
+  return layer.kind == LayerKind::MatMul && layer.integers.empty();
+}
+
+/// Has products read what copies take.
+class Reading {
+ public:
+  explicit Reading(Network& network)
+      : network_(network), views_(network.tensors.size()), needed_(network.tensors.size()) {}
+
+  void join() {
+    for (const Layer& layer : network_.layers) find_view(layer);
+    find_needed();
+    for (Layer& layer : network_.layers) {
+      if (is_product(layer)) read_in_place(layer);
+    }
+  }
+
+ private:
+  /// Finds where what a copy gives lies in what it takes, or in what the copies before it take.
+  void find_view(const Layer& layer) {
+    const Box* const box = only_box(layer, network_.tensors[layer.output].shape.values());
+    if (box == nullptr) return;
+    auto runs = runs_of(*box, &Box::Loop::to, &Box::Loop::from);
+    if (!runs) return;
+    View& found = views_[layer.output];
+    found = {layer.inputs[box->input], box->from, *std::move(runs)};
+    const View& before = views_[found.tensor];
+    if (before.tensor == kNone) return;
+    Walk walk(before, found.begin);
+    View whole = {before.tensor, walk.begin(), {}};
+    for (const Run& run : found.runs) {
+      const auto parts = walk.go(run);
+      if (!parts) return;
+      for (const Run& part : *parts) add_run(whole.runs, part);
+    }
+    found = std::move(whole);
+  }
+
+  /// Finds the tensors that a layer or an output needs which cannot read a view of another one.
+  void find_needed() {
+    for (const std::size_t output : network_.outputs) needed_[output] = true;
+    for (auto layer = network_.layers.rbegin(); layer != network_.layers.rend(); ++layer) {
+      if (views_[layer->output].tensor != kNone && !needed_[layer->output]) continue;
+      for (std::size_t i = 0; i < layer->inputs.size(); ++i) {
+        if (!is_product(*layer) || !through_view(*layer, i)) needed_[layer->inputs[i]] = true;
+      }
+    }
+  }
+
+  /// The product of a layer that reads an operand where copies took it; nothing where it cannot, or
+  /// would take longer than with the copies.
+  std::optional<Product> through_view(const Layer& layer, std::size_t operand) const {
+    const View& view = views_[layer.inputs[operand]];
+    if (view.tensor == kNone) return std::nullopt;
+    const Product& of = layer.product;
+    auto found = moved(of, operand == 0 ? kFirst : kSecond, view);
+    if (!found) return std::nullopt;
+    // The second operand is packed either way. The first one is read as it is where its rows have
+    // their values side by side. Else each thread would turn it, for each part of the columns.
+    const bool has_rows = of.sums == 1 || found->first.column == 1;
+    const bool was_turned = of.first.column != 1 && found->first.row == 1;
+    const bool packs = found->second.row == 1 || found->second.column == 1;
+    if (operand == 0 ? !has_rows && !was_turned : !packs) return std::nullopt;
+    return found;
+  }
+
+  void read_in_place(Layer& layer) const {
+    for (std::size_t i = 0; i < layer.inputs.size(); ++i) {
+      if (needed_[layer.inputs[i]]) continue;  // the copy stays
+      auto found = through_view(layer, i);
+      if (!found) continue;
+      layer.product = *std::move(found);
+      layer.inputs[i] = views_[layer.inputs[i]].tensor;
+    }
+  }
+
+  Network& network_;
+  std::vector<View> views_;   ///< by tensor, of what copies give; others have none
+  std::vector<bool> needed_;  ///< by tensor
+};
+
+/// Has products write what copies behind them give, where nothing else reads what they give.
+void write_in_place(Network& network) {
+  const Links links(network);
+  std::vector<bool> done(network.layers.size());  // copies that products make
+  for (Layer& layer : network.layers) {
+    std::size_t given = layer.output;
+    while (is_product(layer) && links.uses[given] == 1 && links.readers[given] != kNone) {
+      const std::size_t reader = links.readers[given];
+      const Layer& copy = network.layers[reader];
+      const std::int64_t values = network.tensors[given].shape.values();
+      const Box* const box = only_box(copy, values);
+      const bool keeps_all = network.tensors[copy.output].shape.values() == values;
+      if (box == nullptr || copy.inputs.size() != 1 || !keeps_all) break;
+      auto runs = runs_of(*box, &Box::Loop::from, &Box::Loop::to);
+      if (!runs) break;
+      auto found = moved(layer.product, kOutput, {copy.output, box->to, *std::move(runs)});
+      if (!found || (found->columns > 1 && found->output.column != 1)) break;
+      layer.product = *std::move(found);
+      given = copy.output;
+      done[reader] = true;
+    }
+    network.tensors[layer.output] = network.tensors[given];
+  }
+  std::size_t at = 0;
+  drop_copies(network, [&](const Layer&) { return done[at++]; });
+}
+
+}  // namespace
+
+void join_copies(Network& network) {
+  Reading(network).join();
+  drop_unused(network);
+  write_in_place(network);
+}
+
+}  // namespace lenet::native
