@@ -258,7 +258,7 @@ inline std::vector<double> definition_of_one(const native::Network& network, con
             found = found * scale[channel] + bias[channel];
           }
           if (layer.kind == LayerKind::Quantize) {
-            const double step = quant.range / quant.qmax;
+            const double step = quant.scale;
             found = std::clamp(std::nearbyint(found / step), -quant.zero_point * 1.0,
                                255.0 - quant.zero_point) *
                     step;

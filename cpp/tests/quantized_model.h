@@ -20,7 +20,7 @@ struct QuantizedModel {
   Shape stored_scale = {1, kChannels};
   int weight_dtype = 21;
 
-  /// The largest of each channel is 127: by it Paddle's int8 passes quantize them again.
+  /// The largest of each channel is 127, so that Paddle's int8 gets the same by quantizing again.
   static std::int8_t weight(std::int64_t i) {
     if (i % 9 == 4) return 127;
     return static_cast<std::int8_t>((i * 37 + 11) % 255 - 127);

@@ -21,8 +21,7 @@ void add_quantize(Network& network, Random& random, std::int64_t least, std::int
   quantize.quant.zero_point = static_cast<std::int32_t>(random.coin()   ? 0
                                                         : random.coin() ? 128
                                                                         : random.from(0, 255));
-  if (quantize.quant.zero_point == 0) quantize.quant.qmax = 255;
-  quantize.quant.range = quantize.quant.qmax * random.power(least, most);
+  quantize.quant.scale = random.power(least, most);
   add_layer(network, quantize, network.tensors.back().shape);
 }
 
@@ -271,7 +270,7 @@ TEST_CASE("what is no number is rounded to the least") {
   Network network;
   network.tensors = {TensorShape{1, 1, 3}};
   Layer quantize = layer_of(LayerKind::Quantize);
-  quantize.quant.range = 127;
+  quantize.quant.scale = 1;
   add_layer(network, quantize, network.tensors[0].shape);
   const std::vector<float> image = {NAN, INFINITY, -INFINITY};
   for (const Kernels* kernels : available_kernels(native::int8::kernels_named)) {
@@ -315,7 +314,7 @@ TEST_CASE("rows of integers times a matrix are what their definition says, in al
     native::int8::PlannedLayer planned;
     planned.layer = convolution_of(1, 1);
     give_weights(planned.layer, random, columns, sums);
-    const QuantParams quant = {0.25F, 1, static_cast<std::int32_t>(random.from(0, 255))};
+    const QuantParams quant = {0.25F, static_cast<std::int32_t>(random.from(0, 255))};
     const native::int8::Bounds bounds(quant, {});
     std::vector<float> values = random.values(count * sums);
     for (float& value : values) value *= 20;

@@ -27,6 +27,9 @@ TOLERANCES = {"fp32": 1e-5, "bf16": 0.1, "int8": 0.5, "tf32": 0.0125}
 """The tolerance of each precision of arithmetic. bf16 has 8 significant bits, TF32 11; int8
 clips what is beyond the range that calibration found: a rare logit is far off (quantization.md)."""
 TOLERANCE = TOLERANCES["fp32"]
+ROUNDING_TOLERANCE = 0.05
+"""The tolerance of two routes that round the same values of a quantized program. A value in the
+middle of two integers may be rounded to either, which changes outputs by a few steps of 8 bits."""
 
 
 @dataclass(frozen=True)

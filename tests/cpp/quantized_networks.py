@@ -64,6 +64,7 @@ def _network(rng):
             self.normalizes, self.joins = rng.random() < 0.5, pick(0, 1, 2, 3)
             self.second = convolution(middle * (2 if self.joins == 2 else 1), last, groups)
             self.relus = [rng.random() < 0.6 for _ in range(3)]
+            self.relu = (nn.functional.relu, nn.functional.relu6)[pick(0, 1)]
             self.softmax, self.pooled = rng.random() < 0.3, rng.random() < 0.3
             image = self.features(paddle.zeros([1, *shape]))
             size = int(np.prod(image.shape))
@@ -75,22 +76,21 @@ def _network(rng):
         def features(self, x):
             x = self.first(x)
             x = self.norm(x) if self.normalizes else x
-            x = nn.functional.relu(x) if self.relus[0] else x
+            x = self.relu(x) if self.relus[0] else x
             x = self.pools[0](x)
             if self.joins in (1, 3):
                 x = (x if self.joins == 1 else self.other(x)) + self.branch(x)
-                x = nn.functional.relu(x) if self.relus[2] else x
+                x = self.relu(x) if self.relus[2] else x
             if self.joins == 2:
-                # A pool that is concatenated Paddle reads by another range than it has given it.
-                x = paddle.concat([nn.functional.relu(x), self.branch(x)], axis=1)
+                x = paddle.concat([x, self.branch(x)], axis=1)
             x = self.second(x)
-            x = nn.functional.relu(x) if self.relus[1] else x
+            x = self.relu(x) if self.relus[1] else x
             if min(x.shape[2:]) >= 3:
                 x = nn.functional.adaptive_avg_pool2d(x, 1) if self.pooled else self.pools[1](x)
             return x
 
         def forward(self, x):
-            x = nn.functional.relu(self.hidden(self.features(x).flatten(1)))
+            x = self.relu(self.hidden(self.features(x).flatten(1)))
             x = self.out(x)
             return nn.functional.softmax(x) if self.softmax else x
 

@@ -1,5 +1,6 @@
-"""The native engine in int8: quantized programs against Paddle's int8, and against the rules of its
-passes in NumPy; the same bits with each instruction set.
+"""The native engine in int8: quantized programs against what they say themselves, in NumPy and by
+Paddle's plain kernels in float32, and against Paddle's int8 within its error; the same bits with
+each instruction set.
 """
 
 import os
@@ -17,10 +18,10 @@ from quantized_reference import QuantizedProgram, read_programs
 from test_native_engine import INSTRUCTION_SETS, processor_has
 
 import lenet_cpp
-from lenet_cpp.agreement import compare
+from lenet_cpp.agreement import TOLERANCES, compare
 from lenet_cpp.formats.tensors import read_combined
 from lenet_cpp.quantize import METHODS, QuantizationSettings, open_source, own_images, quantize
-from lenet_cpp.quantize.deployed import Deployed, measure_quality, outputs
+from lenet_cpp.quantize.deployed import measure_quality
 from lenet_cpp.quantize.sensitivity import DEPLOYED, analyse
 from lenet_cpp.quantize.task import make_task, run_tasks
 from processor import HAS_VNNI, needs_vnni
@@ -68,35 +69,56 @@ def differences(found, expected):
     return steps
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_lenet_follows_the_rules(lenets, digits, mnist_test, method, monkeypatch):
-    """Those in NumPy and those of Paddle, to the rounding of the result; but where a value lies in
-    the middle of two integers, to what one of them more or less makes of it.
+def check_answers(model, rules, images, found, *, alike=0.99, most=1):
+    """Compare outputs with the program in NumPy and by Paddle's plain kernels in float32.
+
+    Where a value lies in the middle of two integers, one of them may round it to the other one.
+    Then outputs of the image differ by what that changes. Args: ``alike``, the least share of
+    images without that; ``most``, the most that it may change, in steps.
     """
+    for expected in (rules.run(images), run_as_float(model, images)):
+        apart = differences(found, expected)
+        assert (apart <= 1e-3).mean() >= alike
+        assert apart.max() <= most
+
+
+def run_as_float(model, images):
+    with lenet_cpp.Predictor(model, engine="paddle", accelerator="plain") as predictor:
+        return predictor.run(images)
+
+
+def check_near_paddle(model, images, found):
+    """Compare with Paddle's int8 within the error of quantization.
+
+    oneDNN rounds elsewhere, quantizes weights again, and clips large weights of a matrix.
+    """
+    assert is_near_paddle(model, images, found)
+
+
+def is_near_paddle(model, images, found):
+    expected = run(model, images, engine="paddle")
+    return compare(expected, found, tolerance=TOLERANCES["int8"]).agrees
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_lenet_computes_what_the_program_says(lenets, digits, mnist_test, method, monkeypatch):
     extremes = np.stack([np.zeros((1, 28, 28)), np.full((1, 28, 28), 1e30), -digits[0] * 3])
     images = np.concatenate([digits, extremes]).astype(np.float32)
-    expected = QuantizedProgram(lenets[method].with_suffix(".npz")).run(images)
-    with lenet_cpp.Predictor(lenets[method], **OPTIONS) as predictor:
+    model, labels = lenets[method], mnist_test.labels
+    with lenet_cpp.Predictor(model, **OPTIONS) as predictor:
         assert predictor.quantized
         assert predictor.options["precision"] == "int8"
         assert predictor.input_spec.shape == (-1, 1, 28, 28)
         found = predictor.run(images)
-    apart = differences(found, expected)
-    assert apart.max() <= 1
-    assert (apart > 1e-4).mean() <= 0.01
-    labels = mnist_test.labels
+    check_answers(model, QuantizedProgram(model.with_suffix(".npz")), images, found)
     assert (found[: len(labels)].argmax(axis=1) == labels).mean() >= 0.99
     # Each set with one method: cpp/tests/test_native_int8.cc has networks of all layers.
     for name in AVAILABLE if method == "static-ptq" else ():
         monkeypatch.setenv("LENET_NATIVE_ISA", name)
-        assert (bits(run(lenets[method], images[-200:])) == bits(found[-200:])).all(), name
+        assert (bits(run(model, images[-200:])) == bits(found[-200:])).all(), name
     monkeypatch.undo()
     needs_vnni()
-    expected, found = run(lenets[method], digits, engine="paddle"), found[: len(digits)]
-    apart = differences(found, expected)
-    assert apart.max() <= 1
-    assert (apart > 1e-3).mean() <= 0.01
-    assert (found.argmax(axis=1) == expected.argmax(axis=1)).all()
+    check_near_paddle(model, digits, found[: len(digits)])
 
 
 SMALL = """
@@ -198,63 +220,52 @@ def made(pytestconfig, tmp_path_factory):
     ("name", "method"),
     [*OF_SMALL, *(pytest.param(*one, marks=pytest.mark.nightly) for one in RESNETS)],
 )
-def test_a_network_answers_as_paddle_does(made, name, method):
-    """Normalization that is folded; sums that oneDNN adds in a convolution, and others; what relus
-    give, concatenated; a sum that no convolution takes in; one whose negative values are cut off,
-    as it is stored over what a relu gave; and those that Paddle computes wrongly.
+def test_a_network_computes_what_its_program_says(made, name, method):
+    """Normalization that is folded; biases that are rounded; sums of what is rounded and of what is
+    not, that a convolution adds and others; what relus give, concatenated; a negative sum, which
+    Paddle's int8 cuts off; and windows that Paddle's int8 computes wrongly.
     """
     model, rules, images = made[name, method]
     found = run(model, images)
     assert (bits(run(model, images, threads=3)) == bits(found)).all()  # some images each
-    if (name, method) == ("ResNet18", "dygraph-ptq"):
-        # The convolutions to whose output a short cut's is added stay in float, and the last one.
-        _, primitives = outputs(Deployed(model, "int8"), np.zeros((1, 3, 32, 32), np.float32))
-        assert primitives == {"convolution": (16, 20), "inner_product": (1, 1)}
-
-    def check(expected):
-        apart = differences(found, expected)
-        if (name, method) in OF_SMALL:
-            assert np.median(apart) <= 1e-3
-        else:  # of an image in which some value was rounded the other way, twenty layers make more
-            assert (apart <= 1e-3).mean() >= 0.25
-            assert apart.max() <= 5
-
-    check(rules.run(images))
+    if (name, method) in OF_SMALL:
+        check_answers(model, rules, images, found, alike=0.5)
+    else:  # of an image in which some value was rounded the other way, twenty layers make more
+        check_answers(model, rules, images, found, alike=0.25, most=5)
     needs_vnni()
     if name in WRONG_IN_PADDLE:
         with pytest.raises(lenet_cpp.Unsupported, match=r"at the sides alone.*in int8; use engine"):
             run(model, images, engine="paddle")
         run(model, images, engine="paddle", precision="fp32", accelerator="onednn")
         assert (bits(run(model, images, engine="auto")) == bits(found)).all()
-        params = model.with_suffix(".pdiparams")
-        by_paddle = infer(model, params, images, onednn=True, int8=True)
-        if processor_has("amx"):  # oneDNN's kernels for AMX have no such fault
-            check(by_paddle)
-        else:
-            assert np.median(differences(found, by_paddle)) > 2
+        by_paddle = infer(model, model.with_suffix(".pdiparams"), images, onednn=True, int8=True)
+        wrong = np.median(differences(by_paddle, run_as_float(model, images))) > 5
+        assert wrong != processor_has("amx")  # oneDNN's kernels for AMX have no such fault
+    elif name == "cut":
+        assert not is_near_paddle(model, images, found)  # where the sum is negative, it is 0
     else:
-        check(run(model, images, engine="paddle"))
+        check_near_paddle(model, images, found)
 
 
 LATER = [pytest.param(index, marks=pytest.mark.nightly) for index in range(QUICK, NETWORKS)]
 
 
 @pytest.mark.parametrize("index", [*range(QUICK), *LATER])
-def test_networks_answer_as_paddle_does(networks, index):
+def test_networks_compute_what_their_programs_say(networks, index, monkeypatch):
     """Convolutions of any kind, pools, branches, and layers left in float; the same bits alone or
-    in a batch.
+    in a batch, and with each instruction set.
     """
     model = networks[index]
     images = np.load(model.with_suffix(".npy"))
     found = run(model, images)
-    apart = [differences(found, QuantizedProgram(model.with_suffix(".npz")).run(images))]
-    if HAS_VNNI:
-        apart.append(differences(found, run(model, images, engine="paddle")))
-    for each in apart:
-        assert np.median(each) <= 1e-3
-        assert each.max() <= 1
+    check_answers(model, QuantizedProgram(model.with_suffix(".npz")), images, found, alike=0.5)
     alone = np.concatenate([run(model, images[i : i + 1]) for i in range(3)])
     assert (bits(alone) == bits(found[:3])).all()
+    if HAS_VNNI:
+        check_near_paddle(model, images, found)
+    for name in AVAILABLE:
+        monkeypatch.setenv("LENET_NATIVE_ISA", name)
+        assert (bits(run(model, images[:5])) == bits(found[:5])).all(), name
 
 
 def test_batches_and_threads_give_the_same_bits(lenets, digits):

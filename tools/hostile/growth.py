@@ -325,11 +325,11 @@ paddle("many attributes", 2000, lambda p, n: p.relu(p.input, **{f"a{i}": i for i
        EITHER)
 paddle("long texts", 2, lambda p, n: p.relu(p.input, name="\\u0000" * 5000 * n), EITHER)
 paddle("pools whose last result is rounded", 300,
-       lambda p, n: p.rounded(repeated(p.input, n, p.pool)), "Unsupported", **INT8)
+       lambda p, n: p.rounded(repeated(p.input, n, p.pool)), **INT8)
 paddle("rounded convolutions, each added to its input", 200,
        lambda p, n: added(p, n, to_first=False), **INT8)
 paddle("rounded convolutions, each added to the first", 400,
-       lambda p, n: added(p, n, to_first=True), "Unsupported", **INT8)
+       lambda p, n: added(p, n, to_first=True), **INT8)
 paddle("long attributes", 10_000, lambda p, n: p.relu(p.input, op_role=[1] * n), "BadModel",
        kinds=[Program])
 paddle("variables that nothing reads", 2000, kinds=[Program],

@@ -65,9 +65,9 @@ class Options(TypedDict, total=False):
             model where the processor has avx512_bf16; or ``"int8"``, for a quantized .pdmodel. In
             the Paddle engine oneDNN computes bf16 and int8, and ``accelerator="auto"`` then
             chooses it. The native engine has both too: bf16, or float32 where that is faster
-            (docs/native-engine.md), and int8 with the outputs of oneDNN to a fraction of a step
-            (docs/native-int8.md). In onnxruntime ``"fp32"`` runs an .onnx as it was exported, and
-            ``"tf32"`` lets a GPU multiply 10 of the 23 bits (docs/gpu.md).
+            (docs/native-engine.md), and int8 by the scales of the model, which oneDNN does not
+            follow exactly (docs/native-int8.md). In onnxruntime ``"fp32"`` runs an .onnx as it was
+            exported, and ``"tf32"`` lets a GPU multiply 10 of the 23 bits (docs/gpu.md).
         device: What computes: ``"cpu"`` (default), ``"gpu"`` (the first one) or ``"gpu:ID"``. The
             Paddle engine and onnxruntime have GPUs where their library was built with CUDA
             (docs/gpu.md); ``engine="auto"`` then takes the one of these that reads the model.

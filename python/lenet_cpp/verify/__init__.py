@@ -16,7 +16,10 @@ within ``tolerance * max(1, |a|)`` of the reference, by default 1e-5, with ``|a|
 output of that image, and the predicted class must be the same unless the two largest outputs are
 closer than that; integers and bools must be the same (:mod:`lenet_cpp.agreement`). Every output of
 the model is compared, by name. With a precision of bf16 or int8 the first rule is the same, and the
-tolerance is the precision's; the reference of int8 in the native engine is Paddle's int8.
+tolerance is the precision's. The native engine in int8 is compared with ``paddle.inference`` in
+float32, which computes what the quantized program says, within
+:data:`~lenet_cpp.agreement.ROUNDING_TOLERANCE`; and with Paddle's int8, if that runs too, within
+the tolerance of int8.
 
 Paddle is imported when a check runs, not with this module.
 """
@@ -37,7 +40,13 @@ from tqdm import tqdm
 from lenet_cpp import _core
 from lenet_cpp._base.frameworks import paddle
 from lenet_cpp._base.optional import require_paddle
-from lenet_cpp.agreement import TOLERANCES, compare_outputs, predicted, same_predictions
+from lenet_cpp.agreement import (
+    ROUNDING_TOLERANCE,
+    TOLERANCES,
+    compare_outputs,
+    predicted,
+    same_predictions,
+)
 from lenet_cpp.errors import BadInput, Unsupported
 from lenet_cpp.formats.source import Source
 from lenet_cpp.inference.model import Model, check_model
@@ -224,7 +233,7 @@ class _Table:
         self._unavailable, self._notes = unavailable, notes
         self._correct: dict[str, int] = {}
         self._worst: tuple[Row, dict[str, Outputs]] | None = None
-        self._inference: dict[tuple[str, str, int], Outputs] = {}
+        self._inference: dict[tuple[str, str, Precision, int], Outputs] = {}
 
     def add(self, case: Case) -> None:
         """Run a case in every route and compare the outputs, unless the model refuses the case."""
@@ -244,6 +253,7 @@ class _Table:
             outputs,
             reference=self._reference,
             expected=renamed,
+            by_onednn=self._inference.get((case.model.format, "onednn", "int8", case.batch_size)),
             exact=self._exact,
             tolerance=self._tolerance,
             images=len(self._images),
@@ -289,7 +299,7 @@ class _Table:
 
     def _run_inference(self, case: Case) -> Outputs:
         """Run a case in ``paddle.inference``, once for Paddle's row and that of native."""
-        key = case.model.format, case.paddle_accelerator, case.batch_size
+        key = case.model.format, case.paddle_accelerator, case.paddle_precision, case.batch_size
         if key not in self._inference:
             self._inference[key] = run_paddle_inference(case, self._images, self._models)
         return self._inference[key]
@@ -464,6 +474,7 @@ def _row(
     *,
     reference: str,
     expected: Outputs,
+    by_onednn: Outputs | None,
     exact: dict[str, bool],
     tolerance: float,
     images: int,
@@ -475,19 +486,21 @@ def _row(
         outputs: The outputs by the route, with those of ``paddle.inference``.
         reference: The name of the reference of ``paddle.inference``.
         expected: The reference's outputs.
+        by_onednn: The outputs of Paddle's int8, if it ran.
         exact: The C++ routes, and whether each runs on Python's Paddle.
         tolerance: As for :func:`lenet_cpp.agreement.compare`.
         images: The number of images.
     """
     inference, program = "paddle.inference", "C++ program"
     compare = partial(compare_outputs, images=images)
+    limit = min(tolerance, ROUNDING_TOLERANCE) if case.computes_as_written else tolerance
     comparisons = [
         compare(
             outputs[inference],
             outputs[route],
             names=(inference, route),
             exact=same_engine and not case.native,
-            tolerance=tolerance,
+            tolerance=limit,
         )
         for route, same_engine in exact.items()
     ]
@@ -508,6 +521,15 @@ def _row(
                 names=(program, "lenet_cpp"),
                 exact=True,
                 tolerance=0,
+            )
+        )
+    if case.computes_as_written and by_onednn is not None:
+        comparisons.append(
+            compare(
+                _those_of(by_onednn, outputs["lenet_cpp"]),
+                outputs["lenet_cpp"],
+                names=("paddle.inference in int8", "lenet_cpp"),
+                tolerance=tolerance,
             )
         )
     return Row(case, tuple(comparisons), _equal_predictions(list(outputs.values()), images))

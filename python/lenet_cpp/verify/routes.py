@@ -58,10 +58,22 @@ class Case:
 
     @property
     def paddle_accelerator(self) -> Accelerator:
-        """The accelerator of ``paddle.inference``; for native it is plain, and onednn in int8."""
-        if not self.native:
-            return cast("Accelerator", self.accelerator)
-        return "onednn" if self.precision == "int8" else "plain"
+        """The accelerator of ``paddle.inference``; for native it is plain."""
+        return "plain" if self.native else cast("Accelerator", self.accelerator)
+
+    @property
+    def computes_as_written(self) -> bool:
+        """Whether the C++ routes compute a quantized program by its own scales."""
+        return self.native and self.precision == "int8"
+
+    @property
+    def paddle_precision(self) -> Precision:
+        """The precision of ``paddle.inference``.
+
+        It is float32 for native in int8: there Paddle rounds by the program's scales, as native
+        does, and its oneDNN does not in int8.
+        """
+        return "fp32" if self.computes_as_written else self.precision
 
 
 def batches(images: NDArray[np.float32], size: int) -> Iterator[NDArray[np.float32]]:
@@ -158,7 +170,7 @@ class _InferenceModel:
                 case.model.params,
                 accelerator=case.paddle_accelerator,
                 threads=case.threads,
-                precision=case.precision,
+                precision=case.paddle_precision,
                 cache=self._cache.name,
             )
             self._predictor = ConfiguredPredictor(config)
@@ -192,8 +204,13 @@ class OpenModels:
 
     def inference(self, case: Case) -> _InferenceModel:
         """Return the case's model in ``paddle.inference``; errors are Paddle's own."""
-        # The native engine is compared with Paddle's accelerator of this name.
-        wanted = replace(case, batch_size=0, accelerator=case.paddle_accelerator)
+        # The native engine is compared with Paddle's accelerator and precision of these names.
+        wanted = replace(
+            case,
+            batch_size=0,
+            accelerator=case.paddle_accelerator,
+            precision=case.paddle_precision,
+        )
         if self._inference is None or self._inference[0] != wanted:
             self._close_inference()
             self._inference = wanted, _InferenceModel(wanted)

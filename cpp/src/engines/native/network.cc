@@ -60,8 +60,6 @@ const char* to_string(LayerKind kind) noexcept {
       return "constant";
     case LayerKind::Quantize:
       return "quantize";
-    case LayerKind::Flatten:
-      return "flatten";
     case LayerKind::Identity:
       return "identity";
   }

@@ -49,7 +49,6 @@ enum class LayerKind {
   Normalize,  ///< each row of values by its mean and variance
   Constant,   ///< numbers of the layer's own
   Quantize,   ///< rounded to integer multiples of a step
-  Flatten,    ///< the same values, which may be rounded another way; only before round_as_onednn
   Identity    ///< the same values; only before drop_identities
 };
 
@@ -139,19 +138,11 @@ struct Layer {
   // In a quantized program, convolutions and MatMuls may have integers instead of weights.
   std::vector<std::int8_t> integers;
   std::vector<std::int8_t> rests;  ///< to be added to twice the integers, until they are split
-  /// The scale of the integers of each output channel; until round_as_onednn, one of 127. Of stored
-  /// weights that of normalizations; empty: 1.
+  /// The scale of the integers of each output channel. Of stored weights that of normalizations;
+  /// empty: 1.
   std::vector<float> weight_scales;
-  /// Quantize; of Identity the range that the program quantizes its input by; after take_roundings,
-  /// of a layer with `integers`, how it rounds what it takes.
+  /// Quantize; after take_roundings, of a layer with `integers`, how it rounds what it takes.
   QuantParams quant;
-  // What round_as_onednn wants to know.
-  bool quantized = false;  ///< Convolution: the program quantizes all that it takes
-  /// Convolution: of an .onnx, whose bias mostly is whole steps of the sums.
-  bool adds_whole_steps = false;
-  bool matrix = false;               ///< Convolution: the weights were a matrix [inputs][outputs]
-  bool fuses_into_previous = false;  ///< ChannelScale: Paddle makes it part of the layer before it
-  float bias_range = 0;  ///< ChannelScale: of a bias that is quantized, what 127 stands for
 
   /// MatMul: where it has one input, `stored` or `weights` are the second operand as a convolution
   /// has them, [columns][sums], and `bias` has a number for each column; or none.
@@ -180,8 +171,7 @@ struct Network {
   /// By value of the Graph, and behind them those that passes add; no channels: not computed from
   /// the image. What was flattened keeps its shape.
   std::vector<NetworkTensor> tensors;
-  std::deque<Layer> layers;   ///< in the order of execution
-  std::vector<float> ranges;  ///< of tensors that a program quantizes; 0, or none at the end: not
+  std::deque<Layer> layers;          ///< in the order of execution
   std::deque<std::string> contents;  ///< of constants that the model does not have as they are here
   std::size_t input = 0;
   std::vector<std::size_t> outputs;

@@ -42,7 +42,7 @@ class NetworkReader {
   /// What a DequantizeByRange makes of parameters of 8 bits.
   struct QuantizedWeights {
     const Value* integers = nullptr;
-    Quantization how;        ///< of Paddle's operators the scales are what 127 stands for
+    Quantization how;
     std::size_t op = kNone;  ///< that gives them
     bool of_paddle = false;
 
@@ -64,7 +64,7 @@ class NetworkReader {
     return (moves_values(kind) && !has_word("Pad Unfold", kind)) ||
            has_word("Identity Reshape Flatten FlattenRange Squeeze Unsqueeze", kind);
   }
-  /// Of integers of ONNX; of others none.
+  /// What a value's integers stand for; of other values none.
   QuantParams quant_of(std::size_t value) const {
     const auto found = quants_.find(value);
     return found == quants_.end() ? QuantParams() : found->second;
@@ -306,6 +306,8 @@ class NetworkReader {
   /// The ranges of this operator. \param zero whether channels of zeros may have none
   std::vector<float> ranges(bool zero);
   void read_quantize();
+  /// Gives the output of an operator that quantizes the constant X: what its integers stand for.
+  void round_constant(const QuantParams& quant);
   void read_dequantize();
   /// The scales and zero points of an operator of ONNX.
   Quantization quantization();
@@ -332,13 +334,9 @@ class NetworkReader {
   std::map<std::size_t, std::size_t> views_;         ///< tensors of values in their own shape
   std::map<std::size_t, QuantizedWeights> weights_;  ///< by the value they become
   bool quantized_ = false;                           ///< the program quantizes something
-  /// By Paddle's operators, in a program without tokens: its int8 with oneDNN is computed, and what
-  /// that does not quantize is refused. With tokens, what the program says is computed.
-  bool follows_onednn_ = false;
-  std::map<std::size_t, QuantParams> quants_;  ///< of ONNX, of values that are integers
-  std::map<std::size_t, float> whole_;         ///< ranges by the value that quantization gives
-  std::vector<std::string> output_names_;      ///< of Paddle's
-  std::map<std::size_t, float> dequantized_;   ///< the same, by what it becomes again
+  std::map<std::size_t, QuantParams> quants_;        ///< of values that are integers
+  std::map<std::size_t, float> whole_;     ///< ranges by the value that quantization gives
+  std::vector<std::string> output_names_;  ///< of Paddle's
 };
 
 }  // namespace lenet::native

@@ -91,7 +91,6 @@ std::optional<NetworkReader::Operand> NetworkReader::along(const std::string& na
 }
 
 void NetworkReader::read_combination(LayerKind kind) {
-  require(kind == LayerKind::Add || !follows_onednn_, "kernel for this operator in int8");
   for (const auto& [vector, whole] : {std::pair("Y", "X"), std::pair("X", "Y")}) {
     if (constant(vector) == nullptr || !is_computed(value(whole))) continue;
     if (auto operand = along(vector, whole)) {
@@ -121,7 +120,6 @@ void NetworkReader::read_combination(LayerKind kind) {
 }
 
 void NetworkReader::read_broadcast(BroadcastKind kind, const std::vector<Input>& inputs) {
-  require(!follows_onednn_, "kernel for this operator in int8");
   const Shape to = given_sizes();
   std::vector<BroadcastOperand> operands;
   std::vector<std::size_t> tensors;
@@ -201,12 +199,7 @@ void NetworkReader::combine_with_constant(LayerKind kind, const std::string& vec
     for (float& number : numbers) number = -number;
   }
   std::vector<float> scale(channels, subtracts && first ? -1.0F : 1.0F);
-  Layer& made = channel_scale(from, std::move(scale), std::move(numbers));
-  if (subtracts) return;
-  made.fuses_into_previous = graph_.values[value(vector)].parameter;
-  if (const auto found = dequantized_.find(value(vector)); found != dequantized_.end()) {
-    made.bias_range = found->second;
-  }
+  channel_scale(from, std::move(scale), std::move(numbers));
 }
 
 void NetworkReader::read_several() {
@@ -234,7 +227,6 @@ void NetworkReader::read_several() {
 }
 
 void NetworkReader::read_prelu() {
-  require(!follows_onednn_, "kernel for this operator in int8");
   Operand operand{};
   if (!view_->has_attribute("mode")) {
     require(constant("Alpha") != nullptr, "operator whose slopes are not constant");
@@ -273,7 +265,6 @@ void NetworkReader::read_scale() {
 }
 
 void NetworkReader::read_power() {
-  require(!follows_onednn_, "kernel for this operator in int8");
   const bool one =
       op_->kind != "Pow" || view_->count("Y") == 0 ||
       (constant("Y") != nullptr && count_values(*constant("Y")) == 1 && is_computed(value("X")));

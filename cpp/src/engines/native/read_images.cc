@@ -12,7 +12,6 @@
 namespace lenet::native {
 
 void NetworkReader::read_resize() {
-  require(!follows_onednn_, "kernel for this operator in int8");
   require(!channels_last(*view_, "data_format"), "kernel for data_format NHWC");
   require(has_image_axis("X"), "kernel for channels of images that are not first");
   const Shape from = sizes("X");
@@ -77,7 +76,6 @@ struct TransposedAxis {
 }  // namespace
 
 void NetworkReader::read_conv_transpose() {
-  require(!follows_onednn_, "kernel for this operator in int8");
   require(!channels_last(*view_, "data_format"), "kernel for data_format NHWC");
   const std::size_t input = image_or_line("X");
   const bool line = shape("X").size() == 3;
@@ -170,7 +168,6 @@ void NetworkReader::read_conv_transpose() {
 }
 
 void NetworkReader::read_fold() {
-  require(!follows_onednn_, "kernel for this operator in int8");
   require(has_image_axis("X"), "kernel for channels of images that are not first");
   const std::size_t input = tensor("X");
   const Shape to = given_sizes();

@@ -46,12 +46,10 @@ void NetworkReader::give_filter(Layer& made) {
   made.groups = view_->integer("group", 1);
   made.bias.assign(static_cast<std::size_t>(weights("Filter")->shape[0]), 0);
   if (view_->has("Bias")) made.bias = floats("Bias");
-  made.quantized = dequantized_.count(value("X")) > 0;
   give_weights(made, "Filter", 0);
 }
 
 void NetworkReader::read_convolution_of_parts() {
-  require(!follows_onednn_, "kernel for this operator in int8");
   const Shape from = sizes("X");  // [parts][channels][height][width]
   const Shape to = given_sizes();
   Window window = read_window({from[1], from[2], from[3]});
@@ -88,8 +86,6 @@ void NetworkReader::read_pool() {
   const std::size_t input = image_or_line("X");
   const TensorShape& from = shape_of(input);
   Window window = plan_window(*view_, pool_kernel(*view_), {from.height, from.width}, true).window;
-  require(!follows_onednn_ || window.dilations == std::array<std::int64_t, 2>{1, 1},
-          "kernel for this operator in int8");
   // Where Paddle counts the padding in a window, it takes that before the image for that after
   // it.
   const bool paddle = view_->flag("in_pairs", false);
@@ -136,7 +132,6 @@ void NetworkReader::read_reduce(ReduceKind kind) {
         PoolParams{{}, kind == ReduceKind::Max ? PoolKind::Max : PoolKind::Average, true};
     return;
   }
-  require(!follows_onednn_, "kernel for this operator in int8");
   const Integers steps = steps_of(whole);
   Box reduced;
   for (std::size_t i = 0; i < whole.size(); ++i) {
@@ -183,14 +178,13 @@ void NetworkReader::read_batch_norm() {
     scales.push_back(static_cast<float>(scale));
     biases.push_back(static_cast<float>(bias[c] - mean[c] * scale));
   }
-  scale_axis_1(std::move(scales), std::move(biases)).fuses_into_previous = true;
+  scale_axis_1(std::move(scales), std::move(biases));
 }
 
 Layer& NetworkReader::scale_axis_1(std::vector<float> scale, std::vector<float> bias) {
   if (has_image_axis("X")) {
     return channel_scale(with_channels("X"), std::move(scale), std::move(bias));
   }
-  require(!follows_onednn_, "kernel for this operator in int8");
   const Shape whole = sizes("X");
   const std::int64_t inner = product(whole, 2, whole.size());
   const std::vector<BroadcastLoop> loops = {
@@ -213,7 +207,7 @@ Layer& NetworkReader::scale_axis_1(std::vector<float> scale, std::vector<float> 
 
 void NetworkReader::read_affine_channel() {
   require(!channels_last(*view_, "data_format"), "kernel for data_layout NHWC");
-  scale_axis_1(floats("Scale"), floats("Bias")).fuses_into_previous = true;
+  scale_axis_1(floats("Scale"), floats("Bias"));
 }
 
 void NetworkReader::read_lrn() {
@@ -262,7 +256,6 @@ void NetworkReader::read_softmax() {
 }
 
 Layer& NetworkReader::along(std::size_t axis, std::size_t to, AlongParams what) {
-  require(!follows_onednn_, "kernel for this operator in int8");
   const Shape whole = sizes("X");
   network_.tensors[to].shape = image_shape(image_of(graph_.values[to]));
   Layer& made = network_.add_layer(
@@ -320,7 +313,6 @@ void NetworkReader::read_top_k() {
 }
 
 void NetworkReader::read_trailing_norm() {
-  require(!follows_onednn_, "kernel for this operator in int8");
   const Shape whole = sizes("X");
   const bool flat = view_->flag("flat", false);  // Paddle's parameters are vectors
   const std::size_t axis = view_->axis(view_->integer("axis", -1), whole.size());
@@ -342,7 +334,6 @@ void NetworkReader::read_trailing_norm() {
 }
 
 void NetworkReader::read_group_norm() {
-  require(!follows_onednn_, "kernel for this operator in int8");
   require(!channels_last(*view_, "data_format"), "kernel for data_format NHWC");
   require(has_image_axis("X"), "kernel for channels of images that are not first");
   const std::size_t input = shaped("X");

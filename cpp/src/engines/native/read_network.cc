@@ -15,13 +15,9 @@ namespace lenet::native {
 Network NetworkReader::read() {
   if (graph_.with_sizes) unsupported(path_, "is for images of any size: give one");
   const auto& operators = graph_.operators;
-  bool has_tokens = false;
   for (const Operator& op : operators) {
-    follows_onednn_ |= has_word("QuantizeByRange DequantizeByRange", op.kind);
-    quantized_ |= follows_onednn_ || op.kind == "QuantizeLinear";
-    has_tokens |= has_word("LayerNormalization RMSNormalization", op.kind);
+    quantized_ |= has_word("QuantizeLinear QuantizeByRange DequantizeByRange", op.kind);
   }
-  follows_onednn_ &= !has_tokens;  // oneDNN computes none of their products of tensors
   const std::vector<bool> needed = needed_operators(graph_);  // without what computes shapes
   if (const Value& input = graph_.values[graph_.inputs[0]]; input.producer == kNone) {
     set_input(graph_.inputs[0], printable(input.name));
@@ -60,7 +56,6 @@ Network NetworkReader::read() {
   split_wide_weights();
   verify_network(network_);
   drop_identities(network_);
-  if (follows_onednn_) round_as_onednn(network_);
   return std::move(network_);
 }
 
@@ -272,8 +267,7 @@ void NetworkReader::compute_constant() {
     require(is_constant(input), "operator on a value that is not computed from the image");
   });
   const bool numbers = view_->count("X") > 0 && graph_.values[value("X")].dtype == kFloat32;
-  require(numbers && !follows_onednn_ && !moves_values(op_->kind),
-          "kernel for this operator on constants");
+  require(numbers && !moves_values(op_->kind), "kernel for this operator on constants");
   const std::size_t made = add_constant("X");
   network_.layers.back().output = value("X");
   network_.tensors[value("X")].shape = shape_of(made);
@@ -325,7 +319,6 @@ std::size_t NetworkReader::tensor(const std::string& name, std::size_t index) co
 std::size_t NetworkReader::shaped(const std::string& name) {
   const std::size_t from = tensor(name);
   if (has_channels(name)) return from;
-  require(!follows_onednn_, "kernel for what was flattened in int8");
   const auto [found, is_new] = views_.emplace(value(name), network_.tensors.size());
   if (is_new) add_view(from, image_shape(sizes(name)));
   return found->second;
@@ -389,7 +382,6 @@ Layer& NetworkReader::channel_scale(std::size_t input, std::vector<float> scale,
 
 void NetworkReader::activate(const Activation& activation) {
   if (activation.kind == ActivationKind::None) return read_identity();
-  require(is_bound(activation) || !follows_onednn_, "kernel for this operator in int8");
   layer(LayerKind::Activate, {tensor("X")}).activation = activation;
 }
 

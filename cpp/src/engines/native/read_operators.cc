@@ -33,7 +33,6 @@ void NetworkReader::read_moved() {
 }
 
 std::size_t NetworkReader::add_constant(const std::string& name, std::size_t index) {
-  require(!follows_onednn_, "kernel for this operator in int8");
   std::vector<float> held = numbers(name, index);
   const std::size_t made = network_.add_tensor(image_shape(constant(name, index)->shape));
   Layer& layer = network_.add_layer(LayerKind::Constant, "constant of " + type(), {}, made);
@@ -43,7 +42,6 @@ std::size_t NetworkReader::add_constant(const std::string& name, std::size_t ind
 }
 
 void NetworkReader::read_set_value() {
-  require(!follows_onednn_, "kernel for this operator in int8");
   require(view_->has("Values"), "kernel for values that are written and not computed");
   const Shape whole = sizes("X");
   const Integers steps = steps_of(whole);
@@ -74,7 +72,6 @@ void NetworkReader::read_set_value() {
 }
 
 void NetworkReader::read_scatter() {
-  require(!follows_onednn_, "kernel for this operator in int8");
   require(view_->text("reduction", "none") == "none", "kernel for a reduction");
   const auto slices = read_index_slices(graph_, at_, path_);
   require(slices.has_value(), "kernel for indices but those of a slice");
@@ -93,7 +90,6 @@ void NetworkReader::read_scatter() {
 }
 
 void NetworkReader::read_scatter_elements() {
-  require(!follows_onednn_, "kernel for this operator in int8");
   require(view_->text("reduction", "none") == "none", "kernel for a reduction");
   const Value* const indices = constant("Indices");
   require(indices != nullptr, "kernel for indices that are not constant");
@@ -154,7 +150,6 @@ void NetworkReader::move(std::vector<Box> boxes, const std::vector<std::size_t>&
     sources = channel_sources(boxes, from.pixels(), channels);
     if (!sources.empty()) kind = LayerKind::Channels;
   }
-  require(!follows_onednn_ || joins, "kernel for this operator in int8");
   Layer& made = layer(kind, inputs, index);
   if (kind == LayerKind::Channels) made.params = ChannelsParams{std::move(sources)};
   if (kind == LayerKind::Copy) {
@@ -170,8 +165,7 @@ void NetworkReader::read_reshape() {
   const std::size_t input = tensor("X");
   require(image_shape(given_sizes()).values() == shape_of(input).values(),
           "change of shape but of each image");
-  const bool flat = given_sizes().size() == 2 && op_->kind != "Reshape";
-  layer(follows_onednn_ && flat ? LayerKind::Flatten : LayerKind::Identity, {input});
+  layer(LayerKind::Identity, {input});
 }
 
 }  // namespace lenet::native

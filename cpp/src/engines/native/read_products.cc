@@ -32,15 +32,12 @@ void NetworkReader::read_matmul() {
   Layer& made = layer(LayerKind::Convolution, {input});
   made.window.kernel = {image.height, image.width};  // what was flattened
   made.bias.assign(static_cast<std::size_t>(outputs), 0);
-  made.quantized = dequantized_.count(value(computed_name)) > 0;
-  made.matrix = axis == 1;
   give_weights(made, constant_name, axis);
   add_factors(made);
   network_.tensors[made.output].shape = {outputs};
 }
 
 void NetworkReader::read_product() {
-  require(!follows_onednn_, "kernel for this operator in int8");
   Shape a = sizes("X");
   Shape b = sizes("Y");
   Product of;
@@ -120,7 +117,6 @@ void NetworkReader::add_factors(Layer& made) {
 }
 
 void NetworkReader::read_einsum() {
-  require(!follows_onednn_, "kernel for this operator in int8");
   const Einsum einsum = read_equation(*view_);
   require(einsum.terms.size() <= 2, "kernel for an equation of more than two tensors");
   const std::string& to = einsum.output->letters;

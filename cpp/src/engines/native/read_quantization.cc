@@ -5,10 +5,17 @@
 #include "engines/native/network_reader.h"
 
 namespace lenet::native {
+namespace {
+
+/// Of Paddle's operators a scale is the value that this integer stands for.
+constexpr float kSteps = 127;
+
+}  // namespace
+
 std::vector<float> NetworkReader::ranges(bool zero) {
   const std::vector<float> found = floats("Scale");
   const bool sound = std::all_of(found.begin(), found.end(), [zero](float range) {
-    return std::isfinite(range) && (zero ? range >= 0 : std::isnormal(range) && range > 0);
+    return std::isfinite(range) && (zero ? range >= 0 : std::isnormal(range / kSteps) && range > 0);
   });
   if (!sound) {
     refuse_program(path_, printable(op_->type) + " '" + graph_.values[given()].name +
@@ -26,38 +33,46 @@ std::vector<float> NetworkReader::ranges(bool zero) {
   return found;
 }
 
-// Operators that only observe count as well where oneDNN is followed: Paddle's int8 does not look
-// at that attribute.
 void NetworkReader::read_quantize() {
   const bool observes = view_->flag("only_observer", false);
-  const float range = ranges(observes)[0];
-  whole_[given()] = range;
-  if (!follows_onednn_ && !observes) {
-    require(constant("X") == nullptr, "kernel for this operator on constants");
-    const QuantParams quant = {range / 127, 1, 128};
-    layer(LayerKind::Quantize, {tensor("X")}).quant = quant;
-    quants_[given()] = quant;
-    return;
+  const std::vector<float> found = ranges(observes);
+  whole_[given()] = found[0];
+  const bool is_constant = constant("X") != nullptr;  // such as a bias
+  if (observes) return is_constant ? keep_contents() : read_identity();
+  require(found.size() == 1, "kernel for scales but one number");
+  const QuantParams quant = {found[0] / kSteps, 128};
+  if (is_constant) return round_constant(quant);
+  layer(LayerKind::Quantize, {tensor("X")}).quant = quant;
+  quants_[given()] = quant;
+}
+
+void NetworkReader::round_constant(const QuantParams& quant) {
+  std::vector<float> numbers = floats("X");
+  for (float& number : numbers) {
+    const float steps = std::nearbyint(number / quant.scale);
+    number = std::clamp(steps, -kSteps - 1, kSteps) * quant.scale;
   }
-  if (constant("X") != nullptr) return keep_contents();  // such as a bias
-  Layer& made = layer(LayerKind::Identity, {tensor("X")});
-  if (follows_onednn_ && std::isnormal(range)) made.quant.range = range;
+  const std::size_t bytes = numbers.size() * sizeof(float);
+  layer_memory_.add(static_cast<double>(bytes));
+  Value made;
+  made.data = network_.contents.emplace_back(reinterpret_cast<const char*>(numbers.data()), bytes);
+  made.data_dtype = kFloat32;
+  keep_contents(given(), made);
 }
 
 void NetworkReader::read_dequantize() {
   if (const auto found = whole_.find(value("X")); found != whole_.end()) {
     require(ranges(true)[0] == found->second,
             "dequantization by another scale than it was quantized by");
-    dequantized_[given()] = found->second;
     if (constant("X") != nullptr) return keep_contents();
-    layer(LayerKind::Identity, {tensor("X")});
-    return;
+    return read_identity();
   }
   const Value* weights = constant("X");
   require(weights != nullptr, "dequantization of what was not quantized");
   require(weights->data_dtype == kInt8, "dequantization of weights that are no int8");
   QuantizedWeights& made = weights_[given()];
   made = {weights, {ranges(true), view_->integer("quant_axis"), {}}, at_, true};
+  for (float& scale : made.how.scales) scale /= kSteps;
   layer_memory_.add(static_cast<double>(made.how.scales.size() * sizeof(float)));
 }
 
@@ -72,7 +87,7 @@ QuantParams NetworkReader::quant_onnx() {
   const float scale = quantization().scales[0];
   require(count_values(float_constant("Scale")) == 1, "kernel for scales but one number");
   if (!std::isnormal(scale)) refuse("has a scale that is no positive number, or too large");
-  QuantParams quant{scale, 1, 0};  // the integer 1 stands for the scale
+  QuantParams quant{scale, 0};
   if (view_->has("ZeroPoint")) {
     const Value& zero = *constant("ZeroPoint");
     quant.zero_point = static_cast<std::int32_t>(number_at(zero, 0));
@@ -124,7 +139,7 @@ void NetworkReader::give_weights(Layer& made, const std::string& name, std::size
   if (found == weights_.end()) {
     const Value& stored = float_constant(name);
     const std::size_t count = count_values(stored);
-    if (quantized_ || stored.data_dtype != kFloat32) {  // to be rounded as Paddle does; in a list
+    if (quantized_ || stored.data_dtype != kFloat32) {  // an int8 program outlives the network
       made.weights = outputs_first(floats_of(stored));
     } else {
       made.stored = {stored.data.data(), count, axis == 0 ? count / outputs : 1,
@@ -134,15 +149,11 @@ void NetworkReader::give_weights(Layer& made, const std::string& name, std::size
   }
   const QuantizedWeights& quantized = found->second;
   const Value* const integers = quantized.integers;
-  const std::vector<float>& ranges = quantized.how.scales;
-  const bool single = ranges.size() == 1;
+  const std::vector<float>& scales = quantized.how.scales;
+  const bool single = scales.size() == 1;
   require(single || quantized.how.axis == static_cast<std::int64_t>(axis),
           "scales but one for each output channel");
-  made.weight_scales = single ? std::vector<float>(outputs, ranges[0]) : ranges;
-  if (quantized.of_paddle && !follows_onednn_) {  // until then they are what 127 stands for
-    for (float& scale : made.weight_scales) scale /= 127;
-  }
-  made.adds_whole_steps = !quantized.of_paddle;
+  made.weight_scales = single ? std::vector<float>(outputs, scales[0]) : scales;
   if (quantized.how.zeros.empty() && integers->data_dtype == kInt8) {
     made.integers =
         outputs_first(std::vector<std::int8_t>(integers->data.begin(), integers->data.end()));

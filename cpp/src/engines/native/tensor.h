@@ -50,19 +50,16 @@ enum class Layout : std::uint8_t {
   Images,
 };
 
-/// Integer multiples of a step, 256 of them: from -128 to 127, or from 0 to 255, or others.
+/// Integer multiples of a scale, 256 of them: from -128 to 127, or from 0 to 255, or others. A
+/// value is divided by the scale and rounded to even.
 struct QuantParams {
-  float range = 0;                ///< the value that `qmax` stands for; 0: not rounded
-  float qmax = 127;               ///< or 255
-  std::int32_t zero_point = 128;  ///< the least is this far below 0; from 0 to 255
+  float scale = 0;                ///< what the integer 1 stands for; 0: not rounded
+  std::int32_t zero_point = 128;  ///< so many of the integers are below 0; from 0 to 255
 
-  explicit operator bool() const { return range > 0; }
+  explicit operator bool() const { return scale > 0; }
   bool operator==(const QuantParams& other) const {
-    return range == other.range && qmax == other.qmax && zero_point == other.zero_point;
+    return scale == other.scale && zero_point == other.zero_point;
   }
-  float scale() const { return range / qmax; }
-  float inverse_scale() const { return qmax * (1 / range); }  ///< as Paddle computes it
-  bool divides() const { return qmax == 1; }  ///< by the scale, as ONNX defines QuantizeLinear
 };
 
 /// A tensor of one image.

@@ -96,7 +96,6 @@ class Verifier {
       case LayerKind::View:
       case LayerKind::Convert:
       case LayerKind::Quantize:
-      case LayerKind::Flatten:
       case LayerKind::Identity:
         return verify_same_values();
     }

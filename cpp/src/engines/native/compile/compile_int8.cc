@@ -22,7 +22,8 @@ constexpr std::int64_t kMaxBytesInPairs = 1 << 19;
 constexpr double kMaxFloatWork = 1e6;
 
 /// Compiles a network with layers that only a program in float32 has kernels for, such as those of
-/// tokens. Layers that multiply rounded values by integers do so in that program.
+/// tokens. Layers that multiply rounded values by integers do so in that program. Paddle's int8
+/// does not run most of these networks.
 void compile_rounded(Network network, const std::shared_ptr<SharedArrays>& shared,
                      Compiled& compiled) {
   const int8::Kernels& kernels = int8::choose_kernels();
@@ -34,7 +35,7 @@ void compile_rounded(Network network, const std::shared_ptr<SharedArrays>& share
                                                 nullptr, int8::make_rounded_layer);
   compiled.instructions = kernels.name;
   compiled.arithmetic = Arithmetic::Int8;
-  compiled.is_fastest = true;  // no other engine computes it
+  compiled.is_fastest = true;  // its layers in float32 have kernels of vectors
   compiled.images_one_by_one = images_at_once(*program, kImagesOneByOne);
   compiled.pack = [whole = std::make_shared<Network>(std::move(network)), shared,
                    one = program.get()] { one->prepare(*whole, shared); };
@@ -51,13 +52,7 @@ void compile_int8(Network network, const std::shared_ptr<SharedArrays>& shared,
                    " multiply no bytes, so the float model in fp32 may be faster";
   }
   verify_network(network);
-  const bool by_definition =
-      std::none_of(network.layers.begin(), network.layers.end(), [](const Layer& layer) {
-        return layer.kind == LayerKind::Quantize && !layer.quant.divides();
-      });
-  if (by_definition && !int8::has_kernels(network)) {
-    return compile_rounded(std::move(network), shared, compiled);
-  }
+  if (!int8::has_kernels(network)) return compile_rounded(std::move(network), shared, compiled);
   auto program = std::make_unique<int8::Program>(std::move(network), kernels);
   compiled.instructions = kernels.name;
   compiled.arithmetic = Arithmetic::Int8;

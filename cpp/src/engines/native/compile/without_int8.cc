@@ -1,6 +1,5 @@
 // In place of compile_int8.cc and int8/, for builds that run models in float32 only.
 #include "engines/native/compile/compile_int8.h"
-#include "engines/native/passes/passes.h"
 #include "lenet/error.h"
 
 namespace lenet::native {
@@ -16,6 +15,5 @@ void compile_int8(Network /*network*/, const std::shared_ptr<SharedArrays>& /*sh
                   Compiled& /*compiled*/) {
   refuse();
 }
-void round_as_onednn(Network& /*network*/) { refuse(); }
 
 }  // namespace lenet::native

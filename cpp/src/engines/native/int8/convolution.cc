@@ -380,9 +380,7 @@ class Convolution final : public Op {
   void set_stages(const PlannedLayer& planned, std::int64_t first_output, std::int64_t at,
                   std::size_t count, Stage* stages) {
     const Layer& layer = planned.layer;
-    const auto step_of = [](const QuantParams& quant) {
-      return quant ? double{quant.range} / quant.qmax : 1;
-    };
+    const auto step_of = [](const QuantParams& quant) { return quant ? double{quant.scale} : 1; };
     // A result that is not rounded has a step of 1.
     const PlannedRounding as_it_is{{}, layer.activation, {}, {}};
     double before = step_of(from_.quant);
@@ -405,7 +403,9 @@ class Convolution final : public Op {
         const double factor = factors.empty() ? 1 : double{factors[channel]};
         double addend = addends.empty() ? 0 : double{addends[channel]};
         factor_.data()[first + o] = static_cast<float>(before * factor / step);
-        if (s == 0 && layer.adds_whole_steps) {  // as onnxruntime's kernels of integers
+        // Sums become what onnxruntime's kernels of integers make of them. A bias that is whole
+        // steps, as that of an .onnx mostly is, is added to the integers.
+        if (s == 0) {
           factor_.data()[first + o] =
               static_cast<float>(before) * static_cast<float>(factor) / static_cast<float>(step);
           const double steps = std::nearbyint(addend / (before * factor));

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "engines/native/int8/program.h"
+#include "engines/native/kernels/dispatch.h"
 #include "engines/native/ops/ops.h"
 #include "engines/native/runtime/softmax.h"
 
@@ -30,6 +31,32 @@ std::vector<float> outputs_last(const Layer& layer) {
 
 /// The same bits on every processor.
 const native::Kernels& kFunctions = native::kScalar;
+
+/// Combines two tensors of `count` values: whole vectors, then the rest one by one. One operation
+/// of float32 gives the same bits in all sets.
+/// \param task its kind, operands and output
+void combine_whole(const native::Kernels& vectors, CombineTask task, std::int64_t count) {
+  const std::int64_t lanes = vectors.lanes;
+  task.count = count / lanes * lanes;
+  task.a_step = task.b_step = static_cast<std::int32_t>(lanes);
+  vectors.combine(task);
+  task.a += task.count;
+  task.b += task.count;
+  task.output += task.count;
+  task.count = count - task.count;
+  task.a_step = task.b_step = 1;
+  kFunctions.combine(task);
+}
+
+/// Adds `values` to `sums`.
+void add_values(const native::Kernels& vectors, const float* values, std::int64_t count,
+                float* sums) {
+  CombineTask task{};
+  task.kind = Combination::Add;
+  task.a = task.output = sums;
+  task.b = values;
+  combine_whole(vectors, task, count);
+}
 
 // Tensors of one image, [height][width][channels]; `relu` is left to the caller.
 
@@ -66,8 +93,8 @@ void convolve(const Layer& layer, const std::vector<float>& weights, const Tenso
 }
 
 /// The largest or the average of each window.
-void pool(PoolKind kind, const Windows& rows, const Windows& columns, const TensorShape& from,
-          const float* input, float* output) {
+void pool(const native::Kernels& vectors, PoolKind kind, const Windows& rows,
+          const Windows& columns, const TensorShape& from, const float* input, float* output) {
   const bool is_max = kind == PoolKind::Max;
   const std::int64_t channels = from.channels;
   for (std::size_t y = 0; y < rows.begins.size(); ++y) {
@@ -76,8 +103,9 @@ void pool(PoolKind kind, const Windows& rows, const Windows& columns, const Tens
       for (std::int64_t i = rows.begins[y]; i < rows.ends[y]; ++i) {
         for (std::int64_t j = columns.begins[x]; j < columns.ends[x]; ++j) {
           const float* values = input + (i * from.width + j) * channels;
-          for (std::int64_t c = 0; c < channels; ++c) {
-            output[c] = is_max ? std::max(output[c], values[c]) : output[c] + values[c];
+          if (!is_max) add_values(vectors, values, channels, output);
+          for (std::int64_t c = 0; is_max && c < channels; ++c) {
+            output[c] = std::max(output[c], values[c]);
           }
         }
       }
@@ -109,10 +137,10 @@ class FloatLayer final : public Op {
     QuantParams& quant = source_.inputs[0].quant;
     if (!quant || function_.kind == ActivationKind::None) return;
     for (std::int32_t i = 0; i < 256; ++i) {
-      results_.push_back(static_cast<float>(i - quant.zero_point) * quant.scale());
+      results_.push_back(static_cast<float>(i - quant.zero_point) * quant.scale);
     }
     kFunctions.activate(function_, results_.data(), results_.data(), 256);
-    quant.range = quant.qmax;  // values() gives the integers, less the zero point
+    quant.scale = 1;  // values() gives the integers, less the zero point
   }
 
   void run(const Frame& frame) const override {
@@ -186,10 +214,11 @@ class FloatLayer final : public Op {
     task.kind = combination_of(source_.planned.layer.kind);
     task.a = values(frame, unit, 0);
     task.b = values(frame, unit, 1);
-    task.a_step = task.b_step = 1;  // of vectors of one number
     task.output = result;
-    task.count = at_once ? pixels * channels : channels;
-    for (std::int64_t p = 0; p < (at_once ? 1 : pixels); ++p, task.output += channels) {
+    if (at_once) return combine_whole(vectors_, task, pixels * channels);
+    task.a_step = task.b_step = 1;  // of vectors of one number
+    task.count = channels;
+    for (std::int64_t p = 0; p < pixels; ++p, task.output += channels) {
       kFunctions.combine(task);
       if (is_whole(0)) task.a += channels;
       if (is_whole(1)) task.b += channels;
@@ -205,7 +234,7 @@ class FloatLayer final : public Op {
     if (layer.kind == LayerKind::Convolution) {
       convolve(layer, weights_, shape, to.shape, from, result);
     } else if (layer.kind == LayerKind::Pool) {
-      pool(layer.get<PoolParams>().kind, rows_, columns_, shape, from, result);
+      pool(vectors_, layer.get<PoolParams>().kind, rows_, columns_, shape, from, result);
     } else if (layer.kind == LayerKind::ChannelScale) {
       const auto& [scale, bias] = layer.get<ScaleParams>();
       for (std::int64_t i = 0; i < count; ++i) {
@@ -248,6 +277,7 @@ class FloatLayer final : public Op {
   }
 
   IntLayer source_;
+  const native::Kernels& vectors_ = native::choose_kernels();
   std::int64_t largest_bytes_ = 0;  ///< of the largest tensor, as float32
   Windows rows_;
   Windows columns_;

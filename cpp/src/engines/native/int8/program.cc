@@ -30,9 +30,9 @@ std::unique_ptr<Op> make_op(const IntLayer& source) {
   const bool same = from == to;
   const Bounds bounds(to, source.planned.last_activation());
   const IntMean mean = {source.kernels.zero - shift_of(from),
-                        same ? 1 : from.scale(),
+                        same ? 1 : from.scale,
                         same ? 1
-                        : to ? to.inverse_scale()
+                        : to ? 1 / to.scale
                              : 0,
                         bounds.least,
                         bounds.most,
@@ -70,21 +70,20 @@ Bounds::Bounds(const QuantParams& quant, const Activation& activation)
                  : std::numeric_limits<float>::infinity()) {
   if (activation.kind != ActivationKind::None) least = 0;
   if (activation.kind == ActivationKind::Clip) {
-    most = std::min(most, quant ? activation.beta / quant.scale() : activation.beta);
+    most = std::min(most, quant ? activation.beta / quant.scale : activation.beta);
   }
 }
 
 void quantize(const Kernels& kernels, const float* from, std::int64_t count,
               const QuantParams& quant, const Bounds& bounds, char* to) {
-  kernels.quantize(from, count, quant.divides() ? quant.scale() : quant.inverse_scale(),
-                   quant.divides(), bounds.least, bounds.most, shift_of(quant), to);
+  kernels.quantize(from, count, quant.scale, bounds.least, bounds.most, shift_of(quant), to);
 }
 
 const float* float_row(const Kernels& kernels, const Placement& tensor, const char* first,
                        std::int64_t row, float* scratch) {
   const char* from = first + row * tensor.row * tensor.element_bytes;
   if (!tensor.quant) return reinterpret_cast<const float*>(from);
-  kernels.dequantize(from, tensor.shape.width * tensor.shape.channels, tensor.quant.scale(),
+  kernels.dequantize(from, tensor.shape.width * tensor.shape.channels, tensor.quant.scale,
                      shift_of(tensor.quant), scratch);
   return scratch;
 }

@@ -67,8 +67,8 @@ struct Plan {
 /// image.
 Plan make_plan(Network network);
 
-/// Whether a Program has kernels for all layers of a network that an .onnx describes. It has none
-/// for tokens: for what needs_order.
+/// Whether a Program has kernels for all layers of a network. It has none for tokens: for what
+/// needs_order.
 bool has_kernels(const Network& network);
 
 /// \throws Error Unsupported: a sum of integers that 32 bits might not hold

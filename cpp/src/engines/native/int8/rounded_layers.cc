@@ -22,7 +22,6 @@ PlannedLayer convolution_of(const Layer& layer, Activation& function) {
   planned.layer.bias = layer.bias;
   if (layer.bias.empty()) planned.layer.bias.resize(layer.weight_scales.size());
   require_short_sums(planned.layer);
-  planned.layer.adds_whole_steps = layer.adds_whole_steps;
   planned.layer.activation = layer.activation;
   function =
       is_bound(layer.activation) ? Activation() : std::exchange(planned.layer.activation, {});

@@ -181,14 +181,7 @@ void drop_copies(Network& network, const std::function<bool(const Layer&)>& copi
 }
 
 void drop_identities(Network& network) {
-  drop_copies(network, [&](const Layer& layer) {
-    if (layer.kind != LayerKind::Identity) return false;
-    if (!layer.quant) return true;
-    network.ranges.resize(network.tensors.size());
-    float& range = network.ranges[layer.inputs[0]];
-    if (range == 0) range = layer.quant.range;
-    return true;
-  });
+  drop_copies(network, [](const Layer& layer) { return layer.kind == LayerKind::Identity; });
 }
 
 }  // namespace lenet::native

@@ -51,7 +51,7 @@ bool separate_layouts(Network& network);
 /// that nothing needs any more. \pre separate_layouts
 void join_copies(Network& network);
 
-/// Takes out Identity layers, and takes what they say of ranges.
+/// Takes out Identity layers.
 void drop_identities(Network& network);
 
 /// Convolutions, fully connected layers among them, whose sums have thousands of products become
@@ -59,9 +59,6 @@ void drop_identities(Network& network);
 /// grow with its length. Of stored weights; not of grouped convolutions.
 void split_long_sums(Network& network);
 
-/// Puts Quantize layers where Paddle has oneDNN round, and weights as oneDNN multiplies by them.
-/// \param network as read from a quantized program, with its ranges; Flatten layers are taken out
-void round_as_onednn(Network& network);
 /// Whether a layer gives values of its inputs, all of which are rounded in the same way, and zeros.
 /// \param roundings by tensor
 bool keeps_rounding(const Layer& layer, const std::vector<QuantParams>& roundings);
@@ -72,7 +69,6 @@ void use_float_weights(Layer& layer);
 /// For a program in float32 in which some layers multiply integers: those layers round what they
 /// take themselves, by their `quant`, and every other rounding becomes an activation. Weights of
 /// integers whose input is not rounded become floats.
-/// \param network with Quantize layers of ONNX, which divide by the scale
 void take_roundings(Network& network);
 /// Rounds before max-pooling, which gives the same: fewer bytes to look at, and the layer before
 /// rounds at once.

@@ -49,7 +49,7 @@ void take_roundings(Network& network) {
     Layer& layer = network.layers.emplace_back(std::move(each));
     if (layer.kind != LayerKind::Quantize) continue;
     layer.kind = LayerKind::Activate;
-    const Activation round = {ActivationKind::Round, layer.quant.scale(),
+    const Activation round = {ActivationKind::Round, layer.quant.scale,
                               static_cast<float>(layer.quant.zero_point)};
     const Activation bound = std::exchange(layer.activation, round);
     if (bound.kind == ActivationKind::None) continue;

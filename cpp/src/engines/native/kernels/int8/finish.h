@@ -114,6 +114,23 @@ void finish_rows(const ConvTask& task, const Ints* sums, int rows, int columns, 
 }
 #endif
 
+/// Gives the sums [row][column][block] of a tile as float32 numbers to which nothing is added.
+inline void finish_floats(const ConvTask& task, const Ints* sums, int rows, int columns, int block,
+                          int first, const Tile& tile) {
+  const Stage& stage = task.stages[0];
+  for (int b = 0; b < block; ++b) {
+    const int channel = first + b * kLanes;
+    const int count = task.spare ? kLanes : task.channels - channel;
+    const Ints* from = sums + b;
+    for (int r = 0; r < rows; ++r) {
+      float* to = static_cast<float*>(task.output) + tile.output + r * tile.output_apart + channel;
+      for (int c = 0; c < columns; ++c, from += block, to += task.output_column) {
+        store_some(to, clipped(scaled(*from, stage, channel), stage), count);
+      }
+    }
+  }
+}
+
 /// What becomes of the sums [row][column][block] of a tile, vectors of channels from `first` on.
 /// Apart from the tiles, of which there are many.
 /// \tparam Adds whether stages may add a residual
@@ -126,6 +143,9 @@ __attribute__((noinline)) void finish_tile(const ConvTask& task, const Ints* sum
     return;
   }
 #endif
+  if (task.floats && task.stage_count == 1 && (!Adds || task.stages[0].residual == 0)) {
+    return finish_floats(task, sums, rows, columns, block, first, tile);
+  }
   const Stage* const last = task.stages + task.stage_count - 1;
   const auto computed = [&](Ints sum, const Stage& stage, int channel, std::int64_t added) {
     const Floats value = scaled(sum, stage, channel);

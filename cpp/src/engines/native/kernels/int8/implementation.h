@@ -303,12 +303,11 @@ double multiply_adds(std::int64_t steps) {
          repeat_in_registers<std::int32_t>(steps, [&](Ints sum) { return dot(sum, sum, weights); });
 }
 
-void quantize(const float* from, std::int64_t count, float factor, bool divides, float smallest,
-              float largest, std::int32_t shift, void* to) {
+void quantize(const float* from, std::int64_t count, float scale, float smallest, float largest,
+              std::int32_t shift, void* to) {
   auto* elements = static_cast<Element*>(to);
   const auto of = [&](Floats values) {
-    const Floats steps = divides ? values / all(factor) : values * all(factor);
-    return narrowed(whole(steps, smallest, largest) + (kZero - shift));
+    return narrowed(whole(values / all(scale), smallest, largest) + (kZero - shift));
   };
   std::int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) store(elements + i, of(load(from + i)));

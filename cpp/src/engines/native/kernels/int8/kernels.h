@@ -127,9 +127,9 @@ struct Kernels {
   void (*pool)(const PoolTask& task);
   /// As that of ../kernels.h.
   double (*multiply_adds)(std::int64_t steps);
-  /// values * factor, or values / factor, from `least` to `most`, rounded, less `shift`.
-  void (*quantize)(const float* from, std::int64_t count, float factor, bool divides, float least,
-                   float most, std::int32_t shift, void* to);
+  /// values / scale, from `least` to `most`, rounded, less `shift`.
+  void (*quantize)(const float* from, std::int64_t count, float scale, float least, float most,
+                   std::int32_t shift, void* to);
   /// (elements + shift) * step
   void (*dequantize)(const void* from, std::int64_t count, float step, std::int32_t shift,
                      float* to);
