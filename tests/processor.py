@@ -12,7 +12,7 @@ def needs_vnni():
     """Skip what compares with the int8 of Paddle, onnxruntime or OpenVINO.
 
     Without VNNI their sums of two products overflow 16 bits. The native engine gives the same
-    answers on all processors, and its rules in NumPy are tested everywhere.
+    answers on all processors, and is compared with NumPy everywhere.
     """
     if not HAS_VNNI:
         pytest.skip("this processor has no VNNI, without which other engines' int8 overflows")

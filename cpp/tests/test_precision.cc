@@ -86,6 +86,33 @@ TEST_CASE("a quantized model gives what whole numbers give, in int8 and in float
   CHECK(Predictor(config).config().engine == (bytes ? EngineKind::Native : EngineKind::Paddle));
 }
 
+TEST_CASE("a value is rounded where the program rounds it, and not where that observes it") {
+  const TemporaryFolder folder;
+  Tensor images = whole_images(3);
+  for (float& pixel : images.data) pixel += 0.4F / 127;
+  const std::string pair =
+      "quantize_linear x Scale=s ZeroPoint=z -> Y=xq | _ quant_axis=-1;"
+      "dequantize_linear X=xq Scale=s ZeroPoint=z -> Y=xd | _ quant_axis=-1;";
+  const std::string observed = replaced(replaced(pair, "_ ", "only_observer=true bit_length=8 "),
+                                        "_ ", "only_observer=true bit_length=8 ");
+  const std::string begin = "quantize_linear x";
+  // What Paddle writes for a value with several readers: the same variables are written again.
+  const QuantizedModel again = QuantizedModel().with(begin, observed + begin);
+  for (const std::string engine : {"paddle accelerator=plain", "native precision=int8"}) {
+    const Config config = config_of("engine=" + engine, again.write(folder));
+    CHECK(error_of(Predictor(config).run(images.view()), images) < 1e-4);
+  }
+  // Here it is only observed.
+  const std::string text = again.text;
+  const auto end = text.find(observed) + observed.size();
+  QuantizedModel only = again;
+  only.text = text.substr(0, end) + text.substr(text.find("dequantize_linear X=w "));
+  for (const std::string engine : {"paddle accelerator=plain", "native precision=int8"}) {
+    const Config config = config_of("engine=" + engine, only.write(folder));
+    CHECK(error_of(Predictor(config).run(images.view()), images) > 1e-3);
+  }
+}
+
 TEST_CASE("int8: batches of any size, clones, pools and threads agree to the last bit") {
   const TemporaryFolder folder;
   Config config = config_of("precision=int8", QuantizedModel().write(folder));

@@ -124,7 +124,7 @@ def test_lenet_computes_what_the_program_says(lenets, digits, mnist_test, method
 SMALL = """
 import paddle
 from lenet_cpp.models import ModelSpec
-from paddle.nn.functional import avg_pool2d, max_pool2d, relu
+from paddle.nn.functional import avg_pool2d, max_pool2d, relu, relu6
 
 
 class Branches(paddle.nn.Layer):
@@ -162,6 +162,26 @@ class CutSum(paddle.nn.Layer):
         return self.out(x).flatten(1)
 
 
+class Joined(paddle.nn.Layer):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.stem = paddle.nn.Conv2D(3, 9, 3, padding=1)
+        self.each = paddle.nn.Conv2D(9, 9, 3, padding=1, groups=9)
+        self.left, self.right = paddle.nn.Conv2D(36, 20, 1), paddle.nn.Conv2D(36, 20, 3, padding=1)
+        self.after_left = paddle.nn.Conv2D(20, 20, 1)
+        self.after_right = paddle.nn.Conv2D(20, 20, 3, padding=1)
+        self.hidden, self.out = paddle.nn.Linear(20, 33), paddle.nn.Linear(33, num_classes)
+
+    def forward(self, x):
+        x = relu6(self.stem(x))
+        pools = [avg_pool2d(x, 3, 1, 1), max_pool2d(x, 3, 1, 1)]
+        x = paddle.concat([self.each(x), *pools, x], axis=1)
+        a, b = relu(self.left(x)), relu6(self.right(x))
+        x = a + b + self.after_left(a) + self.after_right(b)
+        x = paddle.nn.functional.adaptive_avg_pool2d(x, 1).flatten(1)
+        return self.out(relu6(self.hidden(x)))
+
+
 class Sides(paddle.nn.Layer):
     def __init__(self, num_classes):
         super().__init__()
@@ -185,12 +205,13 @@ class Grey(Sides):
 
 BRANCHES = ModelSpec("branches", Branches, (3, 16, 16), classes=10)
 CUT = ModelSpec("cut", CutSum, (3, 16, 16), classes=10)
+JOINED = ModelSpec("joined", Joined, (3, 16, 16), classes=10)
 SIDES = ModelSpec("sides", Sides, (3, 16, 16), classes=10)
 GREY = ModelSpec("grey", Grey, (3, 16, 16), classes=10)
 """
 RESNETS = [("ResNet18", "static-ptq"), ("ResNet18", "dygraph-ptq"), ("ResNet18_vd", "static-ptq")]
 WRONG_IN_PADDLE = ("sides", "grey")
-OF_SMALL = [(name, "static-ptq") for name in ("branches", "cut", *WRONG_IN_PADDLE)]
+OF_SMALL = [(name, "static-ptq") for name in ("branches", "cut", "joined", *WRONG_IN_PADDLE)]
 OF_SMALL.append(("branches", "static-qat"))
 
 
@@ -222,8 +243,9 @@ def made(pytestconfig, tmp_path_factory):
 )
 def test_a_network_computes_what_its_program_says(made, name, method):
     """Normalization that is folded; biases that are rounded; sums of what is rounded and of what is
-    not, that a convolution adds and others; what relus give, concatenated; a negative sum, which
-    Paddle's int8 cuts off; and windows that Paddle's int8 computes wrongly.
+    not, that a convolution adds and others; what relus give, concatenated; pools of what is rounded
+    for later readers alone; a negative sum, which Paddle's int8 cuts off; and windows that Paddle's
+    int8 computes wrongly.
     """
     model, rules, images = made[name, method]
     found = run(model, images)

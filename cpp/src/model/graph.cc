@@ -385,6 +385,14 @@ std::vector<bool> needed_operators(const Graph& graph) {
     each_value(graph.operators[value.producer].inputs,
                [&](std::size_t input) { wanted.push_back(input); });
   }
+  // Where a value is quantized again, into the same variable, that is the value from there on.
+  for (std::size_t i = 0; i < needed.size(); ++i) {
+    each_value(graph.operators[i].outputs, [&](std::size_t output) {
+      const Value& value = graph.values[output];
+      const bool again = !value.parameter && value.producer != kNone && value.producer < i;
+      if (again && needed[value.producer]) needed[i] = true;
+    });
+  }
   return needed;
 }
 

@@ -113,6 +113,11 @@ class NetworkReader {
   const Value& float_constant(const std::string& name);
   std::vector<float> floats(const std::string& name) { return floats_of(float_constant(name)); }
   std::size_t tensor(const std::string& name, std::size_t index = 0) const;
+  /// The tensor that a value is now.
+  std::size_t tensor_of(std::size_t value) const {
+    const auto found = latest_.find(value);
+    return found == latest_.end() ? value : found->second;
+  }
   bool is_computed(std::size_t value) const { return network_.tensors[value].shape.channels > 0; }
   /// The sizes that an input has for one image. An axis of the images keeps its place.
   Shape sizes(const std::string& name, std::size_t index = 0) const {
@@ -306,6 +311,10 @@ class NetworkReader {
   /// The ranges of this operator. \param zero whether channels of zeros may have none
   std::vector<float> ranges(bool zero);
   void read_quantize();
+  /// Adds a layer for what Paddle's operator gives. Where a value has several readers, Paddle
+  /// quantizes it for each into the same variable, and may only observe it for some: those that
+  /// come afterwards read a tensor of their own.
+  Layer& write_quantized(LayerKind kind);
   /// Gives the output of an operator that quantizes the constant X: what its integers stand for.
   void round_constant(const QuantParams& quant);
   void read_dequantize();
@@ -332,6 +341,7 @@ class NetworkReader {
   const OperatorView* view_ = nullptr;
   std::map<std::size_t, Value> kept_;                ///< values with contents of another
   std::map<std::size_t, std::size_t> views_;         ///< tensors of values in their own shape
+  std::map<std::size_t, std::size_t> latest_;        ///< tensors of values that are quantized again
   std::map<std::size_t, QuantizedWeights> weights_;  ///< by the value they become
   bool quantized_ = false;                           ///< the program quantizes something
   std::map<std::size_t, QuantParams> quants_;        ///< of values that are integers

@@ -45,7 +45,7 @@ Network NetworkReader::read() {
       if (is_real(graph_.values[output].dtype) == real) add_output(output, output_names_[i]);
     }
   }
-  std::set<std::size_t> known(network_.outputs.begin(), network_.outputs.end());
+  std::set<std::size_t> known(graph_.outputs.begin(), graph_.outputs.end());
   known.insert(network_.input);
   for (std::size_t value = 0; graph_.shows_all && value < graph_.values.size(); ++value) {
     const Value& found = graph_.values[value];
@@ -313,7 +313,7 @@ void NetworkReader::require_finite(const Value& constant, const std::string& nam
 std::size_t NetworkReader::tensor(const std::string& name, std::size_t index) const {
   const std::size_t found = value(name, index);
   require(is_computed(found), "operator on a value that is not computed from the image");
-  return found;
+  return tensor_of(found);
 }
 
 std::size_t NetworkReader::shaped(const std::string& name) {
@@ -405,7 +405,7 @@ void NetworkReader::add_output(std::size_t value, const std::string& name) {
     unsupported(path_,
                 "has an output '" + from.name + "' whose first axis is not that of the images");
   }
-  network_.outputs.push_back(value);
+  network_.outputs.push_back(tensor_of(value));
   network_.output_specs.push_back(
       {name.empty() ? printable(from.name) : name, from.shape,
        is_real(from.dtype) ? "float32" : element_type(from.dtype).name});

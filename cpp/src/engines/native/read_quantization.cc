@@ -38,12 +38,25 @@ void NetworkReader::read_quantize() {
   const std::vector<float> found = ranges(observes);
   whole_[given()] = found[0];
   const bool is_constant = constant("X") != nullptr;  // such as a bias
-  if (observes) return is_constant ? keep_contents() : read_identity();
+  if (observes && is_constant) return keep_contents();
+  if (observes) return static_cast<void>(write_quantized(LayerKind::Identity));
   require(found.size() == 1, "kernel for scales but one number");
   const QuantParams quant = {found[0] / kSteps, 128};
   if (is_constant) return round_constant(quant);
-  layer(LayerKind::Quantize, {tensor("X")}).quant = quant;
+  write_quantized(LayerKind::Quantize).quant = quant;
   quants_[given()] = quant;
+}
+
+Layer& NetworkReader::write_quantized(LayerKind kind) {
+  const bool again = is_computed(given());
+  Layer& made = layer(kind, {tensor("X")});
+  if (again) {
+    made.output = network_.add_tensor(shape_of(given()));
+    latest_[given()] = made.output;
+    views_.erase(given());
+    quants_.erase(given());
+  }
+  return made;
 }
 
 void NetworkReader::round_constant(const QuantParams& quant) {
@@ -65,7 +78,8 @@ void NetworkReader::read_dequantize() {
     require(ranges(true)[0] == found->second,
             "dequantization by another scale than it was quantized by");
     if (constant("X") != nullptr) return keep_contents();
-    return read_identity();
+    write_quantized(LayerKind::Identity);
+    return;
   }
   const Value* weights = constant("X");
   require(weights != nullptr, "dequantization of what was not quantized");

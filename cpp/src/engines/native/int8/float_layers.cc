@@ -48,13 +48,13 @@ void combine_whole(const native::Kernels& vectors, CombineTask task, std::int64_
   kFunctions.combine(task);
 }
 
-/// Adds `values` to `sums`.
-void add_values(const native::Kernels& vectors, const float* values, std::int64_t count,
-                float* sums) {
+/// Adds `values` to those at `to`, or keeps the larger ones. \param kind Add, Maximum
+void gather_values(const native::Kernels& vectors, Combination kind, const float* values,
+                   std::int64_t count, float* to) {
   CombineTask task{};
-  task.kind = Combination::Add;
-  task.a = task.output = sums;
-  task.b = values;
+  task.kind = kind;
+  task.a = values;
+  task.b = task.output = to;  // of equal values, 0 and -0, those that are there stay
   combine_whole(vectors, task, count);
 }
 
@@ -102,11 +102,8 @@ void pool(const native::Kernels& vectors, PoolKind kind, const Windows& rows,
       std::fill_n(output, channels, is_max ? -std::numeric_limits<float>::infinity() : 0.0F);
       for (std::int64_t i = rows.begins[y]; i < rows.ends[y]; ++i) {
         for (std::int64_t j = columns.begins[x]; j < columns.ends[x]; ++j) {
-          const float* values = input + (i * from.width + j) * channels;
-          if (!is_max) add_values(vectors, values, channels, output);
-          for (std::int64_t c = 0; is_max && c < channels; ++c) {
-            output[c] = std::max(output[c], values[c]);
-          }
+          gather_values(vectors, is_max ? Combination::Maximum : Combination::Add,
+                        input + (i * from.width + j) * channels, channels, output);
         }
       }
       const float size = is_max ? 1 : rows.sizes[y] * columns.sizes[x];
