@@ -118,17 +118,26 @@ struct Attention {
   std::int64_t tokens;
   std::int64_t heads;
   std::int64_t width;  ///< of a head
+  double factor;       ///< of the products of queries and keys
   Network network;
-  std::vector<std::size_t> qkv;      ///< what the copies of each give
-  std::size_t product = 0;           ///< of the weights and what was attended to
-  std::vector<std::size_t> tensors;  ///< all that follow one another
+  std::vector<std::size_t> qkv;  ///< what the copies of each give
+  std::size_t scaled = 0;        ///< the queries times a number
+  std::size_t product = 0;       ///< of the weights and what was attended to
 };
+
+/// Multiplies all values by a number.
+Layer factor_of(float factor) {
+  Layer layer = layer_of(LayerKind::ChannelScale);
+  layer.get<ScaleParams>() = {{factor}, {0}};
+  return layer;
+}
 
 /// A linear layer, a transposition into [queries, keys, values][head][token][width], a cut of each,
 /// a transposition of the keys, and behind the products one back to [token][head][width].
-Attention attention_of(std::int64_t tokens, std::int64_t heads, std::int64_t width,
+/// \param factor of queries and of keys; 1: there are no layers that multiply by it
+Attention attention_of(std::int64_t tokens, std::int64_t heads, std::int64_t width, float factor,
                        Random& random) {
-  Attention of{tokens, heads, width, {}, {}, 0, {}};
+  Attention of{tokens, heads, width, std::pow(static_cast<double>(factor), 2), {}, {}};
   Network& network = of.network;
   const std::int64_t all = heads * width;
   const std::int64_t values = tokens * all;
@@ -144,8 +153,12 @@ Attention attention_of(std::int64_t tokens, std::int64_t heads, std::int64_t wid
                   values);
   const std::int64_t head = tokens * width;
   const std::int64_t square = tokens * tokens;
+  const auto scaled = [&](std::size_t part) {
+    return factor == 1 ? of.qkv[part] : add(network, factor_of(factor), {of.qkv[part]}, values);
+  };
+  of.scaled = scaled(0);
   const std::size_t scores = add(network, product_of({{heads, head, head}}, tokens, width, tokens),
-                                 {of.qkv[0], of.qkv[1]}, heads * square);
+                                 {of.scaled, scaled(1)}, heads * square);
   Layer softmax = layer_of(LayerKind::Softmax);
   softmax.get<SoftmaxParams>().axis = {tokens, 1};
   const std::size_t shares = add(network, softmax, {scores}, heads * square);
@@ -190,7 +203,7 @@ std::vector<double> define_attention(const Attention& of, const float* image) {
         for (std::int64_t i = 0; i < of.width; ++i) {
           score += at(0, token, head, i) * at(1, other, head, i);
         }
-        powers.push_back(std::exp(score));
+        powers.push_back(std::exp(score * of.factor));
         total += powers.back();
       }
       for (std::int64_t other = 0; other < of.tokens; ++other) {
@@ -206,18 +219,24 @@ std::vector<double> define_attention(const Attention& of, const float* image) {
 
 TEST_CASE("attention reads and writes heads where they lie, without a copy") {
   Random random(31);
-  for (const auto& [tokens, heads, width] :
-       {std::array<std::int64_t, 3>{7, 3, 16}, {50, 2, 33}, {17, 4, 8}, {1, 3, 5}, {9, 1, 20}}) {
+  for (const auto& [tokens, heads, width] : {std::array<std::int64_t, 3>{7, 3, 16},
+                                             {50, 2, 33},
+                                             {17, 4, 8},
+                                             {1, 3, 5},
+                                             {9, 1, 20},
+                                             {20, 3, 32}}) {
     CAPTURE(tokens);
     CAPTURE(heads);
-    Attention of = attention_of(tokens, heads, width, random);
+    const bool scales = random.coin();
+    CAPTURE(scales);
+    Attention of = attention_of(tokens, heads, width, scales ? 0.7F : 1, random);
     for (Layer& layer : of.network.layers) {  // so that no exponent is large
       for (float& weight : layer.weights) weight *= 0.2F;
     }
     check_joined(of.network, 0, random);
     Network joined = of.network;
     join_copies(joined);
-    CHECK(joined.layers.size() == 5);
+    CHECK(joined.layers.size() == (scales ? 7 : 5));
     const std::vector<float> image = random.values(of.network.tensors[0].shape.values());
     const std::vector<double> expected = define_attention(of, image.data());
     for (const Kernels* kernels : available_kernels(kernels_named)) {
@@ -236,7 +255,7 @@ TEST_CASE("copies that products cannot do without stay, and so do their answers"
     std::int64_t copies;  ///< that are left, of six
     std::function<void(Attention&)> change;
   };
-  const auto copy_at = [](Attention& of, std::size_t tensor) -> Layer& {
+  const auto layer_at = [](Attention& of, std::size_t tensor) -> Layer& {
     return *std::find_if(of.network.layers.begin(), of.network.layers.end(),
                          [&](const Layer& layer) { return layer.output == tensor; });
   };
@@ -250,23 +269,23 @@ TEST_CASE("copies that products cannot do without stay, and so do their answers"
       {"a copy is an output", 2, [](Attention& of) { of.network.outputs.push_back(of.qkv[0]); }},
       {"a copy leaves values out, which are filled", 2,
        [&](Attention& of) {
-         copy_at(of, of.qkv[0]).get<CopyParams>().boxes[0].loops[0].count -= 1;
+         layer_at(of, of.qkv[0]).get<CopyParams>().boxes[0].loops[0].count -= 1;
        }},
       {"a copy has a second box over the first", 2,
        [&](Attention& of) {
-         std::vector<Box>& boxes = copy_at(of, of.qkv[2]).get<CopyParams>().boxes;
+         std::vector<Box>& boxes = layer_at(of, of.qkv[2]).get<CopyParams>().boxes;
          boxes.push_back(boxes[0]);
          boxes[1].loops[0].count /= 2;
          boxes[1].from += kValues / 2;
        }},
       {"a copy takes the rows backwards", 2,
        [&](Attention& of) {
-         Layer& copy = copy_at(of, of.qkv[0]);
+         Layer& copy = layer_at(of, of.qkv[0]);
          copy.params = copy_of({kHeads, kTokens, kWidth}, {kTokens * kWidth, -kWidth, 1},
                                (kTokens - 1) * kWidth)
                            .params;
        }},
-      {"the values of a head lie apart", 6,
+      {"the values of a head lie apart", 5,
        [](Attention& of) {
          Layer& turned = of.network.layers[1];
          turned.params = copy_of({3, kHeads, kTokens, kWidth},
@@ -275,7 +294,16 @@ TEST_CASE("copies that products cannot do without stay, and so do their answers"
          Layer& back = of.network.layers[of.network.layers.size() - 2];
          back.params = copy_of({kTokens, kWidth, kHeads}, {kWidth, 1, kTokens * kWidth}).params;
        }},
-      {"the rows of a head are in two groups, which lie apart", 5,
+      {"something is added to the queries", 2,
+       [&](Attention& of) { layer_at(of, of.scaled).get<ScaleParams>().bias = {1}; }},
+      {"the queries have an activation", 2,
+       [&](Attention& of) { layer_at(of, of.scaled).activation.kind = ActivationKind::Relu; }},
+      {"the queries are read by another layer", 2,
+       [](Attention& of) {
+         const std::size_t last = of.network.outputs[0];
+         add(of.network, layer_of(LayerKind::Add), {last, of.scaled}, kValues);
+       }},
+      {"the rows of a head are in two groups, which lie apart", 4,
        [](Attention& of) {
          Layer& turned = of.network.layers[1];
          turned.params =
@@ -303,10 +331,35 @@ TEST_CASE("copies that products cannot do without stay, and so do their answers"
   Random random(32);
   for (const Case& one : cases) {
     CAPTURE(std::string(one.what));
-    Attention of = attention_of(kTokens, kHeads, kWidth, random);
+    Attention of = attention_of(kTokens, kHeads, kWidth, 0.7F, random);
     one.change(of);
     check_joined(of.network, one.copies, random);
   }
+}
+
+TEST_CASE("a number times what a copy gives stays where that copy stays, or repeats values") {
+  enum class Sum { None, OfCopy, OfFactor };
+  const auto factors_left = [](std::int64_t step, Sum sum) {
+    Random random(37);
+    Network network;
+    network.tensors = {TensorShape{1, 1, 24}};
+    network.tensors[0].layout = Layout::Order;
+    const std::size_t moved = add(network, copy_of({2, 3, 4}, {step, 8, 1}), {0}, 24);
+    const std::size_t scaled = add(network, factor_of(0.3F), {moved}, 24);
+    std::size_t other = 0;
+    if (sum != Sum::None) {
+      other = sum == Sum::OfCopy ? moved : scaled;
+      other = add(network, layer_of(LayerKind::Add), {other, other}, 24);
+    }
+    add(network, product_of({{2, 12, 12}}, 3, 4, 3, true), {other, scaled}, 18);
+    check_joined(network, step == 4 && sum == Sum::None ? 0 : 1, random);
+    join_copies(network);
+    return count_of(network, LayerKind::ChannelScale);
+  };
+  CHECK(factors_left(4, Sum::None) == 0);
+  CHECK(factors_left(0, Sum::None) == 1);
+  CHECK(factors_left(4, Sum::OfCopy) == 1);
+  CHECK(factors_left(4, Sum::OfFactor) == 1);
 }
 
 TEST_CASE("windows that go on in another row of what was transposed are read behind that") {
@@ -502,6 +555,24 @@ TEST_CASE("a product whose steps leave its tensors, or miss values of its output
   refuses_product([](Product& of) { of.rows = 4; }, missing);
   refuses_product([](Product& of) { of.matrices.clear(); }, missing);
   refuses_product([](Product& of) { of.rows = 0; }, "has empty matrices");
+}
+
+TEST_CASE("a broadcast that begins too late in a tensor is refused") {
+  Network network;
+  network.tensors = {TensorShape{1, 1, 24}};
+  Layer layer = layer_of(LayerKind::Broadcast);
+  layer.broadcast = BroadcastKind::Multiply;
+  layer.operands = {{0, {}, 4}, {kNone, {2}}};
+  layer.loops = {{5, {4, 0, 0}}, {4, {1, 0, 0}}};
+  add(network, layer, {0}, 20);
+  verify_network(network);
+  for (const std::int64_t begin : {5, -1}) {
+    network.layers[0].operands[0].begin = begin;
+    CHECK_ERROR(BackendFailure, "reads values that there are not", verify_network(network));
+  }
+  network.layers[0].operands[0].begin = 0;
+  network.layers[0].operands[1].begin = 1;
+  CHECK_ERROR(BackendFailure, "reads values that there are not", verify_network(network));
 }
 
 }  // namespace

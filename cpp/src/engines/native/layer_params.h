@@ -132,6 +132,7 @@ struct BroadcastLoop {
 struct BroadcastOperand {
   std::size_t input = kNone;   ///< by its place among the layer's inputs
   std::vector<float> numbers;  ///< where there is none
+  std::int64_t begin = 0;      ///< the place of the first value in the tensor
 };
 
 /// Broadcast: two or three operands, each repeated along any axes.

@@ -105,7 +105,6 @@ LayerParams default_params(LayerKind kind) {
     case LayerKind::Convert:
     case LayerKind::MatMul:
     case LayerKind::Quantize:
-    case LayerKind::Flatten:
     case LayerKind::Identity:
       break;
   }

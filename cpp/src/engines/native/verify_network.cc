@@ -281,7 +281,8 @@ class Verifier {
       const std::int64_t given = operand.input == kNone
                                      ? static_cast<std::int64_t>(operand.numbers.size())
                                      : input(operand.input).values();
-      std::int64_t last = 0;
+      std::int64_t last = operand.begin;
+      require(last == 0 || (last > 0 && operand.input != kNone), "reads values that there are not");
       for (const BroadcastLoop& loop : broadcast.loops) {
         require(loop.count > 0 && loop.steps[i] >= 0, "reads values that there are not");
         last += (loop.count - 1) * loop.steps[i];

@@ -20,6 +20,7 @@ class Broadcast final : public Op {
     for (std::size_t i = 0; i < operands_.size(); ++i) {
       const BroadcastOperand& operand = params.operands[i];
       operands_[i].input = operand.input;
+      operands_[i].begin = operand.begin;
       if (operand.input != kNone) continue;
       const auto count = static_cast<std::int64_t>(operand.numbers.size());
       source.memory.add(static_cast<double>(count) * sizeof(float));
@@ -62,6 +63,7 @@ class Broadcast final : public Op {
   struct Operand {
     std::size_t input = kNone;
     const float* numbers = nullptr;
+    std::int64_t begin = 0;  ///< in the tensor
   };
 
   /// Loops that go on where the one inside them ends are one.
@@ -87,8 +89,9 @@ class Broadcast final : public Op {
     BroadcastTask task = task_;
     for (std::size_t i = 0; i < operands_.size(); ++i) {
       const Operand& operand = operands_[i];
-      const float* first =
-          operand.input == kNone ? operand.numbers : frame.at<float>(inputs_[operand.input], unit);
+      const float* first = operand.input == kNone
+                               ? operand.numbers
+                               : frame.at<float>(inputs_[operand.input], unit) + operand.begin;
       std::int64_t left = row;
       for (std::size_t l = loops_.size() - 1; l-- > 0;) {
         first += left % loops_[l].count * loops_[l].steps[i];

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstdint>
+#include <numeric>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -161,18 +162,110 @@ std::optional<Product> moved(const Product& of, const Side& side, const View& vi
   return made;
 }
 
+/// A view of a tensor of which another view tells where its values lie, as a view of the other
+/// one's tensor. \returns nothing where the values do not lie at regular steps there
+std::optional<View> through(const View& before, const View& view) {
+  Walk walk(before, view.begin);
+  View whole = {before.tensor, walk.begin(), {}};
+  for (const Run& run : view.runs) {
+    const auto parts = walk.go(run);
+    if (!parts) return std::nullopt;
+    for (const Run& part : *parts) add_run(whole.runs, part);
+  }
+  return whole;
+}
+
+/// By tensor that a copy gives: where its values lie in what that copy takes, or in what the copies
+/// before it take. Other tensors have no view.
+std::vector<View> find_views(const Network& network) {
+  std::vector<View> views(network.tensors.size());
+  for (const Layer& layer : network.layers) {
+    const Box* const box = only_box(layer, network.tensors[layer.output].shape.values());
+    auto runs = box == nullptr ? std::nullopt : runs_of(*box, &Box::Loop::to, &Box::Loop::from);
+    if (!runs) continue;
+    View& view = views[layer.output];
+    view = {layer.inputs[box->input], box->from, *std::move(runs)};
+    const View& before = views[view.tensor];
+    if (before.tensor == kNone) continue;
+    if (auto whole = through(before, view)) view = *std::move(whole);
+  }
+  return views;
+}
+
 bool is_product(const Layer& layer) {
   return layer.kind == LayerKind::MatMul && layer.integers.empty();
+}
+
+/// Whether a layer multiplies each value by the same number, and does nothing else.
+bool is_factor(const Layer& layer) {
+  if (layer.kind != LayerKind::ChannelScale || !is_alike(layer) ||
+      layer.activation.kind != ActivationKind::None) {
+    return false;
+  }
+  const std::vector<float>& bias = layer.get<ScaleParams>().bias;
+  return bias.empty() || bias[0] == 0;
+}
+
+/// The same factor for what the view of its input takes, in the order in which that lies there, and
+/// a copy that moves the results to where the layer has them. No copy where they are there.
+void scale_before_copy(Network& network, const Layer& layer, const View& view) {
+  std::vector<std::size_t> order(view.runs.size());  // the outermost runs first, as they lie there
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::sort(order.begin(), order.end(), [&view](std::size_t a, std::size_t b) {
+    return view.runs[a].step > view.runs[b].step;
+  });
+  const bool is_in_place = std::is_sorted(order.begin(), order.end());
+  const TensorShape shape = network.tensors[layer.output].shape;
+  const std::size_t scaled = is_in_place ? layer.output : network.add_tensor(shape);
+  network.tensors[scaled].layout = network.tensors[layer.output].layout;
+  Layer& scale = network.add_layer(LayerKind::Broadcast, layer.name, {view.tensor}, scaled);
+  auto& params = scale.get<BroadcastParams>();
+  params.kind = BroadcastKind::Multiply;
+  params.operands = {{0, {}, view.begin}, {kNone, {layer.get<ScaleParams>().scale[0]}}};
+  Box box;
+  for (const Run& run : view.runs) box.loops.push_back({run.count});
+  std::int64_t values = shape.values();
+  for (const std::size_t run : order) {
+    const auto& [count, step] = view.runs[run];
+    params.loops.push_back({count, {step, 0, 0}});
+    box.loops[run].from = values /= count;
+  }
+  if (is_in_place) return;
+  values = shape.values();
+  for (Box::Loop& loop : box.loops) loop.to = values /= loop.count;
+  network.add_layer(LayerKind::Copy, layer.name + ", moved", {scaled}, layer.output).params =
+      CopyParams{{box}};
+}
+
+/// Where a product reads what copies give times a number, such as scaled queries, has the values
+/// multiplied before they are copied: then the product can read what the last copy takes.
+void scale_before_copies(Network& network) {
+  const Links links(network);
+  const std::vector<View> views = find_views(network);
+  auto layers = std::exchange(network.layers, {});
+  for (Layer& layer : layers) {
+    const View* const view = is_factor(layer) ? &views[layer.inputs[0]] : nullptr;
+    const std::size_t reader = links.readers[layer.output];
+    const bool feeds_product =
+        links.uses[layer.output] == 1 && reader != kNone && is_product(layers[reader]);
+    const auto goes_on = [](const Run& run) { return run.step > 0; };
+    if (view != nullptr && view->tensor != kNone && links.uses[layer.inputs[0]] == 1 &&
+        feeds_product && std::all_of(view->runs.begin(), view->runs.end(), goes_on)) {
+      scale_before_copy(network, layer, *view);
+    } else {
+      network.layers.push_back(std::move(layer));
+    }
+  }
+  drop_unused(network);
 }
 
 /// Has products read what copies take.
 class Reading {
  public:
   explicit Reading(Network& network)
-      : network_(network), views_(network.tensors.size()), needed_(network.tensors.size()) {}
+      : network_(network), views_(find_views(network)), needed_(network.tensors.size()) {}
 
   void join() {
-    for (const Layer& layer : network_.layers) find_view(layer);
     find_needed();
     for (Layer& layer : network_.layers) {
       if (is_product(layer)) read_in_place(layer);
@@ -180,26 +273,6 @@ class Reading {
   }
 
  private:
-  /// Finds where what a copy gives lies in what it takes, or in what the copies before it take.
-  void find_view(const Layer& layer) {
-    const Box* const box = only_box(layer, network_.tensors[layer.output].shape.values());
-    if (box == nullptr) return;
-    auto runs = runs_of(*box, &Box::Loop::to, &Box::Loop::from);
-    if (!runs) return;
-    View& found = views_[layer.output];
-    found = {layer.inputs[box->input], box->from, *std::move(runs)};
-    const View& before = views_[found.tensor];
-    if (before.tensor == kNone) return;
-    Walk walk(before, found.begin);
-    View whole = {before.tensor, walk.begin(), {}};
-    for (const Run& run : found.runs) {
-      const auto parts = walk.go(run);
-      if (!parts) return;
-      for (const Run& part : *parts) add_run(whole.runs, part);
-    }
-    found = std::move(whole);
-  }
-
   /// Finds the tensors that a layer or an output needs which cannot read a view of another one.
   void find_needed() {
     for (const std::size_t output : network_.outputs) needed_[output] = true;
@@ -239,7 +312,7 @@ class Reading {
   }
 
   Network& network_;
-  std::vector<View> views_;   ///< by tensor, of what copies give; others have none
+  std::vector<View> views_;   ///< by tensor, see find_views
   std::vector<bool> needed_;  ///< by tensor
 };
 
@@ -273,6 +346,7 @@ void write_in_place(Network& network) {
 }  // namespace
 
 void join_copies(Network& network) {
+  scale_before_copies(network);
   Reading(network).join();
   drop_unused(network);
   write_in_place(network);
