@@ -4,6 +4,8 @@
 #include <array>
 #include <utility>
 
+#include "engines/native/verify_network.h"
+
 namespace lenet::native {
 namespace {
 
@@ -70,9 +72,23 @@ std::unique_ptr<Op> make_op(const FloatLayer& source, MakeOp* multiply_integers)
       return make_normalize(source);
     case LayerKind::Constant:
       return make_constant(source);
-    default:
+    case LayerKind::ChannelScale:
+    case LayerKind::Activate:
+    case LayerKind::Add:
+    case LayerKind::Subtract:
+    case LayerKind::Multiply:
+    case LayerKind::Divide:
+    case LayerKind::Maximum:
+    case LayerKind::Minimum:
+    case LayerKind::PRelu:
       return make_elementwise(source);
+    case LayerKind::View:
+    case LayerKind::Quantize:
+    case LayerKind::Flatten:
+    case LayerKind::Identity:
+      break;  // passes have left none of them
   }
+  contradict("the layer " + source.layer.name + " has no operator");
 }
 
 /// Whether its kernels take an image's channels one after the other. Those of groups take vectors.
@@ -205,13 +221,12 @@ std::size_t FloatProgram::first_batched(const Network& network) const {
 void FloatProgram::lay_out(const Network& network) {
   for (std::size_t s = 0; s < lowered_.size(); ++s) {
     const Layer& layer = network.layers[lowered_[s].layer];
-    const bool in_place = is_combination(layer.kind) || layer.kind == LayerKind::Activate ||
-                          layer.kind == LayerKind::ChannelScale;
-    // So may a convolution over what it adds, but not one that keeps sums in the output meanwhile.
+    // A convolution may write over what it adds, but not one that keeps sums in the output
+    // meanwhile.
     const bool adds_last = layer.kind == LayerKind::Convolution &&
                            !is_whole_image(network.tensors[layer.inputs[0]].shape, layer,
                                            network.tensors[layer.output].shape);
-    ios_[s].in_place = in_place ? 0 : adds_last ? 1 : kNone;
+    ios_[s].in_place = facts_of(layer.kind).has(kInPlace) ? 0 : adds_last ? 1 : kNone;
     const bool reads_border = layer.kind == LayerKind::Convolution &&
                               lowered_[s].method != ConvMethod::Winograd3x3 &&
                               lowered_[s].method != ConvMethod::Integers;
