@@ -561,17 +561,17 @@ TEST_CASE("a broadcast that begins too late in a tensor is refused") {
   Network network;
   network.tensors = {TensorShape{1, 1, 24}};
   Layer layer = layer_of(LayerKind::Broadcast);
-  layer.broadcast = BroadcastKind::Multiply;
-  layer.operands = {{0, {}, 4}, {kNone, {2}}};
-  layer.loops = {{5, {4, 0, 0}}, {4, {1, 0, 0}}};
+  layer.params = BroadcastParams{
+      BroadcastKind::Multiply, {{0, {}, 4}, {kNone, {2}}}, {{5, {4, 0, 0}}, {4, {1, 0, 0}}}};
   add(network, layer, {0}, 20);
   verify_network(network);
+  auto& operands = network.layers[0].get<BroadcastParams>().operands;
   for (const std::int64_t begin : {5, -1}) {
-    network.layers[0].operands[0].begin = begin;
+    operands[0].begin = begin;
     CHECK_ERROR(BackendFailure, "reads values that there are not", verify_network(network));
   }
-  network.layers[0].operands[0].begin = 0;
-  network.layers[0].operands[1].begin = 1;
+  operands[0].begin = 0;
+  operands[1].begin = 1;
   CHECK_ERROR(BackendFailure, "reads values that there are not", verify_network(network));
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <memory>
 
 #include "engines/native/runtime/memory_plan.h"
@@ -308,6 +309,52 @@ TEST_CASE("the layers of a network fit, or the verifier names the one that does 
         network.tensors.push_back(TensorShape{1});
       },
       "an output is given by no layer");
+}
+
+/// A convolution to 5 channels, a function of them, and their sum.
+Network function_between_convolutions(ActivationKind kind) {
+  Network network;
+  network.tensors = {TensorShape{3, 2, 2}};
+  Layer convolution = convolution_of(1, 1);
+  for (const float weight : {0.0F, 0.25F, 0.5F, 0.75F, 1.0F}) {
+    convolution.weights.insert(convolution.weights.end(), 3, weight);
+  }
+  convolution.bias.assign(5, 1);
+  add_layer(network, convolution, {5, 2, 2});
+  Layer function = layer_of(LayerKind::Activate);
+  function.activation.kind = kind;
+  function.activation.alpha = function.activation.beta = 1;
+  add_layer(network, function, {5, 2, 2});
+  Layer sum = convolution_of(1, 1);
+  sum.weights.assign(5, 1);
+  sum.bias = {0};
+  add_layer(network, sum, {1, 2, 2});
+  return network;
+}
+
+TEST_CASE("a convolution applies the functions that give a small number for 0") {
+  // The last vector of 5 channels is filled with 0, of which others would make infinity or more.
+  for (const native::FunctionFacts& row : native::kFunctions) {
+    if (row.kind == ActivationKind::None || row.kind == ActivationKind::Scalar) continue;
+    CAPTURE(std::string(row.name));
+    Network network = function_between_convolutions(row.kind);
+    native::simplify(network);
+    CHECK(network.layers.size() == (row.of_zero == native::OfZero::Any ? 3 : 2));
+  }
+  Network network = function_between_convolutions(ActivationKind::Log);
+  native::simplify(network);
+  const std::vector<float> image = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+  for (const Kernels* kernels : available_kernels(native::kernels_named)) {
+    CAPTURE(std::string(kernels->name));
+    const std::vector<float> found = outputs(*compiled(network, *kernels), image);
+    REQUIRE(found.size() == 4);
+    for (std::size_t i = 0; i < 4; ++i) {
+      const auto pixel = static_cast<double>(image[i] + image[i + 4] + image[i + 8]);
+      double expected = 0;
+      for (int c = 0; c < 5; ++c) expected += std::log(1 + 0.25 * c * pixel);
+      CHECK(found[i] == doctest::Approx(expected).epsilon(1e-5));
+    }
+  }
 }
 
 TEST_CASE("a run begins with NaN where that is asked for, but for borders that are kept clear") {

@@ -59,6 +59,7 @@ CPP_ROOMS = {
     "kernels": ("engines/native/kernels/*", "engines/native/kernels/int8/*"),
     "network": (
         "engines/native/activations.*",
+        "engines/native/layer_kinds.*",
         "engines/native/layer_params.*",
         "engines/native/network.*",
         "engines/native/tensor.*",

@@ -15,6 +15,7 @@
 
 #include "engines/native/activations.h"
 #include "engines/native/kernels/kernels.h"
+#include "engines/native/layer_kinds.h"
 #include "engines/native/layer_params.h"
 #include "engines/native/tensor.h"
 #include "lenet/tensor.h"
@@ -22,49 +23,6 @@
 #include "model/rules/windows.h"
 
 namespace lenet::native {
-
-enum class LayerKind {
-  Convolution,  ///< and fully connected layers, whose kernel is as large as the image
-  Pool,
-  Resize,        ///< of rows and columns, each a weighted sum of some of the input
-  ChannelScale,  ///< of each channel: x * scale + bias
-  Activate,      ///< the same values, but for the layer's activation
-  Add,           ///< of two tensors; and so are those below, of which one may be [channels, 1, 1]
-  Subtract,
-  Multiply,
-  Divide,
-  Maximum,
-  Minimum,
-  PRelu,      ///< of the negative values of each channel: x * scale
-  Concat,     ///< of all channels of its inputs
-  Channels,   ///< of its inputs, in any order
-  Copy,       ///< of boxes of values
-  View,       ///< the same values in another shape
-  Convert,    ///< the same values in another layout; see separate_layouts
-  Softmax,    ///< along an axis
-  Reduce,     ///< of an axis to one value
-  Along,      ///< of an axis, one value after the other: sums so far, the largest values
-  MatMul,     ///< of matrices: of two tensors, or of a tensor and weights
-  Broadcast,  ///< of two or three operands, each repeated along any axes
-  Normalize,  ///< each row of values by its mean and variance
-  Constant,   ///< numbers of the layer's own
-  Quantize,   ///< rounded to integer multiples of a step
-  Identity    ///< the same values; only before drop_identities
-};
-
-/// The name of a kind, as profiles print it.
-const char* to_string(LayerKind kind) noexcept;
-
-/// The parameters that layers of a kind have, as they are at first.
-LayerParams default_params(LayerKind kind);
-
-/// How a layer combines two values; of any other layer it is Combination::Scale.
-Combination combination_of(LayerKind kind) noexcept;
-
-/// Whether a layer computes each value from two.
-inline bool is_combination(LayerKind kind) noexcept {
-  return combination_of(kind) != Combination::Scale;
-}
 
 /// Products of the matrices of one image: of each, [rows][sums] times [sums][columns] is
 /// [rows][columns]. The matrices of a tensor may lie at any steps. Those of an operand have the
@@ -160,7 +118,7 @@ struct Layer {
   /// Makes it a layer of a kind, with the parameters of that kind as they are at first.
   void set_kind(LayerKind to) {
     kind = to;
-    params = default_params(to);
+    params = facts_of(to).first_params();
   }
   bool relu() const { return activation.kind == ActivationKind::Relu; }
   /// Of the layer's own, or those stored, in float32. The layer outlives the view.
@@ -256,7 +214,7 @@ struct OutputSource {
 };
 
 /// Whether a layer reads and gives values in the order of the program.
-bool needs_order(const Layer& layer) noexcept;
+inline bool needs_order(const Layer& layer) noexcept { return facts_of(layer.kind).has(kInOrder); }
 
 /// Whether a layer is a softmax of a whole image that only gives outputs: it is no step of a
 /// program, which applies it as it writes them.

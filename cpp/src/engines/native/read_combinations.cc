@@ -15,7 +15,7 @@ namespace {
 /// What broadcasts as a layer that combines tensors of the same shape does.
 /// \pre is_combination(kind)
 BroadcastKind broadcast_of(LayerKind kind) {
-  switch (combination_of(kind)) {
+  switch (facts_of(kind).combination) {
     case Combination::Add:
       return BroadcastKind::Add;
     case Combination::Subtract:

@@ -362,13 +362,8 @@ void NetworkReader::require_declared_values(std::size_t value) const {
 
 Layer& NetworkReader::layer(LayerKind kind, std::vector<std::size_t> inputs, std::size_t index) {
   const Value& declared = graph_.values[given(index)];
-  // What was flattened keeps its shape here.
-  const bool reshapes = kind == LayerKind::Convolution || kind == LayerKind::Pool ||
-                        kind == LayerKind::Copy || kind == LayerKind::Reduce ||
-                        kind == LayerKind::MatMul || kind == LayerKind::Broadcast ||
-                        kind == LayerKind::Normalize || kind == LayerKind::Resize;
   network_.tensors[given(index)].shape =
-      reshapes ? image_shape(image_of(declared)) : shape_of(inputs[0]);
+      facts_of(kind).has(kOwnShape) ? image_shape(image_of(declared)) : shape_of(inputs[0]);
   return network_.add_layer(kind, type() + " '" + printable(declared.name) + "'", std::move(inputs),
                             given(index));
 }

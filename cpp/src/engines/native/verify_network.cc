@@ -53,7 +53,7 @@ class Verifier {
 
   void verify_layer() const {
     require(!layer_->inputs.empty() || layer_->kind == LayerKind::Constant, "takes nothing");
-    require(layer_->params.index() == default_params(layer_->kind).index(),
+    require(layer_->params.index() == facts_of(layer_->kind).first_params().index(),
             "has the parameters of another kind");
     switch (layer_->kind) {
       case LayerKind::Convolution:

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "engines/native/verify_network.h"
+
 namespace lenet::native {
 namespace {
 
@@ -37,9 +39,12 @@ std::size_t sum_after(const Network& network, const Links& links, std::size_t la
   return same && producer != kNone && producer < layer ? reader : kNone;
 }
 
-/// Makes the operator of a layer that is no convolution.
-std::unique_ptr<Op> make_op(const FloatLayer& source) {
+/// Makes the operator of a layer in float32 or bf16.
+/// \param method of a convolution
+std::unique_ptr<Op> make_op(const FloatLayer& source, const ConvMethodRow* method) {
   switch (source.layer.kind) {
+    case LayerKind::Convolution:
+      return method->make(source);
     case LayerKind::Pool:
       return make_pool(source);
     case LayerKind::Resize:
@@ -63,9 +68,22 @@ std::unique_ptr<Op> make_op(const FloatLayer& source) {
       return make_normalize(source);
     case LayerKind::Constant:
       return make_constant(source);
-    default:
+    case LayerKind::ChannelScale:
+    case LayerKind::Activate:
+    case LayerKind::Add:
+    case LayerKind::Subtract:
+    case LayerKind::Multiply:
+    case LayerKind::Divide:
+    case LayerKind::Maximum:
+    case LayerKind::Minimum:
+    case LayerKind::PRelu:
       return make_elementwise(source);
+    case LayerKind::View:
+    case LayerKind::Quantize:
+    case LayerKind::Identity:
+      break;  // passes have left none of them
   }
+  contradict("the layer " + source.layer.name + " has no operator");
 }
 
 /// Whether its kernels take an image's channels one after the other. Those of groups take vectors.
@@ -170,13 +188,12 @@ std::size_t FloatProgram::first_batched(const Network& network) const {
 void FloatProgram::lay_out(const Network& network) {
   for (std::size_t s = 0; s < lowered_.size(); ++s) {
     const Layer& layer = network.layers[lowered_[s].layer];
-    const bool in_place = is_combination(layer.kind) || layer.kind == LayerKind::Activate ||
-                          layer.kind == LayerKind::ChannelScale;
-    // So may a convolution over what it adds, but not one that keeps sums in the output meanwhile.
+    // A convolution may write over what it adds, but not one that keeps sums in the output
+    // meanwhile.
     const bool adds_last = layer.kind == LayerKind::Convolution &&
                            !is_whole_image(network.tensors[layer.inputs[0]].shape, layer,
                                            network.tensors[layer.output].shape);
-    ios_[s].in_place = in_place ? 0 : adds_last ? 1 : kNone;
+    ios_[s].in_place = facts_of(layer.kind).has(kInPlace) ? 0 : adds_last ? 1 : kNone;
     const ConvMethodRow* const method = lowered_[s].method;
     if (method != nullptr && method->reads_border) placements_[layer.inputs[0]].pad(layer.window);
   }
@@ -254,9 +271,7 @@ void FloatProgram::prepare(const Network& network, std::shared_ptr<SharedArrays>
       if (with != nullptr) name += ", " + with->name;
     }
     add_step(layer, std::move(name), multiply_adds(network, layer),
-             !layer.integers.empty()  ? multiply_integers_(source)
-             : step.method != nullptr ? step.method->make(source)
-                                      : make_op(source));
+             layer.integers.empty() ? make_op(source, step.method) : multiply_integers_(source));
   }
 }
 

@@ -208,7 +208,7 @@ class FloatLayer final : public Op {
     };
     const bool at_once = is_whole(0) && is_whole(1);
     CombineTask task{};
-    task.kind = combination_of(source_.planned.layer.kind);
+    task.kind = facts_of(source_.planned.layer.kind).combination;
     task.a = values(frame, unit, 0);
     task.b = values(frame, unit, 1);
     task.output = result;

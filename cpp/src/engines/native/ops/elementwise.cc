@@ -96,7 +96,7 @@ class Elementwise final : public Op {
     if (kind_ == LayerKind::Activate) {
       return activate(task);
     }
-    task.kind = combination_of(kind_);
+    task.kind = facts_of(kind_).combination;
     task.activation = activation_;
     task.a_step = kernels_.lanes;
     if (scale_.data() == nullptr) {
@@ -119,7 +119,7 @@ class Elementwise final : public Op {
       return static_cast<std::int32_t>(is_repeated(tensor) && columns_ * rows_ > 1 ? 0 : vector);
     };
     CombineTask task{};
-    task.kind = combination_of(kind_);
+    task.kind = facts_of(kind_).combination;
     task.activation = activation_;
     task.count = rows_ * columns_ * to_.column;
     task.a_step = step(inputs_[0]);

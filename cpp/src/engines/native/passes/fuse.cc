@@ -79,11 +79,17 @@ bool may_activate(const Layer& giver, const Activation& activation) {
   const bool relu = activation.kind == ActivationKind::Relu;
   if (activation.kind == ActivationKind::Scalar) return false;
   if (before != ActivationKind::None && !(relu && before == ActivationKind::Relu)) return false;
-  if (giver.kind == LayerKind::Pool || giver.kind == LayerKind::Quantize) return relu;
-  if (giver.kind == LayerKind::Convolution) return may_follow_convolution(activation);
-  return giver.kind == LayerKind::ChannelScale || giver.kind == LayerKind::MatMul ||
-         giver.kind == LayerKind::Broadcast || giver.kind == LayerKind::Normalize ||
-         is_combination(giver.kind);
+  switch (facts_of(giver.kind).applies) {
+    case Applies::Nothing:
+      return false;
+    case Applies::Relu:
+      return relu;
+    case Applies::SmallOfZero:
+      return may_follow_convolution(activation);
+    case Applies::Any:
+      break;
+  }
+  return true;
 }
 
 /// Whether a layer adds numbers of its own to its input, value by value, the same ones to each row
