@@ -224,6 +224,20 @@ TEST_CASE("images of a batch that share the weights of large layers do not chang
   check_exact(network, random);
 }
 
+TEST_CASE("sums that become float32 get a bias that is not whole steps of theirs") {
+  Random random(29);
+  for (const std::int64_t channels : {3, 16, 40, 64}) {
+    CAPTURE(channels);
+    Network network;
+    network.tensors = {TensorShape{9, 5, 17}};
+    add_quantize(network, random, -7, -5);
+    add_padded(network, random, channels);
+    for (float& bias : network.layers.back().bias) bias += 0x1p-14F;
+    network.layers.back().activation = relu_or_none(random);
+    check_exact(network, random);
+  }
+}
+
 TEST_CASE("a function of integers is what its definition says") {
   Random random(23);
   for (const Activation& function :
