@@ -9,7 +9,8 @@
 
 namespace lenet::native {
 
-/// Each has a row of the table in layer_kinds.cc, at its place.
+/// Each kind has a row in the table of layer_kinds.cc, at the same place. Its parameters are in
+/// layer_params.h.
 enum class LayerKind {
   Convolution,  ///< and fully connected layers, whose kernel is as large as the image
   Pool,
@@ -47,13 +48,14 @@ enum class Applies : std::uint8_t {
   Any
 };
 
-// What is true of layers of a kind.
+// Flags of a kind, in LayerFacts.
+
 /// It reads and gives values in the order of the program.
 constexpr unsigned kInOrder = 1;
 /// It may write over its first input: each value depends on those at its place.
 constexpr unsigned kInPlace = 2;
-/// It gives a tensor of the shape in the program. Others give the shape of their first input, so
-/// that what was flattened keeps its shape.
+/// Its output has the shape that the program says. The output of other kinds has the shape of their
+/// first input: what the program has flattened keeps its shape here.
 constexpr unsigned kOwnShape = 4;
 
 struct LayerFacts {

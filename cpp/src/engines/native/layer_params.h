@@ -1,6 +1,6 @@
 /// \file
-/// What layers have beside their tensors: a struct for each family of kinds. Each counts the bytes
-/// of the numbers that it holds, which LayerMemory bounds.
+/// The parameters of layers: a struct for each family of kinds. `bytes()` counts the memory of the
+/// numbers that a struct holds, which LayerMemory bounds.
 #pragma once
 
 #include <array>
@@ -23,7 +23,7 @@ struct Axis {
   std::int64_t inner = 1;  ///< from a value to the next
 };
 
-/// Of kinds that have no parameters.
+/// For kinds without parameters.
 struct NoParams {
   std::size_t bytes() const { return 0; }
 };
@@ -34,34 +34,35 @@ enum class PoolKind {
   AverageOfWindow  ///< divided by the size of the window inside the padded image
 };
 
-/// Pool: the largest or the mean of each window.
+/// A Pool gives the largest value or the mean of each window.
 struct PoolParams {
   Window window;
   PoolKind kind = PoolKind::Max;
-  bool adaptive = false;  ///< the windows share the image out evenly, whatever `window` is
+  bool adaptive = false;  ///< the windows share the image out evenly; `window` does not matter
 
   std::size_t bytes() const { return 0; }
 };
 
-/// ChannelScale: x * scale + bias in each channel. PRelu: x * scale, of negative x.
+/// A ChannelScale gives x * scale + bias, by the numbers of each channel. A PRelu gives x * scale
+/// where x is negative, and x elsewhere.
 struct ScaleParams {
   std::vector<float> scale = {};  ///< [channels]
-  std::vector<float> bias = {};   ///< [channels]; of PRelu none
+  std::vector<float> bias = {};   ///< [channels]; a PRelu has none
 
   std::size_t bytes() const { return (scale.size() + bias.size()) * sizeof(float); }
 };
 
-/// Channels: of its inputs, in any order.
+/// Channels gives channels of its inputs, in any order.
 struct ChannelsParams {
-  std::vector<ChannelSource> sources;  ///< that of each channel of the output
+  std::vector<ChannelSource> sources;  ///< one for each channel of the output
 
   std::size_t bytes() const { return sources.size() * sizeof(ChannelSource); }
 };
 
-/// Copy: boxes of values.
+/// A Copy writes boxes of values of its inputs into its output.
 struct CopyParams {
   std::vector<Box> boxes;
-  float fill = 0;  ///< where no box goes
+  float fill = 0;  ///< the value where no box goes
 
   std::size_t bytes() const {
     std::size_t sum = 0;
@@ -70,15 +71,15 @@ struct CopyParams {
   }
 };
 
-/// Softmax along an axis.
+/// A Softmax goes along one axis.
 struct SoftmaxParams {
   Axis axis = {};
-  bool logarithm = false;  ///< of its result
+  bool logarithm = false;  ///< whether it gives the logarithm of the result
 
   std::size_t bytes() const { return 0; }
 };
 
-/// Reduce: one value for each axis.
+/// A Reduce gives one value for all values of an axis.
 struct ReduceParams {
   Axis axis = {};
   ReduceKind kind = ReduceKind::Sum;
@@ -86,7 +87,7 @@ struct ReduceParams {
   std::size_t bytes() const { return 0; }
 };
 
-/// Along: what is computed of an axis one value after the other.
+/// An Along computes the values of an axis one after the other.
 struct AlongParams {
   enum class Kind {
     Sums,        ///< of each value and those before it
@@ -109,14 +110,13 @@ struct AlongParams {
   std::size_t bytes() const { return 0; }
 };
 
-/// Normalize: each row of values by its mean and variance.
+/// A Normalize divides each row of values by its deviation from its mean.
 struct NormalizeParams {
   std::int64_t count = 1;  ///< values of a row, which lie side by side
   float epsilon = 0;
-  bool subtracts_mean = true;  ///< else it divides by the root of the mean square
-  // A number for each value of a row, or none.
-  std::vector<float> scale = {};
-  std::vector<float> bias = {};
+  bool subtracts_mean = true;     ///< else it divides by the root of the mean square
+  std::vector<float> scale = {};  ///< a factor for each value of a row, or none
+  std::vector<float> bias = {};   ///< an addend for each value of a row, or none
 
   std::size_t bytes() const { return (scale.size() + bias.size()) * sizeof(float); }
 };
@@ -135,12 +135,12 @@ struct BroadcastOperand {
   std::int64_t begin = 0;      ///< the place of the first value in the tensor
 };
 
-/// Broadcast: two or three operands, each repeated along any axes.
+/// A Broadcast combines two or three operands, each of which is repeated along any axes.
 struct BroadcastParams {
   BroadcastKind kind = BroadcastKind::Add;
-  std::vector<BroadcastOperand> operands;           ///< two, of Where three
+  std::vector<BroadcastOperand> operands;           ///< three of a Where, two of the others
   std::vector<BroadcastLoop> loops;                 ///< the outermost first
-  double (*combine)(double a, double b) = nullptr;  ///< of Scalar
+  double (*combine)(double a, double b) = nullptr;  ///< the function of the kind Scalar
 
   std::size_t bytes() const {
     std::size_t sum = 0;
@@ -149,7 +149,8 @@ struct BroadcastParams {
   }
 };
 
-/// Resize: each row and column is a weighted sum of some of the input; without taps they stay.
+/// A Resize gives rows and columns that are weighted sums of those of its input. Where the taps are
+/// empty, they stay as they are.
 struct ResizeParams {
   Taps rows;
   Taps columns;
@@ -157,7 +158,7 @@ struct ResizeParams {
   std::size_t bytes() const { return rows.bytes() + columns.bytes(); }
 };
 
-/// Constant: the same numbers for each image.
+/// A Constant gives the same numbers for each image.
 struct ConstantParams {
   std::vector<float> numbers;
 

@@ -1,6 +1,6 @@
 /// \file
-/// Functions of each value by itself, and one table of what the engine knows of them. Their
-/// arithmetic is in functions.h. Without inline functions: see kernels.h.
+/// The functions that are computed of each value by itself, and a table of what the engine knows of
+/// each. Their arithmetic is in functions.h. This header has no inline functions: see kernels.h.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +8,7 @@
 
 namespace lenet::native {
 
-/// Each has a row of kFunctions, at its place, and a case of `activate` in functions.h.
+/// Each kind has a row in kFunctions, at the same place, and a case in `activate` of functions.h.
 enum class ActivationKind : std::uint8_t {
   None,
   Relu,
@@ -43,35 +43,37 @@ struct Activation {
   double (*function)(double x, double alpha, double beta) = nullptr;
 };
 
-/// What a function gives for 0, which fills the last vector of channels where it is not full.
+/// What a function gives for 0. Zeros fill the last vector of channels where it is not full.
 enum class OfZero : std::uint8_t {
   Zero,     ///< 0: what fills a vector stays as it is
-  Bounded,  ///< no more than a small number, like all that the function gives
-  Any,      ///< perhaps infinity: kernels of convolutions do not apply the function
+  Bounded,  ///< a number between bounds that the function has
+  Any,      ///< perhaps infinity: kernels of convolutions do not apply such a function
 };
 
-/// Where an operator has a parameter of its function.
+/// Which attribute of an operator has a parameter of its function.
 struct FunctionParameter {
   const char* attribute = "";  ///< Empty: no attribute has it.
   double otherwise = 0;        ///< The value for an operator without the attribute.
 };
 
-/// Operators that compute a function.
+/// An operator that computes a function.
 struct FunctionOperator {
   const char* kind = "";  ///< in the vocabulary of model/translate.h; empty: none
   FunctionParameter alpha = {};
   FunctionParameter beta = {};
 };
 
+/// What the engine knows of a function.
 struct FunctionFacts {
   ActivationKind kind;
   const char* name;  ///< as profiles print it
   OfZero of_zero;
   FunctionOperator operators[2] = {};
-  /// x times the function is this one, with the same parameters; None: it is no other function.
+  /// The function that is x times this one, with the same parameters; None if there is no such.
   ActivationKind times_x = ActivationKind::None;
 };
 
+/// The limit of a function that has none on that side.
 constexpr double kNoBound = __builtin_inf();
 
 /// A row for each ActivationKind, in their order, which activations.cc checks. To add a function,
@@ -99,7 +101,7 @@ constexpr FunctionFacts kFunctions[] = {
      "hard_swish",
      OfZero::Zero,
      {{"HardSwish", {"scale", 6}, {"offset", 3}}}},
-    // Its alpha is the one of a Swish that is x times it.
+    // It has an alpha, which it does not use, for the Swish that is x times it.
     {ActivationKind::Sigmoid,
      "sigmoid",
      OfZero::Bounded,
