@@ -205,8 +205,9 @@ std::size_t FloatProgram::first_batched(const Network& network) const {
 void FloatProgram::lay_out(const Network& network) {
   for (std::size_t s = 0; s < lowered_.size(); ++s) {
     const Layer& layer = network.layers[lowered_[s].layer];
+    // A softmax has taken what it needs of a value when it writes in its place.
     const bool in_place = is_combination(layer.kind) || layer.kind == LayerKind::Activate ||
-                          layer.kind == LayerKind::ChannelScale;
+                          layer.kind == LayerKind::ChannelScale || layer.kind == LayerKind::Softmax;
     // So may a convolution over what it adds, but not one that keeps sums in the output meanwhile.
     const bool adds_last = layer.kind == LayerKind::Convolution &&
                            !is_whole_image(network.tensors[layer.inputs[0]].shape, layer,
