@@ -261,12 +261,12 @@ TEST_CASE("copies that products cannot do without stay, and so do their answers"
   };
   const std::vector<Case> cases = {
       {"nothing", 0, [](Attention&) {}},
-      {"a copy is read by another layer, and so are those before it", 3,
+      {"a copy is read by another layer, and so is that before it", 2,
        [](Attention& of) {
          const std::size_t last = of.network.outputs[0];
          add(of.network, layer_of(LayerKind::Add), {last, of.qkv[1]}, kValues);
        }},
-      {"a copy is an output", 2, [](Attention& of) { of.network.outputs.push_back(of.qkv[0]); }},
+      {"a copy is an output", 1, [](Attention& of) { of.network.outputs.push_back(of.qkv[0]); }},
       {"a copy leaves values out, which are filled", 2,
        [&](Attention& of) {
          layer_at(of, of.qkv[0]).get<CopyParams>().boxes[0].loops[0].count -= 1;
@@ -294,16 +294,16 @@ TEST_CASE("copies that products cannot do without stay, and so do their answers"
          Layer& back = of.network.layers[of.network.layers.size() - 2];
          back.params = copy_of({kTokens, kWidth, kHeads}, {kWidth, 1, kTokens * kWidth}).params;
        }},
-      {"something is added to the queries", 2,
+      {"something is added to the queries", 1,
        [&](Attention& of) { layer_at(of, of.scaled).get<ScaleParams>().bias = {1}; }},
-      {"the queries have an activation", 2,
+      {"the queries have an activation", 1,
        [&](Attention& of) { layer_at(of, of.scaled).activation.kind = ActivationKind::Relu; }},
-      {"the queries are read by another layer", 2,
+      {"the queries are read by another layer", 1,
        [](Attention& of) {
          const std::size_t last = of.network.outputs[0];
          add(of.network, layer_of(LayerKind::Add), {last, of.scaled}, kValues);
        }},
-      {"the rows of a head are in two groups, which lie apart", 4,
+      {"the rows of a head are in two groups, which lie apart", 3,
        [](Attention& of) {
          Layer& turned = of.network.layers[1];
          turned.params =
@@ -372,6 +372,46 @@ TEST_CASE("windows that go on in another row of what was transposed are read beh
   const std::size_t windows = add(network, copy_of({4, 3}, {1, 1}), {turned}, 12);
   add(network, linear_of(4, 3, 5, random), {windows}, 20);
   check_joined(network, 1, random);
+}
+
+TEST_CASE("copies of parts that others cut out copy them at once") {
+  // Rows of 20 values, of which the last ones come first, as where windows are shifted.
+  const auto rolled = [](std::int64_t first, bool is_output) {
+    Network network;
+    network.tensors = {TensorShape{1, 1, 60}};
+    network.tensors[0].layout = Layout::Order;
+    const std::size_t begin = add(network, copy_of({3, first}, {20, 1}), {0}, 3 * first);
+    const std::size_t end =
+        add(network, copy_of({3, 20 - first}, {20, 1}, first), {0}, 60 - 3 * first);
+    Layer join = layer_of(LayerKind::Copy);
+    std::vector<Box>& boxes = join.get<CopyParams>().boxes;
+    boxes.resize(2);
+    boxes[0].loops = {{3, 20 - first, 20}, {20 - first, 1, 1}};
+    boxes[1] = {1, 0, 20 - first, {{3, first, 20}, {first, 1, 1}}};
+    add(network, join, {end, begin}, 60);
+    if (is_output) network.outputs.push_back(begin);
+    return network;
+  };
+  Random random(38);
+  check_joined(rolled(3, false), 1, random);
+  check_joined(rolled(17, false), 1, random);
+  check_joined(rolled(3, true), 2, random);   // one part is needed
+  check_joined(rolled(1, false), 2, random);  // of single values
+  Network backwards = rolled(3, false);
+  Box& box = backwards.layers[2].get<CopyParams>().boxes[1];
+  box.from = 6;
+  box.loops[0].from = -3;
+  check_joined(backwards, 2, random);
+}
+
+TEST_CASE("copies do not become copies of single values") {
+  Random random(39);
+  Network network;
+  network.tensors = {TensorShape{1, 1, 32 * 24}};
+  network.tensors[0].layout = Layout::Order;
+  const std::size_t turned = add(network, copy_of({24, 32}, {1, 24}), {0}, 32 * 24);
+  add(network, copy_of({20, 30}, {32, 1}, 33), {turned}, 600);
+  check_joined(network, 2, random);
 }
 
 TEST_CASE("a product reads a copy that another layer needs") {

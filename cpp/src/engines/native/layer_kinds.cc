@@ -34,7 +34,9 @@ constexpr LayerFacts kLayers[] = {
     {LayerKind::Copy, "copy", params_of<CopyParams>, Applies::Nothing, kInOrder | kOwnShape},
     {LayerKind::View, "view", params_of<NoParams>, Applies::Nothing, kInOrder},
     {LayerKind::Convert, "convert", params_of<NoParams>},
-    {LayerKind::Softmax, "softmax", params_of<SoftmaxParams>, Applies::Nothing, kInOrder},
+    // It has taken what it needs of a value when it writes in its place.
+    {LayerKind::Softmax, "softmax", params_of<SoftmaxParams>, Applies::Nothing,
+     kInOrder | kInPlace},
     {LayerKind::Reduce, "reduce", params_of<ReduceParams>, Applies::Nothing, kInOrder | kOwnShape},
     {LayerKind::Along, "along", params_of<AlongParams>, Applies::Nothing, kInOrder},
     {LayerKind::MatMul, "matmul", params_of<NoParams>, Applies::Any, kInOrder | kOwnShape},

@@ -55,6 +55,7 @@ class Walk {
   /// \returns the same values as runs in the view's tensor, the outermost first; nothing where they
   ///   do not lie at regular steps there
   std::optional<std::vector<Run>> go(Run run) {
+    if (run.step < 0) return std::nullopt;
     std::vector<Run> found;  // the innermost first
     while (run.count > 1 && run.step > 0) {
       std::size_t at = 0;
@@ -192,6 +193,37 @@ std::vector<View> find_views(const Network& network) {
   return views;
 }
 
+/// The most values that a box has side by side in both tensors.
+std::int64_t values_together(const Box& box) {
+  std::int64_t most = 1;
+  for (const Box::Loop& loop : box.loops) {
+    if (loop.from == 1 && loop.to == 1) most = std::max(most, loop.count);
+  }
+  return most;
+}
+
+/// A box of a tensor of which a view tells where its values lie, as a box of the view's tensor.
+/// \returns nothing where there is none, or it would copy single values instead of many together
+std::optional<Box> through(const View& before, const Box& box) {
+  constexpr std::int64_t kTogether = 16;  // a cache line
+  Walk walk(before, box.from);
+  Box made;
+  made.input = box.input;
+  made.from = walk.begin();
+  made.to = box.to;
+  for (const Box::Loop& loop : box.loops) {
+    const auto parts = walk.go({loop.count, loop.from});
+    if (!parts) return std::nullopt;
+    std::int64_t inner = loop.count;
+    for (const Run& part : *parts) {
+      inner /= part.count;
+      made.add({part.count, part.step, loop.to * inner});
+    }
+  }
+  const std::int64_t together = std::min(values_together(box), kTogether);
+  return together > 1 && values_together(made) >= together ? std::optional(made) : std::nullopt;
+}
+
 bool is_product(const Layer& layer) {
   return layer.kind == LayerKind::MatMul && layer.integers.empty();
 }
@@ -259,7 +291,7 @@ void scale_before_copies(Network& network) {
   drop_unused(network);
 }
 
-/// Has products read what copies take.
+/// Has products and copies read what copies take.
 class Reading {
  public:
   explicit Reading(Network& network)
@@ -269,6 +301,7 @@ class Reading {
     find_needed();
     for (Layer& layer : network_.layers) {
       if (is_product(layer)) read_in_place(layer);
+      if (layer.kind == LayerKind::Copy) copy_in_place(layer);
     }
   }
 
@@ -278,15 +311,31 @@ class Reading {
     for (const std::size_t output : network_.outputs) needed_[output] = true;
     for (auto layer = network_.layers.rbegin(); layer != network_.layers.rend(); ++layer) {
       if (views_[layer->output].tensor != kNone && !needed_[layer->output]) continue;
+      const std::vector<bool> reads_views = can_read_views(*layer);
       for (std::size_t i = 0; i < layer->inputs.size(); ++i) {
-        if (!is_product(*layer) || !through_view(*layer, i)) needed_[layer->inputs[i]] = true;
+        if (!reads_views[i]) needed_[layer->inputs[i]] = true;
       }
     }
   }
 
+  /// By input of a layer: whether it can be read where the copies took it that give it.
+  std::vector<bool> can_read_views(const Layer& layer) const {
+    std::vector<bool> can(layer.inputs.size());
+    for (std::size_t i = 0; i < layer.inputs.size(); ++i) {
+      const bool is_view = views_[layer.inputs[i]].tensor != kNone;
+      can[i] = is_view && (layer.kind == LayerKind::Copy ||
+                           (is_product(layer) && product_through_view(layer, i)));
+    }
+    if (layer.kind != LayerKind::Copy) return can;
+    for (const Box& box : layer.get<CopyParams>().boxes) {
+      can[box.input] = can[box.input] && through(views_[layer.inputs[box.input]], box);
+    }
+    return can;
+  }
+
   /// The product of a layer that reads an operand where copies took it; nothing where it cannot, or
   /// would take longer than with the copies.
-  std::optional<Product> through_view(const Layer& layer, std::size_t operand) const {
+  std::optional<Product> product_through_view(const Layer& layer, std::size_t operand) const {
     const View& view = views_[layer.inputs[operand]];
     if (view.tensor == kNone) return std::nullopt;
     const Product& of = layer.product;
@@ -304,10 +353,23 @@ class Reading {
   void read_in_place(Layer& layer) const {
     for (std::size_t i = 0; i < layer.inputs.size(); ++i) {
       if (needed_[layer.inputs[i]]) continue;  // the copy stays
-      auto found = through_view(layer, i);
+      auto found = product_through_view(layer, i);
       if (!found) continue;
       layer.product = *std::move(found);
       layer.inputs[i] = views_[layer.inputs[i]].tensor;
+    }
+  }
+
+  void copy_in_place(Layer& layer) const {
+    std::vector<bool> reads_views = can_read_views(layer);
+    for (std::size_t i = 0; i < layer.inputs.size(); ++i) {
+      reads_views[i] = reads_views[i] && !needed_[layer.inputs[i]];
+    }
+    for (Box& box : layer.get<CopyParams>().boxes) {
+      if (reads_views[box.input]) box = *through(views_[layer.inputs[box.input]], box);
+    }
+    for (std::size_t i = 0; i < layer.inputs.size(); ++i) {
+      if (reads_views[i]) layer.inputs[i] = views_[layer.inputs[i]].tensor;
     }
   }
 
@@ -346,6 +408,8 @@ void write_in_place(Network& network) {
 }  // namespace
 
 void join_copies(Network& network) {
+  const auto copies = [](const Layer& layer) { return layer.kind == LayerKind::Copy; };
+  if (std::none_of(network.layers.begin(), network.layers.end(), copies)) return;
   scale_before_copies(network);
   Reading(network).join();
   drop_unused(network);

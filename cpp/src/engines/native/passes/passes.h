@@ -48,8 +48,8 @@ bool separate_layouts(Network& network);
 
 /// Has MatMuls read operands where copies took them, and write what copies behind them give, where
 /// these copies only permute the values of a tensor or cut some out of it. Numbers that an operand
-/// is multiplied by are multiplied before the copy. Takes out the copies that nothing needs any
-/// more. \pre separate_layouts
+/// is multiplied by are multiplied before the copy. Copies read through such copies too. Takes out
+/// those that nothing needs any more. \pre separate_layouts
 void join_copies(Network& network);
 
 /// Takes out Identity layers.

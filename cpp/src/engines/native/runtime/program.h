@@ -110,8 +110,8 @@ inline constexpr std::int64_t kMinSharedBytes = 1 << 18;
 struct StepIo {
   std::vector<std::size_t> inputs;
   std::size_t output = 0;
-  /// From this input on, each element given depends on no other of the input than the one in its
-  /// place, and may be written there.
+  /// From this input on, each element given may be written over the one in its place: until then
+  /// the step has taken all that it needs of that one.
   std::size_t in_place = kNone;
   /// By input of a Concat: it lies where the output has it, and is not copied. Empty: none does.
   std::vector<bool> there = {};
