@@ -263,7 +263,10 @@ def test_ctrl_c_leaves_what_was_there(made, tmp_path, older):
 
 def begins(pid):
     """Tell whether a process is the worker and has Paddle; its training takes minutes."""
-    command, maps = (Path("/proc", pid, name).read_bytes() for name in ("cmdline", "maps"))
+    try:
+        command, maps = (Path("/proc", pid, name).read_bytes() for name in ("cmdline", "maps"))
+    except (FileNotFoundError, ProcessLookupError):
+        return False  # it has ended; the command starts others too
     # Until a new process executes its program, its memory is that of the command.
     return b"worker_main" in command and b"libpaddle" in maps
 

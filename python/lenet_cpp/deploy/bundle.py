@@ -274,9 +274,8 @@ def _with_model(program: _Program, files: dict[str, bytes]) -> bytes:
     if program.loader or place is None or program.path.name not in _HOLDERS:
         problem = "needs shared libraries" if program.loader else "cannot hold a model"
         raise Unsupported(
-            f"a single file cannot be made of {program.path}, which {problem}: build static"
-            f" programs with `cmake --preset static && cmake --build --preset static`, and name"
-            f" {' or '.join(_HOLDERS)} of them with --program"
+            f"a single file cannot be made of {program.path}, which {problem}; name a static"
+            f" {' or '.join(_HOLDERS)}, which the CMake preset 'static' builds"
         )
     # The program may end with a model that an earlier bundle added; the new one replaces it.
     content = program.content[: int(place[2]) or None]

@@ -230,7 +230,7 @@ void activated_tile(void (*tile)(const ConvTask&, Channels&, int), const ConvTas
 /// as measured on Zen 4.
 constexpr int most_of_rest(int most_windows) { return (most_windows + least(4, most_windows)) / 2; }
 
-/// Of the next tile, where so many windows are left.
+/// Returns how many windows the next tile has when so many are left.
 constexpr int tile_size(int left, int most_windows) {
   const int rest = most_of_rest(most_windows);
   return left == most_windows || left >= 2 * rest ? most_windows

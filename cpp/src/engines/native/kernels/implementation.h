@@ -44,7 +44,7 @@ inline Vector activated(Vector value, const Activation& activation) {
   return bounded(value, all(activation.alpha), all(activation.beta));
 }
 
-/// Of a sum with its bias. \param residual what is added in its place, or null
+/// Returns what becomes of a sum that has its bias. \param residual what is added there, or null
 inline Vector finished(Vector sum, const Epilogue& epilogue, const float* residual) {
   if (residual != nullptr) sum += load(residual);
   return activated(sum, epilogue.activation);

@@ -64,8 +64,8 @@ struct ConvTask {
   std::int32_t channels;  ///< of the output
   std::int32_t tile;      ///< channels, or vectors of channels, computed together
   bool pool;              ///< give the largest of each 2 x 2 windows; of interleaved and columns
-  /// Of a single window, leave out the products of inputs that are 0: all weights are finite, and
-  /// no bias is -0, so that they change nothing. Of fully_connected.
+  /// fully_connected leaves out the products of inputs that are 0, for a single window. All weights
+  /// are finite and no bias is -0, so that these products change nothing.
   bool skips_zeros;
   bool prefetches;          ///< of fully_connected: there are more weights than the caches hold
   std::int32_t images;      ///< of conv_channels
@@ -73,7 +73,8 @@ struct ConvTask {
   std::int64_t input_image_step;  ///< the same of the input
 };
 
-/// Where a vector of output channels has the values of one place among its groups' input channels.
+/// Tells where the values lie that a vector of output channels takes from one place among the input
+/// channels of its groups.
 struct GroupedTerm {
   const std::int32_t* places;  ///< of each lane, in `first` and behind it in `second`
   std::int64_t first;          ///< vectors of input channels, in floats from the first
@@ -130,8 +131,8 @@ struct WinogradTask {
   std::int32_t channels;  ///< of the output
   std::int32_t tiles_across;
   std::int32_t tiles_down;
-  /// Of one tile of vectors: 36 for each input channel. Of winograd_rows: 8 for each of
-  /// 2 * kWinogradRowPairs + 4 rows and each input channel.
+  /// Memory for one tile: 36 vectors for each input channel. winograd_rows needs 8 vectors for each
+  /// input channel and each of 2 * kWinogradRowPairs + 4 rows.
   float* scratch;
   bool relu;
   bool pool;  ///< give the largest of each 2 x 2 outputs
@@ -199,7 +200,7 @@ struct PoolTask {
   // The ends of windows with dilations are those of as many values side by side.
   const float* column_size;  ///< to divide by, of an average
   const float* row_size;
-  // Of float32: columns whose windows are as wide and as far from each other.
+  // Pools of float32 have columns whose windows are equally wide and equally far apart.
   std::int32_t inner_begin;
   std::int32_t inner_end;
   std::int32_t inner_width;

@@ -32,8 +32,8 @@ constexpr int kSumTile = 0;
 constexpr int kInputTile = 4;   ///< of two tiles of windows
 constexpr int kWeightTile = 6;  ///< of two tiles of channels
 
-/// Of the thread that makes it, for as long as it lives. In assembly, as older compilers have other
-/// kinds of functions for it.
+/// Configures the tiles of the thread that makes it, for as long as it lives. It is written in
+/// assembly, because older compilers have other functions for this.
 class AmxTiles {
  public:
   explicit AmxTiles(int rows) {

@@ -42,7 +42,7 @@ inline Vector smaller(Vector a, Vector b) {
 }
 #if defined(__AVX512F__) && LENET_LANES == 16
 inline Floats larger(Floats a, Floats b) {  // one instruction, which GCC does not find
-  // Of all lanes: GCC 12 warns of what _mm512_max_ps leaves undefined.
+  // The mask has all lanes: GCC 12 warns of what _mm512_max_ps leaves undefined.
   return Floats(_mm512_maskz_max_ps(0xffff, __m512(a), __m512(b)));
 }
 inline Floats smaller(Floats a, Floats b) {
@@ -120,9 +120,9 @@ inline __attribute__((always_inline)) void unrolled(Work work) {
   }
 }
 
-/// The same without a loop, so that the indices are constants from the beginning: where a loop is
-/// unrolled late, some vectors are in memory too. For functions with the attribute `flatten`, which
-/// makes `work` a part of them.
+/// Calls `work` for each index without a loop, so that the indices are constants from the
+/// beginning: when a loop is unrolled late, some vectors are kept in memory too. The caller has the
+/// attribute `flatten`, which makes `work` a part of it.
 template <int Count, int First = 0, class Work>
 inline __attribute__((always_inline)) void expanded(const Work& work) {
   if constexpr (Count == 1) {

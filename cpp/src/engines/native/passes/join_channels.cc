@@ -25,7 +25,7 @@ std::vector<ChannelSource> all_sources(const Network& network, const Layer& laye
   return sources;
 }
 
-/// Where each channel is from, of a concat too.
+/// Returns where each channel of a Channels or Concat layer comes from.
 std::vector<ChannelSource> sources_of(const Network& network, const Layer& layer) {
   return layer.kind == LayerKind::Channels ? layer.get<ChannelsParams>().sources
                                            : all_sources(network, layer);
@@ -37,8 +37,8 @@ bool keeps_channels(const Network& network, const Layer& layer) {
          layer.get<ChannelsParams>().sources == all_sources(network, layer);
 }
 
-/// Where a concat begins with all that one before it has, it takes that: DenseNet's, as PyTorch has
-/// them.
+/// Has a concat that begins with all inputs of an earlier one take the result of that one. PyTorch
+/// exports DenseNet in this form.
 void nest_concats(Network& network) {
   std::map<std::vector<std::size_t>, std::size_t> concats;  // what they give, by their inputs
   for (Layer& layer : network.layers) {
@@ -56,7 +56,7 @@ void nest_concats(Network& network) {
 
 void join_channels(Network& network) {
   const Links links(network);
-  // By tensor: whether anything but a layer that moves channels reads it.
+  // For each tensor, whether it is an output or a layer reads it that does not move channels.
   std::vector<bool> kept(network.tensors.size());
   for (const std::size_t output : network.outputs) kept[output] = true;
   for (const Layer& layer : network.layers) {

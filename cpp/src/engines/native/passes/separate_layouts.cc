@@ -148,7 +148,7 @@ class Separator {
   bool needs_order_ = false;
   std::vector<bool> is_written_;  ///< by layer: a softmax that is no step
   std::vector<bool> padded_;      ///< by tensor: it has a border
-  // By tensor: itself, or the same values in the other layout; kNone.
+  // For each tensor, the one with its values in each layout; kNone until there is one.
   std::vector<std::size_t> in_order_;
   std::vector<std::size_t> in_vectors_;
 };

@@ -126,7 +126,8 @@ class WeightArena {
     *taken = shared_->find(std::move(*taken));
     return reinterpret_cast<const Number*>((*taken)->data());
   }
-  /// The same of an array into which the weights of tasks point.
+  /// Shares an array into which the weights of tasks point, and lets them point to where it is
+  /// then.
   template <class Number, class Tasks>
   void share(const Number* filled, Tasks& tasks) {
     const std::vector<SharedArrays::Array> kept = arrays_;  // until nothing points there

@@ -113,7 +113,8 @@ struct StepIo {
   /// From this input on, each element given may be written over the one in its place: until then
   /// the step has taken all that it needs of that one.
   std::size_t in_place = kNone;
-  /// By input of a Concat: it lies where the output has it, and is not copied. Empty: none does.
+  /// For each input of a Concat, whether it lies where the output has it, so that it is not copied.
+  /// Empty where none does.
   std::vector<bool> there = {};
 };
 
@@ -137,7 +138,7 @@ class Program {
   virtual ~Program() = default;
 
   std::int64_t images_per_unit() const noexcept { return images_per_unit_; }
-  /// Of one image.
+  /// Returns how many values the input of one image has.
   std::int64_t input_values() const noexcept { return placements_[input_].shape.values(); }
   std::int64_t output_values(std::size_t output = 0) const noexcept {
     return placements_[outputs_[output].tensor].shape.values();

@@ -124,7 +124,7 @@ class Verifier {
     return tensor.zero == other.zero && other.is_like(tensor) && (apart == 0 || of_planes);
   }
 
-  /// As the piece's value in this run.
+  /// The number that pieces of memory have while they hold the tensor of this run.
   std::size_t numbered(std::size_t tensor) const { return tensor + run_ * tensors(); }
 
   /// The last Concat of which a tensor is a part that was not copied, or itself.

@@ -84,7 +84,7 @@ inline __attribute__((always_inline)) void finish_windows(const ConvTask& task,
   }
 }
 
-/// Of sums in memory.
+/// Does what finish_windows does with sums that are in memory.
 template <int Windows, int Block, bool Whole>
 void finish_stored(const ConvTask& task, int channel, const Ints* from, std::int64_t residual,
                    std::int64_t output) {

@@ -257,7 +257,7 @@ void for_short_tiles(const ConvTask& task, const std::int32_t* weights, int chan
 }
 #endif
 
-/// Of each channel by itself.
+/// Computes a tile of a convolution that takes each channel by itself.
 template <int Block, int Rows, int Columns>
 void depthwise_tile(const ConvTask& task, const std::int32_t* weights, int channel,
                     const Tile& tile) {

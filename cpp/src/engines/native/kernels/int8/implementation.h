@@ -53,7 +53,7 @@ inline Floats clipped(Floats value, const Stage& stage) {
   return smaller(all(stage.most), larger(all(stage.least), value));
 }
 
-/// Where a tile begins, and elements from its first row to its second.
+/// Tells where a tile begins, and how many elements lie between its first row and its second.
 struct Tile {
   const Element* input;
   std::int64_t input_apart;
@@ -61,8 +61,8 @@ struct Tile {
   std::int64_t output_apart;
   std::int64_t residual;
   std::int64_t residual_apart;
-  /// Of an image: a group's worth of a vector of weights to bring into the second-level cache with
-  /// each group.
+  /// For an image, the weights to bring into the second-level cache: with each group of taps those
+  /// of a vector of channels for one group.
   const std::int32_t* next = nullptr;
   bool pairs = false;  ///< of two rows of windows, not of two halves of one row
   Sides padded = {};   ///< those of the task that it is at; left and right not of halves
@@ -258,7 +258,7 @@ void mean_of(const PoolTask& task, std::int32_t y, std::int32_t x, std::int64_t 
   const float size = task.row_size[y] * task.column_size[x];
   const int pixels =
       (task.row_end[y] - task.row_begin[y]) * (task.column_end[x] - task.column_begin[x]);
-  // By a power of 2 they are the same, and a product takes a tenth of the time.
+  // For a power of 2, a product gives the same as a division, in a tenth of the time.
   const bool divides = (static_cast<int>(size) & (static_cast<int>(size) - 1)) != 0;
   for_vectors(task.values, [&](auto vectors, int c) {
     constexpr int kVectors = decltype(vectors)::value;

@@ -41,11 +41,12 @@ struct Sides {
   bool right;
 };
 
-/// Windows over one image; or a fully connected layer over several, which are its columns. Of
-/// conv_columns an image of one channel, whose result has few.
+/// Windows over one image; or a fully connected layer over several images, which are its columns.
+/// conv_columns takes an image of one channel, and gives few channels.
 struct ConvTask {
   const void* input;  ///< elements: the first tap of the first window
-  /// Of every group of taps from the first, in elements; of conv_columns in `planes`.
+  /// How far each group of taps lies from the first one, in elements. The offsets of conv_columns
+  /// are in `planes`.
   const std::int32_t* offsets;
   std::int32_t groups;  ///< of as many taps as are multiplied together
   /// Groups of a row of taps, where the next row's lie `input_row` further; else 0.
@@ -79,7 +80,7 @@ struct ConvTask {
   std::int32_t tap_rows;
   std::int32_t tap_columns;
 
-  // Of conv_columns.
+  // conv_columns alone uses what follows.
   /// Memory for groups of taps: rows for taps one below the other, then rows, from the image's
   /// `first_wide_row` on, for taps side by side. Each has a group of taps for every column.
   std::int32_t* planes;
@@ -100,32 +101,35 @@ struct Kernels {
   std::int32_t widest;  ///< `tile` of a convolution
   std::int32_t widest_linear;
 
-  /// Vectors of output channels. Weights, factors and so on: blocks of `tile` vectors, of what is
-  /// left of the largest power of 2 that fits, each [group][block]; the channels padded with zeros.
+  /// Computes vectors of output channels. Weights, factors and so on are in blocks of `tile`
+  /// vectors; what is left is in blocks of the largest power of 2 that fits. Each block is
+  /// [group][block], and the channels are padded with zeros.
   void (*conv_channels)(const ConvTask& task);
   /// Computes what conv_channels does by tiles (../tiles.h), for one row or many, without a pool.
   /// `offsets` has one entry for 16 groups, whose elements lie side by side; `tile` is 1. The
   /// pointer is null where the processor has no tiles.
   void (*conv_tiles)(const ConvTask& task);
-  /// As conv_channels, of one row of windows that have nothing in common, the images of a batch:
-  /// without a pool or a residual, and with tiles up to `widest_linear`.
+  /// Computes what conv_channels does for one row of windows that share no inputs: the images of a
+  /// batch. There is no pool and no residual, and tiles have up to `widest_linear` vectors.
   void (*fully_connected)(const ConvTask& task);
-  /// Each channel from the one in its place: a group is one tap, whose weight is the first element.
-  /// Without a pool.
+  /// Computes each channel from the one in its place. A group is one tap, whose weight is the first
+  /// element. There is no pool.
   void (*depthwise)(const ConvTask& task);
-  /// The same of 3 x 3 taps in columns side by side, which windows are 1 or 2 columns apart, and of
-  /// at least 64 channels, which are rounded; without a residual. A group is a column of taps,
-  /// `offsets` are those of all nine. Weights, factors and so on: blocks of kDepthwiseBlock
-  /// channels, of which the last one ends with the channels. Vector v of a block has the channels
-  /// 16 i + 4 v to 16 i + 4 v + 3, for i from 0 to 3. Null where there is none.
+  /// Computes what `depthwise` does for windows of 3 x 3 without dilation along the rows, 1 or 2
+  /// columns apart, and for at least 64 channels, which are rounded. There is no residual. A group
+  /// is a column of taps, and `offsets` are those of all nine taps. Weights, factors and so on are
+  /// in blocks of kDepthwiseBlock channels, of which the last one ends with the channels. Vector v
+  /// of a block has the channels 16 i + 4 v to 16 i + 4 v + 3, for i from 0 to 3. The pointer is
+  /// null where there is no such kernel.
   void (*depthwise3x3)(const ConvTask& task);
-  /// Vectors of columns. Reads and writes `planes` up to two vectors beyond the last column.
-  /// Weights: tiles of channels, each [group][channel]. Null of one lane.
+  /// Computes vectors of columns. It reads and writes `planes` up to two vectors beyond the last
+  /// column. Weights are in tiles of channels, each [group][channel]. The pointer is null for
+  /// vectors of one lane.
   void (*conv_columns)(const ConvTask& task);
   /// How many of so many channels conv_columns takes together.
   std::int32_t (*columns_tile)(std::int32_t channels);
   void (*pool)(const PoolTask& task);
-  /// As that of ../kernels.h.
+  /// Measures the processor, as the function of this name in ../kernels.h does.
   double (*multiply_adds)(std::int64_t steps);
   /// values / scale, from `least` to `most`, rounded, less `shift`.
   void (*quantize)(const float* from, std::int64_t count, float scale, float least, float most,
