@@ -103,7 +103,7 @@ TEST_CASE("in bf16, tiles go before Winograd's method, and pairs before float32"
   Layer stem = same_size(7);
   stem.window.strides = {2, 2};
   CHECK(method_of({3, 224, 224}, {64, 112, 112}, stem, {&tiles, false, true}) == "conv_tiles_bf16");
-  // Of a chunk of 32 numbers, one tap of one channel is less than a quarter.
+  // One tap of one channel fills less than a quarter of a chunk of 32 numbers.
   CHECK(method_of({1, 28, 28}, {64, 28, 28}, same_size(1), {&tiles, false, true}) ==
         "conv_channels_bf16");
   CHECK(method_of({400, 1, 1}, {120, 1, 1}, convolution_of(1, 1), {&tiles}) ==

@@ -7,7 +7,7 @@
 namespace lenet::native {
 namespace {
 
-/// Of Paddle's operators a scale is the value that this integer stands for.
+/// The integer whose value Paddle's operators store as their scale.
 constexpr float kSteps = 127;
 
 }  // namespace

@@ -44,7 +44,8 @@ inline Vector activated(Vector value, const Activation& activation) {
   return bounded(value, all(activation.alpha), all(activation.beta));
 }
 
-/// Returns what becomes of a sum that has its bias. \param residual what is added there, or null
+/// Adds the residual to a sum that includes the bias, and applies the activation.
+/// \param residual of this vector; null where there is none
 inline Vector finished(Vector sum, const Epilogue& epilogue, const float* residual) {
   if (residual != nullptr) sum += load(residual);
   return activated(sum, epilogue.activation);

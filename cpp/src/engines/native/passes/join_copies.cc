@@ -83,7 +83,7 @@ class Walk {
   }
 
  private:
-  /// Of a run of the view.
+  /// What a walk may still take of a run of the view.
   struct Left {
     std::int64_t places;  ///< so many more steps may be taken before the run ends
     std::int64_t values;  ///< of the view, from a place to the next
@@ -238,8 +238,9 @@ bool is_factor(const Layer& layer) {
   return bias.empty() || bias[0] == 0;
 }
 
-/// The same factor for what the view of its input takes, in the order in which that lies there, and
-/// a copy that moves the results to where the layer has them. No copy where they are there.
+/// Adds layers that compute what a factor behind a view gives. The factor multiplies the values
+/// that the view takes, in the order in which they lie there. A copy then moves the results to
+/// where the layer has them, unless they are there already.
 void scale_before_copy(Network& network, const Layer& layer, const View& view) {
   std::vector<std::size_t> order(view.runs.size());  // the outermost runs first, as they lie there
   std::iota(order.begin(), order.end(), std::size_t{0});
