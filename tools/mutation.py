@@ -97,7 +97,7 @@ _TESTS_FOR_TWO_WORKERS = 40
 _SECONDS = 1200
 # The C++ tests that take longer than a second, the shortest first, and patterns of the source
 # files that they run. The tests that build their networks in C++ read no model.
-_FLOAT = "engines/native/(?!int8/|native_engine|network_reader|read_)"
+_FLOAT = "engines/native/(?!ops/int8/|native_engine|network_reader|read_)"
 _LONG = {
     "predictor": "",
     "native_int8": "engines/native/(?!native_engine|network_reader|read_)",

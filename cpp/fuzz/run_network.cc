@@ -2,13 +2,15 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 #include <utility>
 #include <vector>
 
-#include "engines/native/compile/float_program.h"
-#include "engines/native/int8/program.h"
+#include "engines/native/compile/program_builder.h"
 #include "engines/native/kernels/dispatch.h"
+#include "engines/native/ops/int8/integers.h"
 #include "engines/native/passes/passes.h"
+#include "engines/native/verify_network.h"
 #include "support.h"
 
 namespace lenet::fuzz {
@@ -58,27 +60,31 @@ std::unique_ptr<const Graph> of_one_size(const Graph& graph) {
 
 void run_network(native::Network network) {
   if (!is_small(network)) return;
+  // As compile_int8.cc and compile_float.cc do.
   const auto& layers = network.layers;
-  if (std::any_of(layers.begin(), layers.end(), is_quantized)) {
-    accepts({ErrorCode::Unsupported}, [&] {
-      native::int8::Program program(std::move(network), native::int8::choose_kernels());
-      program.prepare();
-      run_program(program);
-    });
-    return;
-  }
-  // As native_engine.cc does.
-  native::split_long_sums(network);
-  const bool in_order = native::separate_layouts(network);
-  for (const bool interleaved : {false, true}) {
-    if (interleaved && in_order) continue;
-    accepts({ErrorCode::Unsupported}, [&] {
-      native::FloatProgram program(network, native::choose_kernels(), interleaved);
-      if (program.tensor_bytes() > kMaxBytes) return;
-      program.prepare(network);
-      run_program(program);
-    });
-  }
+  const bool quantized = std::any_of(layers.begin(), layers.end(), is_quantized);
+  std::optional<native::IntegerOps> integers;
+  accepts({ErrorCode::Unsupported}, [&] {
+    if (quantized) {
+      native::plan_integers(network);
+      integers = native::int8::integer_ops(native::int8::choose_kernels());
+    } else {
+      native::split_long_sums(network);
+    }
+    const bool in_order = native::separate_layouts(network);
+    native::join_copies(network);
+    native::verify_network(network);
+    for (const bool interleaved : {false, true}) {
+      if (interleaved && (in_order || quantized)) continue;
+      accepts({ErrorCode::Unsupported}, [&] {
+        native::ProgramBuilder builder(network, native::choose_kernels(), interleaved,
+                                       native::kMinSharedBytes, nullptr, integers);
+        if (builder.program().tensor_bytes() > kMaxBytes) return;
+        builder.build(network);
+        run_program(builder.program());
+      });
+    }
+  });
 }
 
 }  // namespace lenet::fuzz

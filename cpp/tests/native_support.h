@@ -4,9 +4,9 @@
 #include <cmath>
 #include <random>
 
-#include "engines/native/compile/float_program.h"
-#include "engines/native/int8/program.h"
+#include "engines/native/compile/program_builder.h"
 #include "engines/native/kernels/dispatch.h"
+#include "engines/native/ops/int8/integers.h"
 #include "engines/native/passes/passes.h"
 #include "engines/native/verify_network.h"
 #include "support.h"
@@ -285,26 +285,26 @@ inline std::vector<double> definition(const native::Network& network,
 }
 
 /// A program of a network, with its weights packed. Its tensors share memory if they take more.
-inline std::unique_ptr<native::Program> compiled(native::Network network,
-                                                 const native::Kernels& kernels,
-                                                 bool interleaved = false,
-                                                 std::int64_t min_shared_bytes = 0,
-                                                 const native::Bf16Kernels* bf16 = nullptr) {
+inline std::unique_ptr<native::Program> compiled(
+    native::Network network, const native::Kernels& kernels, bool interleaved = false,
+    std::int64_t min_shared_bytes = 0, const native::Bf16Kernels* bf16 = nullptr,
+    const std::optional<native::IntegerOps>& integers = {}) {
   native::separate_layouts(network);
   native::join_copies(network);
   native::verify_network(network);
-  auto program =
-      std::make_unique<native::FloatProgram>(network, kernels, interleaved, min_shared_bytes, bf16);
-  program->prepare(network);
+  native::ProgramBuilder builder(network, kernels, interleaved, min_shared_bytes, bf16, integers);
+  auto program = builder.take();
+  builder.build(network);
   return program;
 }
-inline std::unique_ptr<native::int8::Program> compiled(const native::Network& network,
-                                                       const native::int8::Kernels& kernels,
-                                                       std::int64_t min_shared_bytes = 0) {
+/// A program that computes in integers what it can.
+inline std::unique_ptr<native::Program> compiled(native::Network network,
+                                                 const native::int8::Kernels& kernels,
+                                                 std::int64_t min_shared_bytes = 0) {
   native::verify_network(network);
-  auto program = std::make_unique<native::int8::Program>(network, kernels, min_shared_bytes);
-  program->prepare();
-  return program;
+  native::plan_integers(network);
+  return compiled(std::move(network), native::choose_kernels(), false, min_shared_bytes, nullptr,
+                  native::int8::integer_ops(kernels));
 }
 
 /// The kernels of this processor that multiply in bf16, or null.

@@ -17,8 +17,9 @@ using namespace native;
 std::unique_ptr<Program> program_of(const Network& network, const Kernels& kernels,
                                     const Bf16Kernels* bf16 = nullptr) {
   verify_network(network);
-  auto program = std::make_unique<FloatProgram>(network, kernels, false, 0, bf16);
-  program->prepare(network);
+  ProgramBuilder builder(network, kernels, false, 0, bf16);
+  auto program = builder.take();
+  builder.build(network);
   return program;
 }
 

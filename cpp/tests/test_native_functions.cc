@@ -75,7 +75,10 @@ const std::vector<Function>& functions() {
        [](double x) { return x == 0 ? std::copysign(HUGE_VAL, x) : 1 / x; }},
       {{ActivationKind::ThresholdedRelu, 2}, [](double x) { return x > 2 ? x : 0; }},
       {{ActivationKind::Round, 0.25F, 100},
-       [](double x) { return clip(std::nearbyint(x / 0.25), -100, 155) * 0.25; }},
+       // Integers have no NaN.
+       [](double x) {
+         return std::isnan(x) ? -25 : clip(std::nearbyint(x / 0.25), -100, 155) * 0.25;
+       }},
   };
   return all;
 }

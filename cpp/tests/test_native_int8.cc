@@ -170,7 +170,7 @@ TEST_CASE("networks of integers are what their definition says, in all sets" *
       const std::int64_t min_shared = i % 2 == 0 ? 0 : native::kMinSharedBytes;
       const auto program = compiled(network, *kernels, min_shared);
       const auto layers = program->layers();
-      if (has_kernel(*program, "conv_tiles")) ++computed[kernels->name];
+      if (has_kernel(*program, "conv_tiles_int8")) ++computed[kernels->name];
       CHECK(std::any_of(layers.begin(), layers.end(), [](const LayerProfile& layer) {
         return layer.kernel.compare(0, 5, "conv_") == 0;
       }));
@@ -280,6 +280,69 @@ TEST_CASE("a sum has the border of its own zero, whatever it lies over") {
   }
 }
 
+/// The kernels of a program's steps, without reading the images and writing the output.
+std::vector<std::string> kernels_of(const native::Program& program) {
+  std::vector<std::string> found;
+  for (const LayerProfile& layer : program.layers()) found.push_back(layer.kernel);
+  return {found.begin() + 1, found.end() - 1};
+}
+
+TEST_CASE("what moves integers does so, and roundings go before it") {
+  Random random(31);
+  for (int i = 0; i < 12; ++i) {
+    CAPTURE(i);
+    Network network;
+    network.tensors = {TensorShape{6, 8, 9}};
+    add_quantize(network, random, -7, -5);
+    Layer joined = layer_of(i % 2 == 0 ? LayerKind::Concat : LayerKind::Channels);
+    joined.inputs.clear();
+    for (const std::int64_t channels : {5, 4}) {  // two branches, that nothing else reads
+      Layer convolution = convolution_of(3, 3);
+      convolution.window.padding = {1, 1, 1, 1};
+      convolution.inputs = {1};
+      give_weights(convolution, random, channels, 6 * 9);
+      joined.inputs.push_back(network.tensors.size());
+      add_layer(network, convolution, {channels, 8, 9});
+    }
+    for (std::int64_t c = 0; c < 9 && i % 2 != 0; ++c) {  // shuffled
+      joined.get<native::ChannelsParams>().sources.push_back(
+          c < 8 ? ChannelSource{static_cast<std::size_t>(c % 2), c / 2} : ChannelSource{0, 4});
+    }
+    add_layer(network, joined, {9, 8, 9});
+    if (i % 3 == 0) add_layer(network, pool_of(2, 2), {9, 4, 4});
+    add_quantize(network, random, -3, 0);
+    add_padded(network, random, 7);
+    check_exact(network, random);
+    const std::vector<std::string> kernels =
+        kernels_of(*compiled(network, native::int8::choose_kernels()));
+    CHECK(std::count(kernels.begin(), kernels.end(), "convert") == 0);
+    CHECK(std::count(kernels.begin(), kernels.end(), "quantize") == 0);
+  }
+}
+
+TEST_CASE("a function between convolutions of integers is computed in their layout") {
+  Random random(37);
+  Network network;
+  network.tensors = {TensorShape{6, 5, 7}};
+  add_quantize(network, random, -7, -5);
+  for (const bool rounds_before : {false, true}) {
+    add_padded(network, random, 9);
+    if (rounds_before) add_quantize(network, random, -3, 0);
+    Layer function = layer_of(LayerKind::Activate);
+    function.activation = {ActivationKind::HardSwish, 0.25F, 0.5F};
+    add_layer(network, function, network.tensors.back().shape);
+    add_quantize(network, random, -2, 0);
+  }
+  add_padded(network, random, 4);
+  check_exact(network, random);
+  const auto program = compiled(network, native::int8::choose_kernels());
+  for (const LayerProfile& layer : program->layers()) CHECK(layer.layout == "NHWC");
+  const std::vector<std::string> expected = {
+      "conv_channels_int8", "hard_swish", "quantize",  // the sums are float32
+      "conv_channels_int8", "convert",    "hard_swish", "quantize", "conv_channels_int8"};
+  CHECK(kernels_of(*program) == expected);
+}
+
 TEST_CASE("what is no number is rounded to the least") {
   Network network;
   network.tensors = {TensorShape{1, 1, 3}};
@@ -293,7 +356,7 @@ TEST_CASE("what is no number is rounded to the least") {
   }
 }
 
-TEST_CASE("what multiplies in float32 is known, as is the work of a pooled convolution") {
+TEST_CASE("the work of a pooled convolution is known") {
   Random random(3);
   Network network;
   network.tensors = {TensorShape{2, 6, 6}};
@@ -308,7 +371,6 @@ TEST_CASE("what multiplies in float32 is known, as is the work of a pooled convo
   Layer pool = pool_of(2, 2);
   add_layer(network, pool, {5, 2, 2});
   const auto program = compiled(network, native::int8::choose_kernels());
-  CHECK(program->float_multiply_adds() == 4 * 4 * 4 * 18);
   double all = 0;
   for (const LayerProfile& layer : program->layers()) all += layer.multiply_adds;
   CHECK(all == 4 * 4 * 4 * 18 + 5 * 4 * 4 * 4);
@@ -325,9 +387,8 @@ TEST_CASE("rows of integers times a matrix are what their definition says, in al
     const std::int64_t columns = random.coin() ? 16 * random.from(1, 5) : random.from(1, 70);
     const std::int64_t most = random.from(2, 60);
     const std::int64_t count = random.from(1, most);
-    native::int8::PlannedLayer planned;
-    planned.layer = convolution_of(1, 1);
-    give_weights(planned.layer, random, columns, sums);
+    Layer layer = convolution_of(1, 1);
+    give_weights(layer, random, columns, sums);
     const QuantParams quant = {0.25F, static_cast<std::int32_t>(random.from(0, 255))};
     const native::int8::Bounds bounds(quant, {});
     std::vector<float> values = random.values(count * sums);
@@ -340,11 +401,11 @@ TEST_CASE("rows of integers times a matrix are what their definition says, in al
           const auto value = static_cast<double>(values[static_cast<std::size_t>(r * sums + k)]);
           const double zero = quant.zero_point;
           const double steps = std::clamp(std::nearbyint(value / 0.25), -zero, 255 - zero);
-          sum += steps * planned.layer.integers[static_cast<std::size_t>(c * sums + k)];
+          sum += steps * layer.integers[static_cast<std::size_t>(c * sums + k)];
         }
         const auto column = static_cast<std::size_t>(c);
-        const double scale = 0.25 * static_cast<double>(planned.layer.weight_scales[column]);
-        const auto bias = static_cast<double>(planned.layer.bias[column]);
+        const double scale = 0.25 * static_cast<double>(layer.weight_scales[column]);
+        const auto bias = static_cast<double>(layer.bias[column]);
         expected.push_back(static_cast<float>(sum * scale + bias));
       }
     }
@@ -354,7 +415,7 @@ TEST_CASE("rows of integers times a matrix are what their definition says, in al
       rows.shape = {sums, 1, most};
       rows.quant = quant;
       rows.element_bytes = kernels->bytes;
-      rows.zero = kernels->zero - native::int8::shift_of(quant);
+      rows.zero = kernels->zero - native::shift_of(quant);
       rows.layout = native::Layout::ChannelsLast;
       rows.lay_out(kernels->lanes);
       native::Placement output;
@@ -363,8 +424,21 @@ TEST_CASE("rows of integers times a matrix are what their definition says, in al
       output.lay_out(kernels->lanes);
       native::LayerMemory memory(1e9);
       native::WeightArena arena;
-      const auto product =
-          native::int8::make_row_product({*kernels, planned, {rows}, output, memory, arena});
+      const auto product = native::int8::make_row_product({native::choose_kernels(),
+                                                           kernels,
+                                                           nullptr,
+                                                           layer,
+                                                           nullptr,
+                                                           nullptr,
+                                                           native::ConvMethod::Integers,
+                                                           "",
+                                                           1,
+                                                           output.shape,
+                                                           {rows},
+                                                           {},
+                                                           output,
+                                                           memory,
+                                                           arena});
       const Aligned<char> elements(static_cast<std::size_t>(rows.size * rows.element_bytes));
       native::int8::quantize(*kernels, values.data(), count * sums, quant, bounds,
                              const_cast<char*>(elements.data()));

@@ -67,9 +67,8 @@ CPP_ROOMS = {
         "engines/native/verify_network.*",
     ),
     "runtime": ("engines/native/runtime/*",),
-    "ops": ("engines/native/ops/*",),
+    "ops": ("engines/native/ops/*", "engines/native/ops/int8/*"),
     "passes": ("engines/native/passes/*",),
-    "int8": ("engines/native/int8/*",),
     "compile": (
         "engines/native/compile/*",
         "engines/native/layer_times.*",

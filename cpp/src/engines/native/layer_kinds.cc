@@ -13,7 +13,8 @@ LayerParams params_of() {
 
 /// A row for each LayerKind, in their order.
 constexpr LayerFacts kLayers[] = {
-    {LayerKind::Convolution, "convolution", params_of<NoParams>, Applies::SmallOfZero, kOwnShape},
+    {LayerKind::Convolution, "convolution", params_of<StagesParams>, Applies::SmallOfZero,
+     kOwnShape},
     {LayerKind::Pool, "pool", params_of<PoolParams>, Applies::Relu, kOwnShape},
     {LayerKind::Resize, "resize", params_of<ResizeParams>, Applies::Nothing, kOwnShape},
     {LayerKind::ChannelScale, "scale", params_of<ScaleParams>, Applies::Any, kInPlace},

@@ -9,8 +9,10 @@
 #include <variant>
 #include <vector>
 
+#include "engines/native/activations.h"
 #include "engines/native/channel_sources.h"
 #include "engines/native/kernels/kernels.h"
+#include "engines/native/tensor.h"
 #include "model/graph.h"
 #include "model/resampling.h"
 #include "model/rules/windows.h"
@@ -26,6 +28,33 @@ struct Axis {
 /// For kinds without parameters.
 struct NoParams {
   std::size_t bytes() const { return 0; }
+};
+
+/// A rounding of what a convolution of integers gives, or of what the rounding before gave.
+struct Rounding {
+  QuantParams quant;
+  Activation activation;  ///< before it
+  // Of what the rounding before gave, by channel; empty: as it is.
+  std::vector<float> scale;
+  std::vector<float> bias;
+};
+
+/// A Convolution that sums up integers may do more before it stores the results; plan_integers
+/// decides what. One of float32 has none of these.
+struct StagesParams {
+  std::vector<Rounding> roundings;  ///< one after the other
+  bool pool = false;                ///< it gives the largest of each 2 x 2 results
+  std::size_t sum =
+      kNone;  ///< it adds its second input after so many roundings; kNone: it has none
+
+  /// Whether it gives integers.
+  bool rounds() const { return !roundings.empty() && sum != roundings.size(); }
+  std::size_t bytes() const {
+    std::size_t numbers = 0;
+    for (const Rounding& rounding : roundings)
+      numbers += rounding.scale.size() + rounding.bias.size();
+    return numbers * sizeof(float);
+  }
 };
 
 enum class PoolKind {
@@ -165,8 +194,8 @@ struct ConstantParams {
   std::size_t bytes() const { return numbers.size() * sizeof(float); }
 };
 
-using LayerParams = std::variant<NoParams, PoolParams, ScaleParams, ChannelsParams, CopyParams,
-                                 SoftmaxParams, ReduceParams, AlongParams, NormalizeParams,
-                                 BroadcastParams, ResizeParams, ConstantParams>;
+using LayerParams = std::variant<NoParams, StagesParams, PoolParams, ScaleParams, ChannelsParams,
+                                 CopyParams, SoftmaxParams, ReduceParams, AlongParams,
+                                 NormalizeParams, BroadcastParams, ResizeParams, ConstantParams>;
 
 }  // namespace lenet::native

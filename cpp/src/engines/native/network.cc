@@ -69,6 +69,23 @@ double bytes_of(const Layer& layer) {
   return static_cast<double>(floats * sizeof(float) + layer.integers.size() + of_params);
 }
 
+bool pools_integers(const Network& network, const Layer& layer) {
+  // 32 bits hold the sum of so many bytes.
+  constexpr std::int64_t kMaxPixels = 1 << 22;
+  if (layer.kind != LayerKind::Pool) return false;
+  const auto& [window, kind, adaptive] = layer.get<PoolParams>();
+  if (!adaptive && window.dilations != Window().dilations) return false;
+  return kind == PoolKind::Max || network.tensors[layer.inputs[0]].shape.pixels() <= kMaxPixels;
+}
+
+bool takes_integers(const Network& network, const Layer& layer) {
+  if (layer.kind == LayerKind::Concat || layer.kind == LayerKind::Channels) {
+    return static_cast<bool>(network.tensors[layer.output].quant);
+  }
+  return sums_integers(layer) ||
+         (pools_integers(network, layer) && network.tensors[layer.inputs[0]].quant);
+}
+
 bool is_alike(const Layer& layer) {
   const auto* const params = std::get_if<ScaleParams>(&layer.params);
   if (params == nullptr) return true;
@@ -118,9 +135,10 @@ double multiply_adds(const Network& network, const Layer& layer) {
     return static_cast<double>(of.count() * of.rows) * static_cast<double>(of.sums * of.columns);
   }
   if (layer.kind != LayerKind::Convolution) return 0;
-  const TensorShape& shape = network.tensors[layer.output].shape;
+  const std::int64_t windows_of_pixel = layer.get<StagesParams>().pool ? 4 : 1;
+  const std::int64_t windows = network.tensors[layer.output].shape.pixels() * windows_of_pixel;
   return static_cast<double>(layer.view_weights().count + layer.integers.size()) *
-         static_cast<double>(shape.height * shape.width);
+         static_cast<double>(windows);
 }
 
 }  // namespace lenet::native

@@ -1,6 +1,6 @@
 /// \file
 /// What the native engine knows of a network: typed layers, with their weights, over the values of
-/// the Graph. Made by read_network.h, simplified, compiled for a processor by program.h.
+/// the Graph. Made by read_network.h, simplified, compiled for a processor by compile/.
 #pragma once
 
 #include <cstddef>
@@ -99,7 +99,7 @@ struct Layer {
   /// The scale of the integers of each output channel. Of stored weights that of normalizations;
   /// empty: 1.
   std::vector<float> weight_scales;
-  /// Quantize; after take_roundings, of a layer with `integers`, how it rounds what it takes.
+  /// Quantize; after plan_integers, of a MatMul with `integers`, how it rounds what it takes.
   QuantParams quant;
 
   /// MatMul: where it has one input, `stored` or `weights` are the second operand as a convolution
@@ -199,6 +199,18 @@ inline bool is_whole_image(const TensorShape& image, const Layer& layer,
 inline bool is_max_pool(const Layer& layer) {
   return layer.kind == LayerKind::Pool && layer.get<PoolParams>().kind == PoolKind::Max;
 }
+
+/// Whether a layer is a convolution whose weights are integers.
+inline bool sums_integers(const Layer& layer) {
+  return layer.kind == LayerKind::Convolution && !layer.integers.empty();
+}
+
+/// Whether a pool has a kernel for integers.
+bool pools_integers(const Network& network, const Layer& layer);
+
+/// Whether a layer computes with the integers of the tensors that it takes, as plan_integers has
+/// made them. Others take what these stand for.
+bool takes_integers(const Network& network, const Layer& layer);
 
 /// Whether a layer scales all channels by the same numbers, or scales none.
 bool is_alike(const Layer& layer);

@@ -62,6 +62,18 @@ struct QuantParams {
   }
 };
 
+/// The least and the most of the 256 integers.
+struct IntegerBounds {
+  float least;
+  float most;
+};
+inline IntegerBounds bounds_of(const QuantParams& quant) {
+  return {static_cast<float>(-quant.zero_point), static_cast<float>(255 - quant.zero_point)};
+}
+
+/// What is to be added to the elements of a tensor, which are from -128 to 127.
+inline std::int32_t shift_of(const QuantParams& quant) { return 128 - quant.zero_point; }
+
 /// A tensor of one image.
 struct NetworkTensor {
   NetworkTensor() = default;
@@ -70,7 +82,7 @@ struct NetworkTensor {
 
   TensorShape shape;
   Layout layout = Layout::Vectors;
-  QuantParams quant;  ///< how its values are rounded; without: they are float32
+  QuantParams quant;  ///< of integers, as Layout::ChannelsLast has them; without: float32
 };
 
 }  // namespace lenet::native

@@ -38,6 +38,7 @@ class Verifier {
         require(given_[input], "takes a tensor that no layer before it gives");
       }
       verify_layer();
+      verify_integers();
       given_[layer.output] = true;
     }
     for (const std::size_t output : network_.outputs) {
@@ -101,6 +102,20 @@ class Verifier {
     }
   }
 
+  /// Only operators of integers write integers, and read them where they lie as integers do.
+  void verify_integers() const {
+    const bool rounds = layer_->kind == LayerKind::Quantize;
+    const bool takes = takes_integers(network_, *layer_);
+    const NetworkTensor& to = network_.tensors[layer_->output];
+    require(!to.quant || rounds || takes, "gives integers that it has no kernel for");
+    if (rounds || takes || layer_->kind == LayerKind::Convert) return;
+    for (const std::size_t each : layer_->inputs) {
+      const NetworkTensor& from = network_.tensors[each];
+      require(!from.quant || from.layout != Layout::ChannelsLast,
+              "takes integers that it has no kernel for");
+    }
+  }
+
   void verify_same_values() const {
     require(output().values() == input().values(), "gives another number of values than it takes");
   }
@@ -114,8 +129,17 @@ class Verifier {
     const std::int64_t of_group = static_cast<std::int64_t>(weights) / outputs / taps;
     require(layer_->first_channel + layer_->groups * of_group <= input().channels,
             "reads more channels than there are");
-    verify_windows(input().height, output().height, 0);
-    verify_windows(input().width, output().width, 1);
+    const auto& [roundings, pool, sum] = layer_->get<StagesParams>();
+    const std::int64_t windows = pool ? 2 : 1;  // of each direction that a pixel is the largest of
+    verify_windows(input().height, output().height * windows, 0);
+    verify_windows(input().width, output().width * windows, 1);
+    require(roundings.empty() || sums_integers(*layer_), "rounds sums that are no integers");
+    require(layer_->get<StagesParams>().rounds() ==
+                static_cast<bool>(network_.tensors[layer_->output].quant),
+            "does not round to what its output holds");
+    require((sum == kNone && layer_->inputs.size() == 1) ||
+                (sum <= roundings.size() && layer_->inputs.size() == 2 && input(1) == output()),
+            "adds another number of tensors than it takes, or one of another shape");
   }
 
   /// The windows of a convolution lie inside the padded image.
@@ -233,6 +257,7 @@ class Verifier {
     require(of.columns == 1 || of.output.column == 1,
             "gives rows whose values do not lie side by side");
     require(are_all_values(of), "does not give each value of its output once");
+    require(layer_->integers.empty() || are_rows(of), "multiplies integers that are not in rows");
     require(layer_->bias.empty() || static_cast<std::int64_t>(layer_->bias.size()) == of.columns,
             "has another number of biases");
   }
@@ -265,6 +290,13 @@ class Verifier {
       values *= count;
     }
     return of.output.begin == 0 && values == output().values();
+  }
+
+  /// Whether rows lie one after the other in the input and in the output, as kernels of integers
+  /// read and write them.
+  static bool are_rows(const Product& of) {
+    return of.matrices.empty() && of.first.begin == 0 && of.first.column == 1 &&
+           (of.rows == 1 || (of.first.row == of.sums && of.output.row == of.columns));
   }
 
   void verify_broadcast() const {

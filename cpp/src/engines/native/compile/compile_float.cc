@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <utility>
 
-#include "engines/native/compile/float_program.h"
+#include "engines/native/compile/program_builder.h"
 #include "engines/native/kernels/dispatch.h"
 #include "engines/native/passes/passes.h"
 #include "engines/native/verify_network.h"
@@ -24,18 +24,18 @@ std::int64_t max_bytes_side_by_side(const Network& network, int lanes) {
          static_cast<std::int64_t>(sizeof(float));
 }
 
-/// \param one the program of one image
+/// \param one builds the program of one image
 /// \param in_order whether it has layers of values in the order of the program
 /// \returns null where it does not pay
-std::unique_ptr<FloatProgram> make_side_by_side(const Network& network, const Kernels& kernels,
-                                                const FloatProgram& one, bool in_order) {
+std::shared_ptr<ProgramBuilder> make_side_by_side(const Network& network, const Kernels& kernels,
+                                                  const ProgramBuilder& one, bool in_order) {
   const std::int64_t most = max_bytes_side_by_side(network, kernels.lanes);
   if (kernels.lanes == 1 || in_order || one.uses_winograd3x3() ||
-      one.tensor_bytes() * kernels.lanes > 2 * most) {
+      one.program().tensor_bytes() * kernels.lanes > 2 * most) {
     return nullptr;
   }
-  auto program = std::make_unique<FloatProgram>(network, kernels, true);
-  return program->tensor_bytes() > most ? nullptr : std::move(program);
+  auto many = std::make_shared<ProgramBuilder>(network, kernels, true);
+  return many->program().tensor_bytes() > most ? nullptr : many;
 }
 
 }  // namespace
@@ -47,12 +47,12 @@ void compile_float(Network network, const Bf16Choice& bf16,
   const bool in_order = separate_layouts(network);
   join_copies(network);
   verify_network(network);
-  auto one = std::make_unique<FloatProgram>(network, kernels, false);
-  std::unique_ptr<FloatProgram> many = make_side_by_side(network, kernels, *one, in_order);
+  auto one = std::make_shared<ProgramBuilder>(network, kernels, false);
+  const auto many = make_side_by_side(network, kernels, *one, in_order);
   compiled.instructions = kernels.name;
   compiled.why = bf16.reason;
   if (bf16.kernels != nullptr && many == nullptr) {
-    one = std::make_unique<FloatProgram>(network, kernels, false, kMinSharedBytes, bf16.kernels);
+    one = std::make_shared<ProgramBuilder>(network, kernels, false, kMinSharedBytes, bf16.kernels);
     compiled.instructions = bf16.kernels->name;
     compiled.arithmetic = Arithmetic::Bf16;
   } else if (bf16.kernels != nullptr) {
@@ -60,14 +60,13 @@ void compile_float(Network network, const Bf16Choice& bf16,
   }
   // Without the kernels for large images only where images are computed side by side.
   compiled.is_fastest = many != nullptr || kernels.winograd3x3 != nullptr;
-  compiled.images_one_by_one = images_at_once(*one, kImagesOneByOne);
-  compiled.pack = [whole = std::make_shared<Network>(std::move(network)), shared, one = one.get(),
-                   many = many.get()] {
-    one->prepare(*whole, shared);
-    if (many != nullptr) many->prepare(*whole, shared);
+  compiled.one_by_one = one->take();
+  if (many != nullptr) compiled.side_by_side = many->take();
+  compiled.images_one_by_one = images_at_once(*compiled.one_by_one, kImagesOneByOne);
+  compiled.pack = [whole = std::make_shared<Network>(std::move(network)), shared, one, many] {
+    one->build(*whole, shared);
+    if (many != nullptr) many->build(*whole, shared);
   };
-  compiled.one_by_one = std::move(one);
-  compiled.side_by_side = std::move(many);
 }
 
 }  // namespace lenet::native

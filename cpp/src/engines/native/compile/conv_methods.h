@@ -43,7 +43,7 @@ struct ConvMethodRow {
   bool (*suits)(const ConvCase& of);
   AlsoComputes also;
   bool reads_border;  ///< whether the input needs a border of zeros as large as the padding
-  std::unique_ptr<Op> (*make)(const FloatLayer& source);
+  std::unique_ptr<Op> (*make)(const PlacedLayer& source);
 };
 
 /// Returns the first method that suits.

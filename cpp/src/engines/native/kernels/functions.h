@@ -201,7 +201,9 @@ void activate(const Activation& of, const float* from, float* to, std::int64_t c
       // Added to a number below 2^22 it leaves the number in the lowest bits, rounded to even.
       const Vector rounder = all(0x1.8p23F);
       return each([&](Vector x) {
-        const Vector steps = clipped(x / all(alpha), -beta, 255 - beta);
+        // What is no number becomes the least, as where it is rounded to integers.
+        const Vector above = larger(x / all(alpha), all(-beta));
+        const Vector steps = at_most(above, 255 - beta);
         return ((steps + rounder) - rounder) * alpha;
       });
     }

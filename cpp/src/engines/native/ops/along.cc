@@ -37,7 +37,7 @@ struct Order {
 
 class AlongAxis final : public Op {
  public:
-  explicit AlongAxis(const FloatLayer& source)
+  explicit AlongAxis(const PlacedLayer& source)
       : along_(source.layer.get<AlongParams>()),
         axis_(along_.axis),
         from_(source.inputs[0]),
@@ -128,7 +128,7 @@ class AlongAxis final : public Op {
 
 }  // namespace
 
-std::unique_ptr<Op> make_along(const FloatLayer& source) {
+std::unique_ptr<Op> make_along(const PlacedLayer& source) {
   return std::make_unique<AlongAxis>(source);
 }
 

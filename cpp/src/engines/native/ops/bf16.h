@@ -40,7 +40,7 @@ inline bool is_finite_pair(std::uint32_t pair) {
 class Bf16Input {
  public:
   Bf16Input() = default;
-  explicit Bf16Input(const FloatLayer& source)
+  explicit Bf16Input(const PlacedLayer& source)
       : kernels_(source.bf16),
         strides_(source.layer.window.strides),
         dilations_(source.layer.window.dilations) {

@@ -8,7 +8,7 @@ namespace {
 /// Values computed from two or three each, of tensors in the order of the program.
 class Broadcast final : public Op {
  public:
-  explicit Broadcast(const FloatLayer& source)
+  explicit Broadcast(const PlacedLayer& source)
       : kernels_(source.kernels),
         activation_(source.layer.activation),
         inputs_(source.inputs),
@@ -165,7 +165,7 @@ class Broadcast final : public Op {
 
 }  // namespace
 
-std::unique_ptr<Op> make_broadcast(const FloatLayer& source) {
+std::unique_ptr<Op> make_broadcast(const PlacedLayer& source) {
   return std::make_unique<Broadcast>(source);
 }
 

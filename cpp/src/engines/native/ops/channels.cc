@@ -12,7 +12,7 @@ constexpr std::size_t kMaxLanes = 16;
 /// Channels of several tensors, in the order of Concat or in any other.
 class Channels final : public Op {
  public:
-  explicit Channels(const FloatLayer& source)
+  explicit Channels(const PlacedLayer& source)
       : gather_(source.kernels.gather), inputs_(source.inputs), to_(source.output) {
     std::vector<ChannelSource> channels;
     if (source.layer.kind == LayerKind::Channels) {
@@ -140,7 +140,7 @@ class Channels final : public Op {
 
 }  // namespace
 
-std::unique_ptr<Op> make_channels(const FloatLayer& source) {
+std::unique_ptr<Op> make_channels(const PlacedLayer& source) {
   return std::make_unique<Channels>(source);
 }
 

@@ -58,7 +58,7 @@ constexpr std::int64_t kMaxPairs = 1 << 19;
 
 class Convolution final : public Op {
  public:
-  explicit Convolution(const FloatLayer& source)
+  explicit Convolution(const PlacedLayer& source)
       : from_(source.inputs[0]),
         to_(source.output),
         residual_(source.sum == nullptr ? Placement() : source.inputs[1]),
@@ -159,7 +159,7 @@ class Convolution final : public Op {
            method == ConvMethod::ChannelsBf16;
   }
 
-  static Kernel kernel_of(const FloatLayer& source) {
+  static Kernel kernel_of(const PlacedLayer& source) {
     switch (source.method) {
       case ConvMethod::Columns:
         return source.kernels.conv_columns;
@@ -178,7 +178,7 @@ class Convolution final : public Op {
     }
   }
 
-  void find_taps(const FloatLayer& source) {
+  void find_taps(const PlacedLayer& source) {
     const Layer& layer = source.layer;
     const auto [height, width] = layer.window.kernel;
     const auto taps = static_cast<std::int64_t>(layer.view_weights().count) / source.shape.channels;
@@ -232,7 +232,7 @@ class Convolution final : public Op {
   }
 
   /// \returns how many channels are side by side in the packed weights, block after block
-  std::vector<std::int64_t> choose_blocks(const FloatLayer& source) {
+  std::vector<std::int64_t> choose_blocks(const PlacedLayer& source) {
     const Kernels& kernels = source.kernels;
     const std::int64_t channels = task_.channels;
     const bool many_registers = kernels.registers >= 32;
@@ -268,7 +268,7 @@ class Convolution final : public Op {
     return blocks;
   }
 
-  void pack(const FloatLayer& source, const std::vector<std::int64_t>& blocks) {
+  void pack(const PlacedLayer& source, const std::vector<std::int64_t>& blocks) {
     const Layer& layer = source.layer;
     const std::int64_t taps = task_.taps;
     const std::int64_t channels = task_.channels;
@@ -451,7 +451,7 @@ class Convolution final : public Op {
 
 }  // namespace
 
-std::unique_ptr<Op> make_convolution(const FloatLayer& source) {
+std::unique_ptr<Op> make_convolution(const PlacedLayer& source) {
   return std::make_unique<Convolution>(source);
 }
 

@@ -115,7 +115,7 @@ Placement reshaped(Placement tensor, const TensorShape& shape) {
 /// Boxes of values, or a whole tensor from one layout to the other.
 class Copy final : public Op {
  public:
-  explicit Copy(const FloatLayer& source)
+  explicit Copy(const PlacedLayer& source)
       : kernels_(source.kernels),
         kind_(source.layer.kind),
         inputs_(source.inputs),
@@ -181,6 +181,6 @@ class Copy final : public Op {
 
 }  // namespace
 
-std::unique_ptr<Op> make_copy(const FloatLayer& source) { return std::make_unique<Copy>(source); }
+std::unique_ptr<Op> make_copy(const PlacedLayer& source) { return std::make_unique<Copy>(source); }
 
 }  // namespace lenet::native

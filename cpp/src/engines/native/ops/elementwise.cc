@@ -10,7 +10,7 @@ namespace {
 /// channel.
 class Elementwise final : public Op {
  public:
-  explicit Elementwise(const FloatLayer& source)
+  explicit Elementwise(const PlacedLayer& source)
       : kernels_(source.kernels),
         kind_(source.layer.kind),
         activation_(source.layer.activation),
@@ -198,7 +198,7 @@ void clear_behind(const Placement& tensor, float* first) {
   std::fill(first + values, first + round_up(values, tensor.lanes), 0.0F);
 }
 
-std::unique_ptr<Op> make_elementwise(const FloatLayer& source) {
+std::unique_ptr<Op> make_elementwise(const PlacedLayer& source) {
   return std::make_unique<Elementwise>(source);
 }
 

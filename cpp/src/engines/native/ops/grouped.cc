@@ -9,7 +9,7 @@ namespace {
 /// A convolution of groups that begin or end within a vector.
 class Grouped final : public Op {
  public:
-  explicit Grouped(const FloatLayer& source)
+  explicit Grouped(const PlacedLayer& source)
       : kernel_(source.kernel),
         from_(source.inputs[0]),
         to_(source.output),
@@ -69,7 +69,7 @@ class Grouped final : public Op {
     return found;
   }
 
-  void pack(const FloatLayer& source) {
+  void pack(const PlacedLayer& source) {
     const Layer& layer = source.layer;
     const Window& window = layer.window;
     const std::int64_t vector = to_.lanes;
@@ -146,7 +146,7 @@ class Grouped final : public Op {
 
 }  // namespace
 
-std::unique_ptr<Op> make_grouped(const FloatLayer& source) {
+std::unique_ptr<Op> make_grouped(const PlacedLayer& source) {
   return std::make_unique<Grouped>(source);
 }
 

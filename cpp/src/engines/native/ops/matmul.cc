@@ -40,7 +40,7 @@ bool collides(std::int64_t step) {
 
 /// Whether a product is computed in bf16: by constant weights, where tiles are full enough if there
 /// are tiles. Without them the processor may multiply pairs more slowly than float32.
-bool suits_bf16(const FloatLayer& source) {
+bool suits_bf16(const PlacedLayer& source) {
   if (source.bf16 == nullptr || source.inputs.size() > 1) return false;
   const Product& of = source.layer.product;
   return source.bf16->conv_tiles == nullptr ||
@@ -54,7 +54,7 @@ bool suits_bf16(const FloatLayer& source) {
 /// one of the weights.
 class MatMul final : public Op {
  public:
-  explicit MatMul(const FloatLayer& source)
+  explicit MatMul(const PlacedLayer& source)
       : kernels_(source.kernels),
         bf16_(suits_bf16(source) ? source.bf16 : nullptr),
         tiles_(bf16_ != nullptr && bf16_->conv_tiles != nullptr),
@@ -225,7 +225,7 @@ class MatMul final : public Op {
     return column < whole ? std::min(block_, whole - column) : kernels_.lanes;
   }
 
-  void pack_constants(const FloatLayer& source) {
+  void pack_constants(const PlacedLayer& source) {
     std::vector<std::int64_t> blocks;
     const std::int64_t all_vectors = (of_.columns + kernels_.lanes - 1) / kernels_.lanes;
     for (std::int64_t first = 0; first < all_vectors; first += blocks.back() / kernels_.lanes) {
@@ -579,7 +579,7 @@ class MatMul final : public Op {
 
 }  // namespace
 
-std::unique_ptr<Op> make_matmul(const FloatLayer& source) {
+std::unique_ptr<Op> make_matmul(const PlacedLayer& source) {
   return std::make_unique<MatMul>(source);
 }
 

@@ -8,7 +8,7 @@ namespace {
 /// Rows of values by their mean and variance, of a tensor in the order of the program.
 class Normalize final : public Op {
  public:
-  explicit Normalize(const FloatLayer& source)
+  explicit Normalize(const PlacedLayer& source)
       : kernels_(source.kernels),
         activation_(source.layer.activation),
         from_(source.inputs[0]),
@@ -51,7 +51,7 @@ class Normalize final : public Op {
 /// Numbers that are the same for each image.
 class Constant final : public Op {
  public:
-  explicit Constant(const FloatLayer& source)
+  explicit Constant(const PlacedLayer& source)
       : numbers_(source.layer.get<ConstantParams>().numbers), to_(source.output) {}
 
   void run(const Frame& frame) const override {
@@ -69,10 +69,10 @@ class Constant final : public Op {
 
 }  // namespace
 
-std::unique_ptr<Op> make_normalize(const FloatLayer& source) {
+std::unique_ptr<Op> make_normalize(const PlacedLayer& source) {
   return std::make_unique<Normalize>(source);
 }
-std::unique_ptr<Op> make_constant(const FloatLayer& source) {
+std::unique_ptr<Op> make_constant(const PlacedLayer& source) {
   return std::make_unique<Constant>(source);
 }
 

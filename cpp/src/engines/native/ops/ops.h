@@ -1,5 +1,5 @@
 /// \file
-/// The operators in float32, each family in a file of its own, and what those of integers share.
+/// The operators, each family in a file of its own. Those of integers are in int8/.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "engines/native/kernels/int8/kernels.h"
 #include "engines/native/kernels/kernels.h"
 #include "engines/native/network.h"
 #include "engines/native/runtime/program.h"
@@ -16,7 +17,7 @@ namespace lenet::native {
 /// The methods that compute a convolution. compile/conv_methods.cc says what each is called, which
 /// layers it suits, and what it may compute too.
 enum class ConvMethod : std::uint8_t {
-  Integers,                 ///< of an input that it rounds, by integers
+  Integers,                 ///< sums of integers: see int8/
   Winograd,                 ///< F(2 x 2, 5 x 5), vectors of channels
   WinogradInterleaved,      ///< the same, vectors of images
   WinogradRows,             ///< F(4, 5) along the rows, vectors of columns
@@ -35,9 +36,10 @@ enum class ConvMethod : std::uint8_t {
 };
 
 /// A layer with the places of its tensors, to make an operator of.
-struct FloatLayer {
+struct PlacedLayer {
   const Kernels& kernels;
-  const Bf16Kernels* bf16;  ///< to multiply in bf16 where there is a kernel for it; or null
+  const int8::Kernels* integers;  ///< of a network that has integers; or null
+  const Bf16Kernels* bf16;        ///< to multiply in bf16 where there is a kernel for it; or null
   const Layer& layer;
   const Layer* pool;       ///< 2 x 2, fused into a convolution; or null
   const Layer* sum;        ///< fused into a convolution, which adds its last input; or null
@@ -60,28 +62,34 @@ struct FloatLayer {
   }
 };
 
-/// Makes an operator. \throws Error Unsupported: it has no kernel, or takes too much memory.
-using MakeOp = std::unique_ptr<Op>(const FloatLayer&);
+/// What computes tensors of integers. There is none in builds without int8.
+struct IntegerOps {
+  const int8::Kernels* kernels;
+  /// Makes the operator of a layer that takes or gives integers, or a tensor in
+  /// Layout::ChannelsLast.
+  /// \throws Error Unsupported: it has no kernel, or takes too much memory.
+  std::unique_ptr<Op> (*make)(const PlacedLayer& source);
+};
 
 // \throws Error Unsupported: the layer has no kernel, or takes too much memory.
-std::unique_ptr<Op> make_convolution(const FloatLayer& source);
-std::unique_ptr<Op> make_grouped(const FloatLayer& source);
-std::unique_ptr<Op> make_winograd(const FloatLayer& source);
-std::unique_ptr<Op> make_winograd3x3(const FloatLayer& source);
-std::unique_ptr<Op> make_pool(const FloatLayer& source);
-std::unique_ptr<Op> make_resize(const FloatLayer& source);
-std::unique_ptr<Op> make_channels(const FloatLayer& source);
-std::unique_ptr<Op> make_copy(const FloatLayer& source);
+std::unique_ptr<Op> make_convolution(const PlacedLayer& source);
+std::unique_ptr<Op> make_grouped(const PlacedLayer& source);
+std::unique_ptr<Op> make_winograd(const PlacedLayer& source);
+std::unique_ptr<Op> make_winograd3x3(const PlacedLayer& source);
+std::unique_ptr<Op> make_pool(const PlacedLayer& source);
+std::unique_ptr<Op> make_resize(const PlacedLayer& source);
+std::unique_ptr<Op> make_channels(const PlacedLayer& source);
+std::unique_ptr<Op> make_copy(const PlacedLayer& source);
 /// Softmax, and what reduces an axis.
-std::unique_ptr<Op> make_axis_op(const FloatLayer& source);
+std::unique_ptr<Op> make_axis_op(const PlacedLayer& source);
 /// What Along gives.
-std::unique_ptr<Op> make_along(const FloatLayer& source);
-std::unique_ptr<Op> make_matmul(const FloatLayer& source);
-std::unique_ptr<Op> make_broadcast(const FloatLayer& source);
-std::unique_ptr<Op> make_normalize(const FloatLayer& source);
-std::unique_ptr<Op> make_constant(const FloatLayer& source);
+std::unique_ptr<Op> make_along(const PlacedLayer& source);
+std::unique_ptr<Op> make_matmul(const PlacedLayer& source);
+std::unique_ptr<Op> make_broadcast(const PlacedLayer& source);
+std::unique_ptr<Op> make_normalize(const PlacedLayer& source);
+std::unique_ptr<Op> make_constant(const PlacedLayer& source);
 /// Every other layer.
-std::unique_ptr<Op> make_elementwise(const FloatLayer& source);
+std::unique_ptr<Op> make_elementwise(const PlacedLayer& source);
 
 /// The windows of a pool in one direction, clipped to the image.
 struct Windows {

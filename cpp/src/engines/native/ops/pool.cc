@@ -134,7 +134,7 @@ std::unique_ptr<Op> make_pool(void (*pool)(const PoolTask&), const Layer& layer,
   return std::make_unique<Pool>(pool, layer, from, to, relu, mean);
 }
 
-std::unique_ptr<Op> make_pool(const FloatLayer& source) {
+std::unique_ptr<Op> make_pool(const PlacedLayer& source) {
   return make_pool(source.kernels.pool, source.layer, source.inputs[0], source.output,
                    source.layer.relu());
 }

@@ -56,7 +56,7 @@ bool is_vectorised(ReduceKind kind) {
 /// Softmax, or one value of each axis.
 class AxisOp final : public Op {
  public:
-  explicit AxisOp(const FloatLayer& source)
+  explicit AxisOp(const PlacedLayer& source)
       : kernels_(source.kernels),
         layer_(source.layer.kind),
         from_(source.inputs[0]),
@@ -140,7 +140,7 @@ class AxisOp final : public Op {
 
 }  // namespace
 
-std::unique_ptr<Op> make_axis_op(const FloatLayer& source) {
+std::unique_ptr<Op> make_axis_op(const PlacedLayer& source) {
   return std::make_unique<AxisOp>(source);
 }
 

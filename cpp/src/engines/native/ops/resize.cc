@@ -18,7 +18,7 @@ Taps all_taps(Taps taps, std::int64_t size) {
 
 class Resize final : public Op {
  public:
-  explicit Resize(const FloatLayer& source)
+  explicit Resize(const PlacedLayer& source)
       : resize_(source.kernels.resize),
         rows_(all_taps(source.layer.get<ResizeParams>().rows, source.output.shape.height)),
         columns_(all_taps(source.layer.get<ResizeParams>().columns, source.output.shape.width)),
@@ -66,7 +66,7 @@ class Resize final : public Op {
 
 }  // namespace
 
-std::unique_ptr<Op> make_resize(const FloatLayer& source) {
+std::unique_ptr<Op> make_resize(const PlacedLayer& source) {
   return std::make_unique<Resize>(source);
 }
 

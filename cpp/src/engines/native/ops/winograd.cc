@@ -41,7 +41,7 @@ struct Method {
   std::int64_t scratch;     ///< vectors for each input channel
 };
 
-const Method& method_of(const FloatLayer& source) {
+const Method& method_of(const PlacedLayer& source) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   static const Matrix square =
       weight_transform({0, kWinogradNear, -kWinogradNear, kWinogradFar, -kWinogradFar, kInfinity});
@@ -59,7 +59,7 @@ const Method& method_of(const FloatLayer& source) {
 
 class Winograd final : public Op {
  public:
-  explicit Winograd(const FloatLayer& source)
+  explicit Winograd(const PlacedLayer& source)
       : lanes_(source.kernels.lanes),
         method_(method_of(source)),
         kernel_(source.kernel),
@@ -107,7 +107,7 @@ class Winograd final : public Op {
 
  private:
   /// \returns how many channels lie side by side in the packed weights
-  std::int64_t choose_kernel(const FloatLayer& source) {
+  std::int64_t choose_kernel(const PlacedLayer& source) {
     const Kernels& kernels = source.kernels;
     switch (source.method) {
       case ConvMethod::WinogradInterleaved:
@@ -170,7 +170,7 @@ class Winograd final : public Op {
 
 }  // namespace
 
-std::unique_ptr<Op> make_winograd(const FloatLayer& source) {
+std::unique_ptr<Op> make_winograd(const PlacedLayer& source) {
   return std::make_unique<Winograd>(source);
 }
 

@@ -13,7 +13,7 @@ constexpr std::int64_t kBf16Rows = 2;
 
 class Winograd3x3 final : public Op {
  public:
-  explicit Winograd3x3(const FloatLayer& source)
+  explicit Winograd3x3(const PlacedLayer& source)
       : kernel_(source.kernel),
         kernels_(source.kernels),
         bf16_(source.method == ConvMethod::Winograd3x3Bf16 ? source.bf16 : nullptr),
@@ -152,7 +152,7 @@ double winograd3x3_work(std::int64_t tiles, std::int64_t channels, std::int64_t 
          static_cast<double>(out_blocks) * (count * kTransformOutput + of_weights);
 }
 
-std::unique_ptr<Op> make_winograd3x3(const FloatLayer& source) {
+std::unique_ptr<Op> make_winograd3x3(const PlacedLayer& source) {
   return std::make_unique<Winograd3x3>(source);
 }
 

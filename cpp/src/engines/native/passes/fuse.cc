@@ -79,6 +79,10 @@ bool may_activate(const Layer& giver, const Activation& activation) {
   const bool relu = activation.kind == ActivationKind::Relu;
   if (activation.kind == ActivationKind::Scalar) return false;
   if (before != ActivationKind::None && !(relu && before == ActivationKind::Relu)) return false;
+  // Behind its sums, a convolution of integers only bounds and rounds.
+  if (sums_integers(giver)) {
+    return is_bound(activation) && giver.get<StagesParams>().roundings.empty();
+  }
   switch (facts_of(giver.kind).applies) {
     case Applies::Nothing:
       return false;

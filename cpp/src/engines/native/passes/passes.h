@@ -67,12 +67,16 @@ bool keeps_rounding(const Layer& layer, const std::vector<QuantParams>& rounding
 void drop_repeated_rounding(Network& network);
 /// Has a layer multiply by the floats that its integers stand for.
 void use_float_weights(Layer& layer);
-/// For a program in float32 in which some layers multiply integers: those layers round what they
-/// take themselves, by their `quant`, and every other rounding becomes an activation. Weights of
-/// integers whose input is not rounded become floats.
-void take_roundings(Network& network);
-/// Rounds before max-pooling, which gives the same: fewer bytes to look at, and the layer before
-/// rounds at once.
-void round_before_pools(Network& network);
+/// Decides what is computed in integers. Tensors that hold integers get their `quant`; a Quantize
+/// layer stays where it makes such a tensor, and becomes an activation elsewhere. What convolutions
+/// of integers do with their sums becomes part of them: roundings, what is done to each channel
+/// between two of them, a pool of 2 x 2, the addition of another tensor of integers. MatMuls of
+/// integers round what they take, by their own `quant`. Where the input is not rounded, or there is
+/// no kernel, weights of integers become the floats that they stand for.
+/// \throws Error Unsupported: a sum that 32 bits might not hold
+void plan_integers(Network& network);
+/// Rounds before layers that give the largest of their values, or move them all: the result is the
+/// same, they move fewer bytes, and the layer before rounds at once.
+void round_early(Network& network);
 
 }  // namespace lenet::native

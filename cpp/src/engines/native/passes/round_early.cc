@@ -1,44 +1,93 @@
 #include <algorithm>
+#include <deque>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "engines/native/passes/passes.h"
 
 namespace lenet::native {
 namespace {
 
-/// So many pools are between a rounding and its new place, for work linear in the layers.
-constexpr int kMaxPools = 16;
-
 bool rounds(const Layer& layer) { return layer.kind == LayerKind::Quantize; }
+
+/// Moves roundings, from the last layer to the first.
+class Mover {
+ public:
+  explicit Mover(Network& network)
+      : network_(network), links_(network), waiting_(network.layers.size()) {}
+
+  void move_all() {
+    for (std::size_t i = network_.layers.size(); i-- > 0;) {
+      Layer& layer = network_.layers[i];
+      if (rounds(layer)) {
+        add_rounding(std::move(layer));
+      } else if (waiting_[i]) {
+        round_before(std::move(layer), *waiting_[i]);
+      } else {
+        layers_.push_front(std::move(layer));
+      }
+    }
+    network_.layers = std::move(layers_);
+  }
+
+ private:
+  /// Adds a rounding, or keeps it until the layer before comes, if that one may take rounded
+  /// values.
+  void add_rounding(Layer rounding) {
+    const std::size_t before = links_.producers[rounding.inputs[0]];
+    if (before != kNone && links_.uses[rounding.inputs[0]] == 1 && moves(network_.layers[before])) {
+      waiting_[before] = std::move(rounding);
+    } else {
+      layers_.push_front(std::move(rounding));
+    }
+  }
+
+  /// Whether a layer gives values of its inputs that nothing else reads: the largest, or all.
+  bool moves(const Layer& layer) const {
+    const auto is_only_read_here = [&](std::size_t input) { return links_.uses[input] == 1; };
+    if (!std::all_of(layer.inputs.begin(), layer.inputs.end(), is_only_read_here)) return false;
+    if (is_max_pool(layer)) return true;
+    if (layer.kind == LayerKind::Concat) return layer.activation.kind == ActivationKind::None;
+    if (layer.kind != LayerKind::Channels) return false;
+    std::int64_t channels = 0;
+    for (const std::size_t input : layer.inputs) {
+      channels += network_.tensors[input].shape.channels;
+    }
+    return channels == network_.tensors[layer.output].shape.channels;
+  }
+
+  /// Adds a layer, and the rounding of what it takes. \param rounding that of what it gives
+  void round_before(Layer layer, const Layer& rounding) {
+    layer.output = rounding.output;
+    std::vector<Layer> roundings;
+    for (std::size_t& input : layer.inputs) {
+      Layer& before = roundings.emplace_back(rounding);
+      before.inputs = {input};
+      if (layer.relu()) before.activation = layer.activation;
+      input = before.output = network_.add_tensor(network_.tensors[input].shape);
+    }
+    layer.activation = {};
+    layers_.push_front(std::move(layer));
+    for (Layer& before : roundings) add_rounding(std::move(before));
+  }
+
+  Network& network_;
+  Links links_;
+  std::vector<std::optional<Layer>> waiting_;  ///< by layer: the rounding of what it gives
+  std::deque<Layer> layers_;
+};
 
 }  // namespace
 
-void round_before_pools(Network& network) {
-  const Links links(network);
-  for (std::size_t i = 0; i < network.layers.size(); ++i) {
-    std::size_t place = i;
-    for (int pools = 0; rounds(network.layers[place]) && pools < kMaxPools; ++pools) {
-      Layer& rounding = network.layers[place];
-      const std::size_t between = rounding.inputs[0];
-      const std::size_t before = links.producers[between];
-      if (before == kNone || links.uses[between] > 1) break;
-      Layer& pool = network.layers[before];
-      if (!is_max_pool(pool) || links.uses[pool.inputs[0]] > 1) break;
-      network.tensors[between].shape = network.tensors[pool.inputs[0]].shape;
-      if (pool.relu()) rounding.activation = std::exchange(pool.activation, {});
-      std::swap(rounding.inputs, pool.inputs);
-      std::swap(rounding.output, pool.output);
-      std::swap(rounding, pool);
-      place = before;
-    }
-  }
-}
+void round_early(Network& network) { Mover(network).move_all(); }
 
 bool keeps_rounding(const Layer& layer, const std::vector<QuantParams>& roundings) {
   const auto is_alike = [&](std::size_t input) {
     return roundings[input] == roundings[layer.inputs[0]];
   };
-  const bool moves = layer.kind == LayerKind::Channels || layer.kind == LayerKind::View ||
+  const bool moves = layer.kind == LayerKind::Concat || layer.kind == LayerKind::Channels ||
+                     layer.kind == LayerKind::View ||
                      (layer.kind == LayerKind::Copy && layer.get<CopyParams>().fill == 0);
   return (is_max_pool(layer) || moves) &&
          std::all_of(layer.inputs.begin(), layer.inputs.end(), is_alike);

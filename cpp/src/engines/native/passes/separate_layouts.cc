@@ -52,7 +52,8 @@ class Separator {
       : network_(network),
         padded_(network.tensors.size()),
         in_order_(network.tensors.size(), kNone),
-        in_vectors_(network.tensors.size(), kNone) {}
+        in_vectors_(network.tensors.size(), kNone),
+        in_channels_last_(network.tensors.size(), kNone) {}
 
   /// \returns whether any layer needs the order of the program
   bool separate() {
@@ -69,7 +70,11 @@ class Separator {
       convolves_input = convolves_input || from == input;
     }
     const bool is_vector = network_.tensors[input].shape.pixels() == 1 && !padded_[input];
-    if (!convolves_input || is_vector) give(input, Layout::Order);
+    if (network_.tensors[input].quant) {
+      give(input, Layout::ChannelsLast);
+    } else if (!convolves_input || is_vector) {
+      give(input, Layout::Order);
+    }
     auto layers = std::exchange(network_.layers, {});
     for (std::size_t i = 0; i < layers.size(); ++i) {
       add(std::move(layers[i]), is_written_[i]);
@@ -81,6 +86,14 @@ class Separator {
  private:
   /// Adds a layer with what it takes, and converts that before.
   void add(Layer layer, bool is_written) {
+    const bool integers = takes_integers(network_, layer);
+    if (integers || layer.kind == LayerKind::Quantize) {
+      // A rounding takes any layout.
+      for (std::size_t& input : layer.inputs) input = integers ? input : as_it_is(input);
+      give(layer.output, Layout::ChannelsLast);
+      network_.layers.push_back(std::move(layer));
+      return;
+    }
     const auto is_only_in_order = [&](std::size_t input) {
       return in_vectors_[input] == kNone && in_order_[input] != kNone;
     };
@@ -98,7 +111,15 @@ class Separator {
     // What is in both layouts is computed in vectors.
     const bool may_stay = is_elementwise(network_, layer) && !is_both(layer.output) &&
                           std::all_of(layer.inputs.begin(), layer.inputs.end(), stays_in_order);
-    const Layout layout = needs_order(layer) || may_stay ? Layout::Order : Layout::Vectors;
+    const auto has_channels_last = [&](std::size_t input) {
+      return network_.tensors[input].layout == Layout::ChannelsLast;
+    };
+    const bool by_channels_last =
+        is_elementwise(network_, layer) &&
+        std::all_of(layer.inputs.begin(), layer.inputs.end(), has_channels_last);
+    const Layout layout = needs_order(layer) || may_stay ? Layout::Order
+                          : by_channels_last             ? Layout::ChannelsLast
+                                                         : Layout::Vectors;
     needs_order_ = needs_order_ || (needs_order(layer) && !is_written);
     if (layer.kind == LayerKind::View) {
       in_order_[layer.output] = find(layer.inputs[0], Layout::Order, layer);
@@ -107,7 +128,7 @@ class Separator {
     for (std::size_t& input : layer.inputs) {
       // The image lies as convolutions read it, in neither layout.
       const bool of_image = layer.kind == LayerKind::Convolution && in_order_[input] == kNone &&
-                            in_vectors_[input] == kNone;
+                            in_vectors_[input] == kNone && !has_channels_last(input);
       if (is_written) input = as_it_is(input);
       if (!is_written && !of_image) input = find(input, layout, layer);
     }
@@ -122,6 +143,11 @@ class Separator {
 
   /// Notes how a tensor lies that an operator gives.
   void give(std::size_t tensor, Layout layout) {
+    if (layout == Layout::ChannelsLast) {
+      network_.tensors[tensor].layout = layout;
+      if (!network_.tensors[tensor].quant) in_channels_last_[tensor] = tensor;
+      return;
+    }
     const bool both = is_both(tensor);
     network_.tensors[tensor].layout = both ? Layout::Vectors : layout;
     if (layout == Layout::Order || both) in_order_[tensor] = tensor;
@@ -130,7 +156,9 @@ class Separator {
 
   /// The tensor in one layout.
   std::size_t find(std::size_t tensor, Layout layout, const Layer& reader) {
-    std::size_t& found = layout == Layout::Order ? in_order_[tensor] : in_vectors_[tensor];
+    std::size_t& found = layout == Layout::Order     ? in_order_[tensor]
+                         : layout == Layout::Vectors ? in_vectors_[tensor]
+                                                     : in_channels_last_[tensor];
     if (found != kNone) return found;
     const std::size_t from = as_it_is(tensor);
     found = network_.add_tensor(network_.tensors[tensor].shape);
@@ -139,18 +167,20 @@ class Separator {
     return found;
   }
   std::size_t as_it_is(std::size_t tensor) const {
-    return in_vectors_[tensor] != kNone ? in_vectors_[tensor]
-           : in_order_[tensor] != kNone ? in_order_[tensor]
-                                        : tensor;
+    return in_vectors_[tensor] != kNone         ? in_vectors_[tensor]
+           : in_order_[tensor] != kNone         ? in_order_[tensor]
+           : in_channels_last_[tensor] != kNone ? in_channels_last_[tensor]
+                                                : tensor;
   }
 
   Network& network_;
   bool needs_order_ = false;
   std::vector<bool> is_written_;  ///< by layer: a softmax that is no step
   std::vector<bool> padded_;      ///< by tensor: it has a border
-  // For each tensor, the one with its values in each layout; kNone until there is one.
+  // For each tensor, the one with its values in float32 in each layout; kNone until there is one.
   std::vector<std::size_t> in_order_;
   std::vector<std::size_t> in_vectors_;
+  std::vector<std::size_t> in_channels_last_;
 };
 
 }  // namespace

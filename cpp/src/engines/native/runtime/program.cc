@@ -57,31 +57,27 @@ bool forgets_runs() {
   return value != nullptr && std::string(value) == "1";
 }
 
-void Program::set_tensors(const std::vector<NetworkTensor>& tensors, std::size_t input,
-                          std::vector<OutputSource> outputs) {
-  placements_.resize(tensors.size());
-  for (std::size_t t = 0; t < tensors.size(); ++t) {
-    placements_[t].shape = tensors[t].shape;
-    placements_[t].layout = tensors[t].layout;
-    placements_[t].quant = tensors[t].quant;
-    parts_.push_back({t, 0});
-  }
-  input_ = input;
-  outputs_ = std::move(outputs);
-  producers_.assign(tensors.size(), kNone);
+Program::Program(const ProgramKernels& kernels, std::int64_t images_per_unit,
+                 std::int64_t min_shared_bytes, Arrangement arrangement, const NameOfStep& name_of)
+    : kernels_(kernels),
+      images_per_unit_(images_per_unit),
+      placements_(std::move(arrangement.placements)),
+      parts_(std::move(arrangement.parts)),
+      ios_(std::move(arrangement.steps)),
+      input_(arrangement.input),
+      outputs_(std::move(arrangement.outputs)),
+      first_batched_(arrangement.first_batched),
+      producers_(placements_.size(), kNone) {
+  place(min_shared_bytes, name_of);
 }
 
-void Program::place(std::size_t first_batched, const NameOfStep& name_of,
-                    const std::function<void(std::size_t tensor)>& lay_out) {
-  first_batched_ = first_batched;
-  lay_out(input_);
-  for (const StepIo& step : ios_) lay_out(step.output);
+void Program::place(std::int64_t min_shared_bytes, const NameOfStep& name_of) {
   const auto whole = [this](std::size_t tensor) { return parts_[tensor].whole; };
   const auto keep = [&](std::size_t tensor) {
     placements_[whole(tensor)].place = {Place::OfUnit, 0};
   };
   for (const OutputSource& output : outputs_) keep(output.tensor);
-  for (std::size_t s = first_batched; s < ios_.size(); ++s) {
+  for (std::size_t s = first_batched_; s < ios_.size(); ++s) {
     keep(ios_[s].output);
     std::for_each(ios_[s].inputs.begin(), ios_[s].inputs.end(), keep);
   }
@@ -105,7 +101,7 @@ void Program::place(std::size_t first_batched, const NameOfStep& name_of,
   };
   tensor_bytes_ = bytes_of(input_);
   for (const StepIo& step : ios_) tensor_bytes_ += bytes_of(step.output);
-  const bool share = tensor_bytes_ > min_shared_bytes_;
+  const bool share = tensor_bytes_ > min_shared_bytes;
 
   std::vector<Lifetime> lifetimes(placements_.size());  // of tensors with memory of their own
   std::vector<std::size_t> owners(placements_.size());  // of the memory that a tensor lies in
@@ -297,7 +293,8 @@ void Program::read_input(const TensorView& input, std::int64_t first, std::int64
             row = values + i * width;
           }
         }
-        write_rows(rows.data(), c, y, y + at_once, frame, unit);
+        write_rows(kernels_, placements_[input_], rows.data(), images_per_unit_, c, y, y + at_once,
+                   frame.at<char>(placements_[input_], unit), frame.scratch);
       }
     }
   }
@@ -308,8 +305,9 @@ void Program::write_output(const OutputSource& source, const Frame& frame, std::
   const Placement& from = placements_[source.tensor];
   const auto& [channels, height, width] = from.shape;
   for (std::int64_t y = 0; y < height; ++y) {
-    const float* row =
-        output_row(from, frame, image / images_per_unit_, y) + image % images_per_unit_;
+    const char* const first = frame.at<char>(from, image / images_per_unit_);
+    const float* row = read_row(kernels_, from, first, y, reinterpret_cast<float*>(frame.scratch)) +
+                       image % images_per_unit_;
     for (std::int64_t c = 0; c < channels; row += from.block) {
       for (std::int64_t lane = 0; lane < from.lanes && c < channels; ++lane, ++c) {
         for (std::int64_t x = 0; x < width; ++x) {

@@ -1,6 +1,6 @@
 /// \file
 /// A network made ready for a processor: where each tensor lies, and the steps that compute one
-/// after the other. float_program.h and int8/program.h make them.
+/// after the other. compile/program_builder.h makes them.
 #pragma once
 
 #include <algorithm>
@@ -16,6 +16,7 @@
 #include "engines/native/network.h"
 #include "engines/native/runtime/aligned.h"
 #include "engines/native/runtime/placement.h"
+#include "engines/native/runtime/rows.h"
 #include "engines/native/runtime/thread_pool.h"
 #include "lenet/profile.h"
 
@@ -130,12 +131,48 @@ struct Crew {
 /// border is kept clear, and whoever reads what nobody wrote in this run gives NaN. For tests.
 bool forgets_runs();
 
+/// Where a tensor lies that is some channels of another.
+struct ChannelPart {
+  std::size_t whole;     ///< itself, where it lies alone
+  std::int64_t channel;  ///< the first, in the whole
+};
+
+/// The tensors of a program and its steps, without their operators.
+struct Arrangement {
+  std::vector<Placement> placements;  ///< by tensor; laid out, but without a place
+  std::vector<ChannelPart> parts;     ///< by tensor
+  std::vector<StepIo> steps;
+  /// The steps from this one on run for all units at once, those before for one after the other, in
+  /// the same memory.
+  std::size_t first_batched = 0;
+  std::size_t input = 0;  ///< a tensor
+  std::vector<OutputSource> outputs;
+};
+
 /// Complete when its maker has added all steps; then immutable, and may be shared by threads, each
 /// with memory of its own. Before that, everything but layers(), total_multiply_adds() and running
 /// is known.
 class Program {
  public:
-  virtual ~Program() = default;
+  /// Gives all tensors their memory.
+  /// \param min_shared_bytes see kMinSharedBytes
+  /// \param name_of a step, for messages
+  /// \throws Error Unsupported: they take too much; BackendFailure: see verify_plan
+  Program(const ProgramKernels& kernels, std::int64_t images_per_unit,
+          std::int64_t min_shared_bytes, Arrangement arrangement, const NameOfStep& name_of);
+
+  // ---- for its maker, until the program is complete
+
+  const Placement& placement(std::size_t tensor) const { return placements_[tensor]; }
+  const std::vector<StepIo>& steps() const { return ios_; }
+  WeightArena& arena() { return arena_; }
+  /// Adds the operator of the next step.
+  /// \param layer with its weights
+  /// \param multiply_adds for one image
+  void add_step(const Layer& layer, std::string name, double multiply_adds,
+                std::unique_ptr<const Op> op);
+
+  // ---- for those who run it
 
   std::int64_t images_per_unit() const noexcept { return images_per_unit_; }
   /// Returns how many values the input of one image has.
@@ -167,54 +204,17 @@ class Program {
       const Crew* crew = nullptr) const;
   std::int64_t scratch_bytes() const noexcept { return scratch_bytes_; }
 
- protected:
-  Program(std::int64_t images_per_unit, std::int64_t min_shared_bytes)
-      : images_per_unit_(images_per_unit), min_shared_bytes_(min_shared_bytes) {}
-
-  void set_tensors(const std::vector<NetworkTensor>& tensors, std::size_t input,
-                   std::vector<OutputSource> outputs);
-  /// Writes rows of the tensor `input_`: one, for one channel after the other, or all of a
-  /// channel. The first values of the scratch memory, a row of all channels, are left to it.
-  /// \param images the first of these rows of each image of the unit; moved on
-  virtual void write_rows(const float** images, std::int64_t channel, std::int64_t begin,
-                          std::int64_t end, const Frame& frame, std::int64_t unit) const = 0;
-  /// A row of an output's tensor, of all channels, in its layout.
-  virtual const float* output_row(const Placement& tensor, const Frame& frame, std::int64_t unit,
-                                  std::int64_t row) const = 0;
-
-  /// Where a tensor lies that is some channels of another.
-  struct Part {
-    std::size_t whole;     ///< itself, where it lies alone
-    std::int64_t channel;  ///< the first, in the whole
-  };
-
-  /// Gives the tensors of all `ios_` their memory, in `placements_`.
-  /// \param first_batched the steps from this one on run for all units at once, those before for
-  ///   one after the other, in the same memory
-  /// \param name_of a step, for verify_plan
-  /// \param lay_out calls Placement::lay_out for a tensor
-  void place(std::size_t first_batched, const NameOfStep& name_of,
-             const std::function<void(std::size_t tensor)>& lay_out);
-  /// \param layer with its weights
-  /// \param multiply_adds for one image
-  void add_step(const Layer& layer, std::string name, double multiply_adds,
-                std::unique_ptr<const Op> op);
-  void need_scratch(std::int64_t bytes) {
-    scratch_bytes_ = std::max(scratch_bytes_, round_up(bytes, kCacheLine));
-  }
-
-  std::vector<Placement> placements_;  ///< by tensor
-  std::vector<Part> parts_;            ///< by tensor
-  std::vector<StepIo> ios_;            ///< of each step
-  std::size_t input_ = 0;              ///< a tensor
-  std::vector<OutputSource> outputs_;
-  WeightArena arena_;
-
  private:
   struct Step {
     LayerProfile profile;
     std::unique_ptr<const Op> op;
   };
+
+  /// Gives the tensors of all steps their memory.
+  void place(std::int64_t min_shared_bytes, const NameOfStep& name_of);
+  void need_scratch(std::int64_t bytes) {
+    scratch_bytes_ = std::max(scratch_bytes_, round_up(bytes, kCacheLine));
+  }
 
   void compute(const Op& op, const Frame& frame, const Crew* crew) const;
   /// What is known of every part. \param other_bytes of activations beside those of the tensor
@@ -239,10 +239,16 @@ class Program {
   /// \param gaps also between rows
   void clear_border(std::size_t tensor, const Frame& frame, bool gaps = true) const;
 
+  ProgramKernels kernels_;
   std::int64_t images_per_unit_;
-  std::int64_t min_shared_bytes_;
+  std::vector<Placement> placements_;  ///< by tensor
+  std::vector<ChannelPart> parts_;     ///< by tensor
+  std::vector<StepIo> ios_;            ///< of each step
+  std::size_t input_;                  ///< a tensor
+  std::vector<OutputSource> outputs_;
+  WeightArena arena_;
   bool forgets_ = forgets_runs();
-  std::size_t first_batched_ = 0;
+  std::size_t first_batched_;
   double multiply_adds_ = 0;
   std::vector<bool> clears_;  ///< by tensor: its border is cleared before each time it is written
   std::vector<Step> steps_;

@@ -1,11 +1,11 @@
 /// \file
-/// A network made ready for one layout of activations in float32.
+/// Makes the program of a network: how each layer is computed, and where each tensor lies.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "engines/native/compile/conv_methods.h"
@@ -16,33 +16,32 @@
 
 namespace lenet::native {
 
-class FloatProgram final : public Program {
+class ProgramBuilder {
  public:
   /// Decides from the shapes how each layer is computed and where each tensor lies.
   /// \param interleaved whether a unit is as many images as a vector has lanes, side by side;
   ///   otherwise it is one image.
   /// \param bf16 multiplies most of one image, by numbers rounded to bf16; or null
-  /// \param multiply_integers makes the layers that have integers as their weights; null where
-  /// there
-  ///   are none. See take_roundings.
+  /// \param integers what computes the integers of a network, as plan_integers has made them
   /// \throws Error Unsupported: a layer that it has no kernel for.
-  FloatProgram(const Network& network, const Kernels& kernels, bool interleaved,
-               std::int64_t min_shared_bytes = kMinSharedBytes, const Bf16Kernels* bf16 = nullptr,
-               MakeOp* multiply_integers = nullptr);
+  ProgramBuilder(const Network& network, const Kernels& kernels, bool interleaved,
+                 std::int64_t min_shared_bytes = kMinSharedBytes, const Bf16Kernels* bf16 = nullptr,
+                 const std::optional<IntegerOps>& integers = {});
 
-  /// Packs the weights, before anything is run.
+  /// The program, until it is taken.
+  const Program& program() const { return *program_; }
+  /// Gives the program away. It must live as long as it is built.
+  std::unique_ptr<Program> take() { return std::move(owned_); }
+
+  /// Makes the program's operators, and packs the weights, before anything is run.
   /// \param network the same
   /// \param shared of programs that may have the same weights; or null
   /// \throws Error Unsupported: a layer that it has no kernel for.
-  void prepare(const Network& network, std::shared_ptr<SharedArrays> shared = nullptr);
+  void build(const Network& network, std::shared_ptr<SharedArrays> shared = nullptr);
 
   /// Whether a convolution is computed by Winograd's method of 3 x 3. Images side by side have no
   /// such method, and other bits.
-  bool uses_winograd3x3() const {
-    return std::any_of(lowered_.begin(), lowered_.end(), [](const Lowered& step) {
-      return step.method != nullptr && step.method->make == make_winograd3x3;
-    });
-  }
+  bool uses_winograd3x3() const;
 
  private:
   /// What one step computes.
@@ -50,7 +49,7 @@ class FloatProgram final : public Program {
     std::size_t layer;
     std::size_t pool = kNone;  ///< fused into the convolution
     std::size_t sum = kNone;   ///< fused into the convolution, which takes what is added too
-    const ConvMethodRow* method = nullptr;  ///< of a convolution whose weights are no integers
+    const ConvMethodRow* method = nullptr;  ///< of a convolution of float32
     /// A convolution adds up the taps of so many channels together, pixel by pixel; with 1 it adds
     /// them up channel by channel. Images that lie side by side have the same order, and so the
     /// same bits.
@@ -64,22 +63,23 @@ class FloatProgram final : public Program {
   /// \param no_planes by tensor: whether a reader needs another layout than Planes
   void choose_method(const Network& network, const Links& links, bool interleaved,
                      const std::vector<bool>& no_planes, Lowered& step);
+  /// Sets what a step may write over, and the border that it reads.
+  void describe_step(const Network& network, std::size_t step);
   /// The steps from this one on have more weights than activations.
   std::size_t first_batched(const Network& network) const;
-  void lay_out(const Network& network);
   /// Lets what a Concat joins lie where that has it, if it begins and ends with whole vectors.
   void join_in_place(const Network& network);
-  void write_rows(const float** images, std::int64_t channel, std::int64_t begin, std::int64_t end,
-                  const Frame& frame, std::int64_t unit) const override;
-  const float* output_row(const Placement& tensor, const Frame& frame, std::int64_t unit,
-                          std::int64_t row) const override {
-    return frame.at<float>(tensor, unit) + row * tensor.row;
-  }
+  void lay_out(std::size_t tensor);
+  /// Whether the operator of a layer is one of `integers_`.
+  bool is_of_integers(const Network& network, const Layer& layer) const;
 
   const Kernels& kernels_;
   const Bf16Kernels* bf16_;
-  MakeOp* multiply_integers_;
+  std::optional<IntegerOps> integers_;
   std::vector<Lowered> lowered_;  ///< by step
+  Arrangement arrangement_;       ///< until the program has it
+  std::unique_ptr<Program> owned_;
+  Program* program_ = nullptr;
 };
 
 }  // namespace lenet::native

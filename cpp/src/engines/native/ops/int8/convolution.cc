@@ -4,7 +4,7 @@
 #include <cstring>
 #include <utility>
 
-#include "engines/native/int8/program.h"
+#include "engines/native/ops/int8/integers.h"
 #include "engines/native/ops/tile_taps.h"
 
 namespace lenet::native::int8 {
@@ -18,41 +18,42 @@ constexpr double kSameFloat = 0x1p-22;  ///< how far a number is from itself, ro
 constexpr std::int64_t kPartBytes = 1 << 18;
 
 /// Vectors of columns rather than of channels: few channels of an image of one.
-bool fits_columns(const PlannedLayer& planned, const Placement& from, const Placement& to,
+bool fits_columns(const Layer& layer, const Placement& from, const Placement& to,
                   const Kernels& kernels) {
   constexpr std::int64_t kFewChannels = 8;
-  const Window& window = planned.layer.window;
+  const Window& window = layer.window;
   const std::array<std::int64_t, 2> one = {1, 1};
-  const std::int64_t width = to.shape.width * (planned.pool ? 2 : 1);
+  const std::int64_t width = to.shape.width * (layer.get<StagesParams>().pool ? 2 : 1);
   return kernels.lanes > 1 && from.shape.channels == 1 && to.shape.channels <= kFewChannels &&
-         to.shape.channels < kernels.lanes && !planned.roundings.empty() && planned.sum == kNone &&
-         window.strides == one && window.dilations == one && width >= kernels.lanes;
+         to.shape.channels < kernels.lanes && !layer.get<StagesParams>().roundings.empty() &&
+         layer.get<StagesParams>().sum == kNone && window.strides == one &&
+         window.dilations == one && width >= kernels.lanes;
 }
 
-bool is_depthwise(const PlannedLayer& planned, const Placement& from, const Placement& to) {
-  const std::int64_t channels = planned.layer.groups;
+bool is_depthwise(const Layer& layer, const Placement& from, const Placement& to) {
+  const std::int64_t channels = layer.groups;
   return channels > 1 && channels == from.shape.channels && channels == to.shape.channels &&
-         !planned.pool;
+         !layer.get<StagesParams>().pool;
 }
 
 /// Whether the kernel of 3 x 3 taps of each channel computes it.
-bool fits_depthwise3x3(const PlannedLayer& planned, const Placement& to, const Kernels& kernels) {
-  const Window& window = planned.layer.window;
+bool fits_depthwise3x3(const Layer& layer, const Placement& to, const Kernels& kernels) {
+  const Window& window = layer.window;
   const std::array<std::int64_t, 2> three = {3, 3};
   return kernels.depthwise3x3 != nullptr && to.shape.channels >= kDepthwiseBlock &&
          window.kernel == three && window.dilations[1] == 1 && window.strides[1] <= 2 &&
-         planned.sum == kNone && !planned.roundings.empty();
+         layer.get<StagesParams>().sum == kNone && !layer.get<StagesParams>().roundings.empty();
 }
 
 TileTaps tile_taps(const Layer& layer, const Placement& from) {
   return {layer, from.shape.channels, from.column, 1};
 }
 
-bool suits_tiles(const PlannedLayer& planned, const Placement& from, const Placement& to,
+bool suits_tiles(const Layer& layer, const Placement& from, const Placement& to,
                  const Kernels& kernels) {
-  return kernels.conv_tiles != nullptr && planned.layer.groups == 1 && !planned.pool &&
-         to.shape.channels >= kernels.lanes && tile_taps(planned.layer, from).pays() &&
-         !is_whole_image(from.shape, planned.layer, to.shape);
+  return kernels.conv_tiles != nullptr && layer.groups == 1 && !layer.get<StagesParams>().pool &&
+         to.shape.channels >= kernels.lanes && tile_taps(layer, from).pays() &&
+         !is_whole_image(from.shape, layer, to.shape);
 }
 
 /// Which channel of its block lies at a place of the packed block.
@@ -85,16 +86,16 @@ Sides padded_sides(const Window& window, const Placement& from, const Placement&
 
 class Convolution final : public Op {
  public:
-  explicit Convolution(const IntLayer& source)
-      : kernels_(source.kernels),
+  explicit Convolution(const PlacedLayer& source)
+      : kernels_(*source.integers),
         from_(source.inputs[0]),
         to_(source.output),
-        by_columns_(fits_columns(source.planned, from_, to_, kernels_)),
-        depthwise_(is_depthwise(source.planned, from_, to_)),
-        depthwise3x3_(depthwise_ && fits_depthwise3x3(source.planned, to_, kernels_)),
-        tiles_(suits_tiles(source.planned, from_, to_, kernels_)),
-        groups_(depthwise_ ? 1 : source.planned.layer.groups),
-        whole_image_(is_whole_image(from_.shape, source.planned.layer, to_.shape)),
+        by_columns_(fits_columns(source.layer, from_, to_, kernels_)),
+        depthwise_(is_depthwise(source.layer, from_, to_)),
+        depthwise3x3_(depthwise_ && fits_depthwise3x3(source.layer, to_, kernels_)),
+        tiles_(suits_tiles(source.layer, from_, to_, kernels_)),
+        groups_(depthwise_ ? 1 : source.layer.groups),
+        whole_image_(is_whole_image(from_.shape, source.layer, to_.shape)),
         method_(depthwise3x3_  ? Method{"depthwise3x3", kernels_.depthwise3x3}
                 : depthwise_   ? Method{"depthwise", kernels_.depthwise}
                 : by_columns_  ? Method{"conv_columns", kernels_.conv_columns}
@@ -102,12 +103,12 @@ class Convolution final : public Op {
                 : tiles_       ? Method{"conv_tiles", kernels_.conv_tiles}
                                : Method{"conv_channels", kernels_.conv_channels}),
         taps_in_group_(static_cast<std::int64_t>(sizeof(std::int32_t)) / kernels_.bytes) {
-    const PlannedLayer& planned = source.planned;
-    const Layer& layer = planned.layer;
+    const Layer& layer = source.layer;
+    const auto& params = layer.get<StagesParams>();
     const Window& window = layer.window;
     const std::int64_t inputs = from_.shape.channels / groups_;
     const std::int64_t outputs = to_.shape.channels / groups_;
-    const std::int64_t before = planned.pool ? 2 : 1;
+    const std::int64_t before = params.pool ? 2 : 1;
     ConvTask task{};
     task.input_column = window.strides[1] * from_.column;
     task.input_row = window.strides[0] * from_.row;
@@ -117,11 +118,11 @@ class Convolution final : public Op {
     task.rows = static_cast<std::int32_t>(to_.shape.height * before);
     task.channels = static_cast<std::int32_t>(outputs);
     task.tile = depthwise_ || tiles_ ? 1 : whole_image_ ? kernels_.widest_linear : kernels_.widest;
-    task.pool = planned.pool;
-    task.floats = planned.roundings.empty() || planned.sum == planned.roundings.size();
-    task.stage_count = static_cast<std::int32_t>(planned.roundings.size() + (task.floats ? 1 : 0));
-    task.shift = task.floats ? 0 : shift_of(planned.roundings.back().quant);
-    if (planned.sum != kNone) {
+    task.pool = params.pool;
+    task.floats = !params.rounds();
+    task.stage_count = static_cast<std::int32_t>(params.roundings.size() + (task.floats ? 1 : 0));
+    task.shift = task.floats ? 0 : shift_of(params.roundings.back().quant);
+    if (params.sum != kNone) {
       residual_ = source.inputs[1];
       task.residual_column = residual_.column;
       task.residual_row = residual_.row;
@@ -134,7 +135,7 @@ class Convolution final : public Op {
     if (depthwise3x3_) groups = {{0, 3, 6, kNoTap}, {1, 4, 7, kNoTap}, {2, 5, 8, kNoTap}};
     task.groups = static_cast<std::int32_t>(groups.size());
     std::size_t border_taps = 0;
-    if (!depthwise_ && !tiles_ && !planned.pool && !whole_image_ && inputs % taps_in_group_ == 0) {
+    if (!depthwise_ && !tiles_ && !params.pool && !whole_image_ && inputs % taps_in_group_ == 0) {
       task.padded = padded_sides(window, from_, to_);
       task.tap_rows = static_cast<std::int32_t>(window.kernel[0]);
       task.tap_columns = static_cast<std::int32_t>(window.kernel[1]);
@@ -182,9 +183,9 @@ class Convolution final : public Op {
     addend_ = Aligned<float>(channels * stages);
     stages_.resize(tasks * stages);
     for (std::int64_t g = 0; g < groups_; ++g) {
-      pack(planned, groups, g * outputs, g * packed, blocks);
+      pack(layer, groups, g * outputs, g * packed, blocks);
       Stage* const of_group = stages_.data() + tasks_.size() * stages;
-      set_stages(planned, g * outputs, g * packed, stages, of_group);
+      set_stages(layer, g * outputs, g * packed, stages, of_group);
       for (std::int64_t first = 0; first < packed; first += part) {
         const std::int64_t at = g * packed + first;
         Stage* of_task = stages_.data() + tasks_.size() * stages;
@@ -250,7 +251,7 @@ class Convolution final : public Op {
   }
 
   bool splits() const override { return true; }
-  std::string kernel() const override { return method_.first; }
+  std::string kernel() const override { return std::string(method_.first) + "_int8"; }
   std::int64_t scratch_bytes() const override {
     return scratch_ * static_cast<std::int64_t>(sizeof(std::int32_t));
   }
@@ -338,9 +339,8 @@ class Convolution final : public Op {
   }
 
   /// Of one group of the convolution: [block][group of taps][place in the block].
-  void pack(const PlannedLayer& planned, const Groups& groups, std::int64_t first_output,
-            std::int64_t at, const std::vector<std::int64_t>& blocks) {
-    const Layer& layer = planned.layer;
+  void pack(const Layer& layer, const Groups& groups, std::int64_t first_output, std::int64_t at,
+            const std::vector<std::int64_t>& blocks) {
     const std::int64_t taps = static_cast<std::int64_t>(layer.integers.size()) /
                               static_cast<std::int64_t>(layer.bias.size());
     const auto zero = kernels_.zero - shift_of(from_.quant);
@@ -377,20 +377,20 @@ class Convolution final : public Op {
   }
 
   /// \param stages so many of a task, whose channels begin `at`
-  void set_stages(const PlannedLayer& planned, std::int64_t first_output, std::int64_t at,
-                  std::size_t count, Stage* stages) {
-    const Layer& layer = planned.layer;
+  void set_stages(const Layer& layer, std::int64_t first_output, std::int64_t at, std::size_t count,
+                  Stage* stages) {
+    const auto& params = layer.get<StagesParams>();
     const auto step_of = [](const QuantParams& quant) { return quant ? double{quant.scale} : 1; };
     // A result that is not rounded has a step of 1.
-    const PlannedRounding as_it_is{{}, layer.activation, {}, {}};
+    const Rounding as_it_is{{}, layer.activation, {}, {}};
     double before = step_of(from_.quant);
     const double taps = static_cast<double>(layer.integers.size() / layer.bias.size());
     const double most_steps = kLargestSum - (taps + 1) * 255 * 128;
     for (std::size_t s = 0; s < count; ++s) {
       const auto& [quant, activation, scale, bias] =
-          s < planned.roundings.size() ? planned.roundings[s] : as_it_is;
+          s < params.roundings.size() ? params.roundings[s] : as_it_is;
       const double step = step_of(quant);
-      const double residual = s == planned.sum ? step_of(residual_.quant) / step : 0;
+      const double residual = s == params.sum ? step_of(residual_.quant) / step : 0;
       const double largest = s == 0 ? kLargestSum : 255;
       bool exceeds = activation.kind == ActivationKind::Clip;
       const std::size_t first =
@@ -481,7 +481,7 @@ class Convolution final : public Op {
 
 class RowsByConvolution final : public RowProduct {
  public:
-  explicit RowsByConvolution(const IntLayer& source) : convolution_(source) {}
+  explicit RowsByConvolution(const PlacedLayer& source) : convolution_(source) {}
   void multiply(const char* rows, std::int64_t count, float* output) const override {
     convolution_.multiply_rows(rows, count, output);
   }
@@ -493,11 +493,11 @@ class RowsByConvolution final : public RowProduct {
 
 }  // namespace
 
-std::unique_ptr<Op> make_convolution(const IntLayer& source) {
+std::unique_ptr<Op> make_integer_convolution(const PlacedLayer& source) {
   return std::make_unique<Convolution>(source);
 }
 
-std::unique_ptr<RowProduct> make_row_product(const IntLayer& source) {
+std::unique_ptr<RowProduct> make_row_product(const PlacedLayer& source) {
   return std::make_unique<RowsByConvolution>(source);
 }
 

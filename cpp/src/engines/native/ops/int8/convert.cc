@@ -1,0 +1,209 @@
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "engines/native/ops/int8/integers.h"
+
+namespace lenet::native::int8 {
+namespace {
+
+/// Numbers that lie side by side, several times.
+struct Runs {
+  std::int64_t count;      ///< of numbers
+  std::int64_t times;      ///< so many runs
+  std::int64_t from_step;  ///< from a run to the next
+  std::int64_t to_step;
+};
+
+/// Copies runs whose length the compiler knows: no calls.
+template <std::size_t kCount>
+void copy_known(const Runs& runs, const float* from, float* to) {
+  for (std::int64_t i = 0; i < runs.times; ++i, from += runs.from_step, to += runs.to_step) {
+    std::memcpy(to, from, kCount * sizeof(float));
+  }
+}
+
+void copy_runs(const Runs& runs, const float* from, float* to) {
+  switch (runs.count) {
+    case 1:
+      return copy_known<1>(runs, from, to);
+    case 4:
+      return copy_known<4>(runs, from, to);
+    case 8:
+      return copy_known<8>(runs, from, to);
+    case 16:
+      return copy_known<16>(runs, from, to);
+    default:
+      break;
+  }
+  for (std::int64_t i = 0; i < runs.times; ++i, from += runs.from_step, to += runs.to_step) {
+    std::copy_n(from, runs.count, to);
+  }
+}
+
+/// Row by row: what the input stands for, as float32, becomes what the output holds.
+class Convert final : public Op {
+ public:
+  explicit Convert(const PlacedLayer& source)
+      : kernels_{source.kernels, source.integers},
+        kind_(source.layer.kind),
+        from_(seen_as(source.inputs[0], source.output.shape)),
+        to_(seen_as(source.output, source.inputs[0].shape)),
+        bounds_(to_.quant, source.layer.activation) {}
+
+  void run(const Frame& frame) const override {
+    frame.each_rows(frame.count, to_.shape.height,
+                    [&](std::int64_t unit, std::int64_t begin, std::int64_t end) {
+                      for (std::int64_t y = begin; y < end; ++y) convert_row(frame, unit, y);
+                    });
+  }
+  bool splits() const override { return true; }
+  std::string kernel() const override { return to_string(kind_); }
+  std::int64_t scratch_bytes() const override {
+    return float_bytes({to_.shape.channels, 1, to_.shape.width});
+  }
+
+ private:
+  /// A tensor that holds its values in the order of the program, as one of another shape.
+  static Placement seen_as(Placement tensor, const TensorShape& shape) {
+    if (tensor.shape == shape || tensor.layout == Layout::ChannelsLast) return tensor;
+    tensor.shape = shape;
+    tensor.layout = Layout::Order;
+    tensor.lay_out(0);
+    return tensor;
+  }
+
+  void convert_row(const Frame& frame, std::int64_t unit, std::int64_t y) const {
+    auto* const scratch = reinterpret_cast<float*>(frame.scratch);
+    const std::int64_t count = to_.shape.width * to_.shape.channels;
+    char* const to = frame.at<char>(to_, unit) + y * to_.row * to_.element_bytes;
+    const bool to_floats = to_.layout == Layout::ChannelsLast && !to_.quant;
+    const float* const values =
+        read(frame, unit, y, to_floats ? reinterpret_cast<float*>(to) : scratch);
+    if (to_.quant) {
+      quantize(*kernels_.integers, values, count, to_.quant, bounds_, to);
+    } else if (to_floats) {
+      if (reinterpret_cast<const char*>(values) != to)
+        std::copy_n(values, count, reinterpret_cast<float*>(to));
+    } else {
+      scatter(values, reinterpret_cast<float*>(to));
+    }
+  }
+
+  /// A row as [width][channels]. \param scratch where it is written if it does not lie so
+  const float* read(const Frame& frame, std::int64_t unit, std::int64_t y, float* scratch) const {
+    if (from_.layout == Layout::ChannelsLast) {
+      return read_row(kernels_, from_, frame.at<char>(from_, unit), y, scratch);
+    }
+    const float* const from = frame.at<float>(from_, unit) + y * from_.row;
+    const auto& [channels, height, width] = from_.shape;
+    for (std::int64_t c = 0; c < channels; c += from_.lanes) {
+      const std::int64_t count = std::min(from_.lanes, channels - c);
+      copy_runs({count, width, from_.column, channels}, from + from_.channel_offset(c),
+                scratch + c);
+    }
+    return scratch;
+  }
+
+  /// Writes a row, and the zeros that fill the last vector of each pixel.
+  void scatter(const float* values, float* to) const {
+    const auto& [channels, height, width] = to_.shape;
+    for (std::int64_t c = 0; c < channels; c += to_.lanes) {
+      const std::int64_t count = std::min(to_.lanes, channels - c);
+      float* const block = to + to_.channel_offset(c);
+      copy_runs({count, width, channels, to_.column}, values + c, block);
+      for (std::int64_t x = 0; count < to_.lanes && x < width; ++x) {
+        std::fill_n(block + x * to_.column + count, to_.lanes - count, 0.0F);
+      }
+    }
+  }
+
+  ProgramKernels kernels_;
+  LayerKind kind_;
+  Placement from_;
+  Placement to_;
+  Bounds bounds_;
+};
+
+/// Whole channels, pixel by pixel.
+class MoveChannels final : public Op {
+ public:
+  explicit MoveChannels(const PlacedLayer& source)
+      : kind_(source.layer.kind), inputs_(source.inputs), to_(source.output) {
+    if (kind_ == LayerKind::Channels) {
+      for (const ChannelSource& each : source.layer.get<ChannelsParams>().sources) add(each);
+      return;
+    }
+    for (std::size_t i = 0; i < inputs_.size(); ++i) {
+      for (std::int64_t c = 0; c < inputs_[i].shape.channels; ++c) add({i, c});
+    }
+  }
+
+  void run(const Frame& frame) const override {
+    const std::int64_t bytes = to_.element_bytes;
+    frame.each_rows(frame.count, to_.shape.height,
+                    [&](std::int64_t unit, std::int64_t begin, std::int64_t end) {
+                      for (const Run& run : runs_) {
+                        const Placement& from = inputs_[run.input];
+                        for (std::int64_t y = begin; y < end; ++y) {
+                          move(frame.at<char>(from, unit) + (y * from.row + run.from) * bytes,
+                               from.column * bytes,
+                               frame.at<char>(to_, unit) + (y * to_.row + run.to) * bytes,
+                               run.count * bytes);
+                        }
+                      }
+                    });
+  }
+  bool splits() const override { return true; }
+  std::string kernel() const override { return to_string(kind_); }
+
+ private:
+  /// Channels that lie side by side on both sides.
+  struct Run {
+    std::size_t input;
+    std::int64_t from;
+    std::int64_t to;
+    std::int64_t count;
+  };
+
+  void add(const ChannelSource& source) {
+    const std::int64_t to = runs_.empty() ? 0 : runs_.back().to + runs_.back().count;
+    const bool follows = !runs_.empty() && runs_.back().input == source.input &&
+                         runs_.back().from + runs_.back().count == source.channel;
+    if (follows) {
+      ++runs_.back().count;
+    } else {
+      runs_.push_back({source.input, source.channel, to, 1});
+    }
+  }
+
+  /// \param step bytes from a pixel of the input to the next
+  /// \param count bytes of a pixel
+  void move(const char* from, std::int64_t step, char* to, std::int64_t count) const {
+    const std::int64_t to_step = to_.column * to_.element_bytes;
+    for (std::int64_t x = 0; x < to_.shape.width; ++x, from += step, to += to_step) {
+      if (count == 1) {  // as where two halves are shuffled
+        *to = *from;
+      } else {
+        std::memcpy(to, from, static_cast<std::size_t>(count));
+      }
+    }
+  }
+
+  LayerKind kind_;
+  std::vector<Placement> inputs_;
+  Placement to_;
+  std::vector<Run> runs_;
+};
+
+}  // namespace
+
+std::unique_ptr<Op> make_convert(const PlacedLayer& source) {
+  return std::make_unique<Convert>(source);
+}
+
+std::unique_ptr<Op> make_integer_channels(const PlacedLayer& source) {
+  return std::make_unique<MoveChannels>(source);
+}
+
+}  // namespace lenet::native::int8
