@@ -424,13 +424,16 @@ TEST_CASE("rows of integers times a matrix are what their definition says, in al
       output.lay_out(kernels->lanes);
       native::LayerMemory memory(1e9);
       native::WeightArena arena;
+      const bool tiles = kernels->conv_tiles != nullptr && columns >= kernels->lanes;
+      const auto method =
+          tiles ? native::ConvMethod::IntegerTiles : native::ConvMethod::IntegerChannels;
       const auto product = native::int8::make_row_product({native::choose_kernels(),
                                                            kernels,
                                                            nullptr,
                                                            layer,
                                                            nullptr,
                                                            nullptr,
-                                                           native::ConvMethod::Integers,
+                                                           method,
                                                            "",
                                                            1,
                                                            output.shape,

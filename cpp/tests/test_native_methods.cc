@@ -26,6 +26,7 @@ struct Setting {
   bool interleaved = false;
   bool from_planes = false;
   bool to_planes = false;
+  const native::int8::Kernels* integers = nullptr;  ///< the weights are integers
 };
 
 /// Returns the name of the method for a convolution of an image.
@@ -34,13 +35,18 @@ std::string method_of(const TensorShape& from, const TensorShape& to, Layer laye
   static const native::Kernels kernels = kernels_of_16();
   const std::int64_t taps =
       from.channels / layer.groups * layer.window.kernel[0] * layer.window.kernel[1] * to.channels;
-  layer.weights.resize(static_cast<std::size_t>(taps));
+  if (setting.integers == nullptr) {
+    layer.weights.resize(static_cast<std::size_t>(taps));
+  } else {
+    layer.integers.resize(static_cast<std::size_t>(taps));
+  }
   layer.bias.resize(static_cast<std::size_t>(to.channels));
   native::Network network;
   network.tensors.emplace_back(from);
   add_layer(network, std::move(layer), to);
   return native::choose_conv_method({network, network.layers.front(), kernels, setting.bf16,
-                                     setting.interleaved, setting.from_planes, setting.to_planes})
+                                     setting.integers, setting.interleaved, setting.from_planes,
+                                     setting.to_planes})
       .name;
 }
 
@@ -112,6 +118,31 @@ TEST_CASE("in bf16, tiles go before Winograd's method, and pairs before float32"
   Layer part = same_size(1);
   part.first_channel = 8;
   CHECK(method_of(image, image, part, {&tiles}) == "conv_channels");
+}
+
+TEST_CASE("convolutions of integers have kernels for few channels, each channel and tiles") {
+  native::int8::Kernels integers{};
+  integers.lanes = 16;
+  const Setting plain{nullptr, false, false, false, &integers};
+  native::int8::Kernels more = integers;
+  more.depthwise3x3 = [](const native::int8::ConvTask&) {};
+  more.conv_tiles = more.depthwise3x3;
+  const Setting all{nullptr, false, false, false, &more};
+  const TensorShape image{64, 56, 56};
+  CHECK(method_of(image, image, same_size(3), plain) == "conv_channels_int8");
+  CHECK(method_of(image, image, same_size(3), all) == "conv_tiles_int8");
+  CHECK(method_of(image, {12, 56, 56}, same_size(3), all) == "conv_channels_int8");  // no vector
+  CHECK(method_of(image, image, same_size(3, 64), plain) == "depthwise_int8");
+  Layer rounded = same_size(3, 64);
+  rounded.get<native::StagesParams>().roundings.resize(1);
+  CHECK(method_of(image, image, rounded, all) == "depthwise3x3_int8");
+  CHECK(method_of({400, 1, 1}, {120, 1, 1}, convolution_of(1, 1), all) == "fully_connected_int8");
+  Layer first = same_size(5);  // as of LeNet, which is rounded and then pooled
+  first.get<native::StagesParams>().roundings.resize(1);
+  first.get<native::StagesParams>().pool = true;
+  CHECK(method_of({1, 28, 28}, {6, 14, 14}, first, all) == "conv_columns_int8");
+  first.get<native::StagesParams>().roundings.clear();
+  CHECK(method_of({1, 28, 28}, {6, 14, 14}, first, all) == "conv_channels_int8");
 }
 
 }  // namespace

@@ -99,11 +99,70 @@ bool suits_tiles(const ConvCase& of) {
   return TileTaps(of.layer, of.channels(), pixel, kBytes).pays();
 }
 
+// ---- Integers
+
+bool sums_image(const ConvCase& of) {
+  return of.layer.kind == LayerKind::Convolution && is_dense(of);
+}
+
+bool is_integer_depthwise(const ConvCase& of) {
+  const std::int64_t channels = of.layer.groups;
+  return sums_integers(of.layer) && channels > 1 && channels == of.input().channels &&
+         channels == of.output().channels && !of.layer.get<StagesParams>().pool;
+}
+
+/// Whether the kernel of 3 x 3 taps of each channel computes it.
+bool suits_depthwise3x3(const ConvCase& of) {
+  if (!is_integer_depthwise(of)) return false;
+  const Window& window = of.layer.window;
+  const auto& stages = of.layer.get<StagesParams>();
+  return of.integers->depthwise3x3 != nullptr && of.output().channels >= int8::kDepthwiseBlock &&
+         window.kernel == Pair{3, 3} && window.dilations[1] == 1 && window.strides[1] <= 2 &&
+         stages.sum == kNone && !stages.roundings.empty();
+}
+
+/// Whether vectors of columns are faster than those of channels: few channels of an image of one.
+bool suits_integer_columns(const ConvCase& of) {
+  constexpr std::int64_t kFewChannels = 8;
+  if (!sums_integers(of.layer)) return false;
+  const Window& window = of.layer.window;
+  const auto& stages = of.layer.get<StagesParams>();
+  const std::int64_t lanes = of.integers->lanes;
+  const std::int64_t width = of.output().width * (stages.pool ? 2 : 1);
+  return lanes > 1 && of.input().channels == 1 && of.output().channels <= kFewChannels &&
+         of.output().channels < lanes && !stages.roundings.empty() && stages.sum == kNone &&
+         window.strides == kOne && window.dilations == kOne && width >= lanes;
+}
+
+bool suits_integer_tiles(const ConvCase& of) {
+  if (of.layer.integers.empty() || of.integers->conv_tiles == nullptr) return false;
+  const bool rows = of.layer.kind == LayerKind::MatMul;
+  const std::int64_t inputs = rows ? of.layer.product.sums : of.input().channels;
+  const std::int64_t outputs = rows ? of.layer.product.columns : of.output().channels;
+  const bool alone = rows || (of.layer.groups == 1 && !of.layer.get<StagesParams>().pool);
+  return alone && outputs >= of.integers->lanes && !sums_image(of) &&
+         TileTaps(of.layer, inputs, inputs, 1).pays();
+}
+
 // ---- All of them
 
-/// The first that suits is taken. Images side by side add up in the order of one image, so that
-/// both have the same bits.
+/// The first that suits is taken; those of integers suit no other layer. Images side by side add up
+/// in the order of one image, so that both have the same bits.
 const ConvMethodRow kMethods[] = {
+    {ConvMethod::IntegerDepthwise3x3, "depthwise3x3_int8", suits_depthwise3x3,
+     AlsoComputes::Nothing, true, nullptr},
+    {ConvMethod::IntegerDepthwise, "depthwise_int8", is_integer_depthwise, AlsoComputes::Nothing,
+     true, nullptr},
+    {ConvMethod::IntegerColumns, "conv_columns_int8", suits_integer_columns, AlsoComputes::Nothing,
+     true, nullptr},
+    {ConvMethod::IntegerDense, "fully_connected_int8",
+     [](const ConvCase& of) { return !of.layer.integers.empty() && sums_image(of); },
+     AlsoComputes::Nothing, true, nullptr},
+    {ConvMethod::IntegerTiles, "conv_tiles_int8", suits_integer_tiles, AlsoComputes::Nothing, true,
+     nullptr},
+    {ConvMethod::IntegerChannels, "conv_channels_int8",
+     [](const ConvCase& of) { return !of.layer.integers.empty(); }, AlsoComputes::Nothing, true,
+     nullptr},
     {ConvMethod::WinogradInterleaved, "winograd_interleaved",
      [](const ConvCase& of) { return of.interleaved && suits_winograd(of); },
      AlsoComputes::MaxPool2x2, true, make_winograd},

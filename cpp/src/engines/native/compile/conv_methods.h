@@ -1,6 +1,6 @@
 /// \file
-/// The methods that compute convolutions in float32 and bf16, and the choice of one for a layer.
-/// No other file chooses.
+/// The methods that compute convolutions, and products of integers, and the choice of one for a
+/// layer. No other file chooses.
 #pragma once
 
 #include <cstdint>
@@ -15,12 +15,13 @@ namespace lenet::native {
 /// What decides how a convolution is computed. Valid as long as the network.
 struct ConvCase {
   const Network& network;
-  const Layer& layer;  ///< a convolution without integers
+  const Layer& layer;  ///< a convolution, or a MatMul of integers
   const Kernels& kernels;
-  const Bf16Kernels* bf16;  ///< to multiply in bf16 where there is a kernel for it; or null
-  bool interleaved;         ///< whether the lanes of vectors are images
-  bool from_planes;         ///< whether one image's input lies as Layout::Planes
-  bool to_planes;           ///< whether one image's output does
+  const Bf16Kernels* bf16;        ///< to multiply in bf16 where there is a kernel for it; or null
+  const int8::Kernels* integers;  ///< of a network that has integers; or null
+  bool interleaved;               ///< whether the lanes of vectors are images
+  bool from_planes;               ///< whether one image's input lies as Layout::Planes
+  bool to_planes;                 ///< whether one image's output does
 
   const TensorShape& input() const { return network.tensors[layer.inputs[0]].shape; }
   const TensorShape& output() const { return network.tensors[layer.output].shape; }
@@ -43,6 +44,7 @@ struct ConvMethodRow {
   bool (*suits)(const ConvCase& of);
   AlsoComputes also;
   bool reads_border;  ///< whether the input needs a border of zeros as large as the padding
+  /// Null for integers, of which IntegerOps makes the operator.
   std::unique_ptr<Op> (*make)(const PlacedLayer& source);
 };
 

@@ -157,7 +157,7 @@ void ProgramBuilder::lower(const Network& network, bool interleaved) {
     if (fused[i] || is_written_softmax(network, links, layer)) continue;
     Lowered step{i};
     StepIo io{layer.inputs, layer.output};
-    if (layer.kind == LayerKind::Convolution) {
+    if (layer.kind == LayerKind::Convolution || !layer.integers.empty()) {
       choose_method(network, links, interleaved, no_planes, step);
       if (step.pool != kNone) {
         io.output = network.layers[step.pool].output;
@@ -182,15 +182,20 @@ void ProgramBuilder::choose_method(const Network& network, const Links& links, b
   if (!from_planes && !splits_vectors(network, layer, kernels_.lanes)) {
     step.tap_lanes = kernels_.lanes;
   }
-  if (sums_integers(layer)) return;
+  const int8::Kernels* const integers = integers_ ? integers_->kernels : nullptr;
+  if (!layer.integers.empty()) {  // passes have fused what these compute too
+    step.method =
+        &choose_conv_method({network, layer, kernels_, bf16_, integers, false, false, false});
+    return;
+  }
   const std::size_t pool = pool_after(network, links, step.layer);
   const std::size_t given = pool == kNone ? layer.output : network.layers[pool].output;
   // Images side by side have no such layout, but add up in the same order.
   const bool to_planes = placements[network.input].layout == Layout::Planes && !no_planes[given] &&
                          suits_planes(network, layer, kernels_);
   if (to_planes) placements[given].layout = Layout::Planes;
-  step.method =
-      &choose_conv_method({network, layer, kernels_, bf16_, interleaved, from_planes, to_planes});
+  step.method = &choose_conv_method(
+      {network, layer, kernels_, bf16_, integers, interleaved, from_planes, to_planes});
   if (step.method->also == AlsoComputes::MaxPool2x2) step.pool = pool;
   if (step.method->also == AlsoComputes::Sum) step.sum = sum_after(network, links, step.layer);
 }
@@ -227,7 +232,7 @@ void ProgramBuilder::describe_step(const Network& network, std::size_t step) {
                                       : adds_last                        ? 1
                                                                          : kNone;
   const ConvMethodRow* const method = lowered_[step].method;
-  if ((method != nullptr && method->reads_border) || sums_integers(layer)) {
+  if (method != nullptr && method->reads_border) {
     arrangement_.placements[layer.inputs[0]].pad(layer.window);
   }
 }
@@ -307,7 +312,7 @@ void ProgramBuilder::build(const Network& network, std::shared_ptr<SharedArrays>
                        layer,
                        fused(step.pool),
                        fused(step.sum),
-                       step.method == nullptr ? ConvMethod::Integers : step.method->method,
+                       step.method == nullptr ? ConvMethod::Channels : step.method->method,
                        step.method == nullptr ? "" : step.method->name,
                        step.tap_lanes,
                        network.tensors[layer.output].shape,

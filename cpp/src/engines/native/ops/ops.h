@@ -17,7 +17,6 @@ namespace lenet::native {
 /// The methods that compute a convolution. compile/conv_methods.cc says what each is called, which
 /// layers it suits, and what it may compute too.
 enum class ConvMethod : std::uint8_t {
-  Integers,                 ///< sums of integers: see int8/
   Winograd,                 ///< F(2 x 2, 5 x 5), vectors of channels
   WinogradInterleaved,      ///< the same, vectors of images
   WinogradRows,             ///< F(4, 5) along the rows, vectors of columns
@@ -33,6 +32,13 @@ enum class ConvMethod : std::uint8_t {
   ChannelsBf16,             ///< by the definition, of pairs in bf16, vectors of channels
   Dense,                    ///< a fully connected layer, vectors of channels
   Channels,                 ///< by the definition, vectors of channels
+  // Of integers. The kernels of these names are described in kernels/int8/kernels.h.
+  IntegerDepthwise3x3,
+  IntegerDepthwise,
+  IntegerColumns,
+  IntegerDense,
+  IntegerTiles,     ///< of products too
+  IntegerChannels,  ///< of products too
 };
 
 /// A layer with the places of its tensors, to make an operator of.
@@ -43,8 +49,8 @@ struct PlacedLayer {
   const Layer& layer;
   const Layer* pool;       ///< 2 x 2, fused into a convolution; or null
   const Layer* sum;        ///< fused into a convolution, which adds its last input; or null
-  ConvMethod method;       ///< of a convolution
-  const char* kernel;      ///< of a convolution: the method's name, as profiles print it
+  ConvMethod method;       ///< of a convolution, and of a product of integers
+  const char* kernel;      ///< its name, as profiles print it
   std::int64_t tap_lanes;  ///< of a convolution: channels of one image's taps that lie side by side
   TensorShape shape;       ///< of the layer's result, before the pool
   std::vector<Placement> inputs;

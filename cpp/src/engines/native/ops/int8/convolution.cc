@@ -17,43 +17,8 @@ constexpr double kSameFloat = 0x1p-22;  ///< how far a number is from itself, ro
 /// Weights that stay in the second-level cache while all images of a batch take them.
 constexpr std::int64_t kPartBytes = 1 << 18;
 
-/// Vectors of columns rather than of channels: few channels of an image of one.
-bool fits_columns(const Layer& layer, const Placement& from, const Placement& to,
-                  const Kernels& kernels) {
-  constexpr std::int64_t kFewChannels = 8;
-  const Window& window = layer.window;
-  const std::array<std::int64_t, 2> one = {1, 1};
-  const std::int64_t width = to.shape.width * (layer.get<StagesParams>().pool ? 2 : 1);
-  return kernels.lanes > 1 && from.shape.channels == 1 && to.shape.channels <= kFewChannels &&
-         to.shape.channels < kernels.lanes && !layer.get<StagesParams>().roundings.empty() &&
-         layer.get<StagesParams>().sum == kNone && window.strides == one &&
-         window.dilations == one && width >= kernels.lanes;
-}
-
-bool is_depthwise(const Layer& layer, const Placement& from, const Placement& to) {
-  const std::int64_t channels = layer.groups;
-  return channels > 1 && channels == from.shape.channels && channels == to.shape.channels &&
-         !layer.get<StagesParams>().pool;
-}
-
-/// Whether the kernel of 3 x 3 taps of each channel computes it.
-bool fits_depthwise3x3(const Layer& layer, const Placement& to, const Kernels& kernels) {
-  const Window& window = layer.window;
-  const std::array<std::int64_t, 2> three = {3, 3};
-  return kernels.depthwise3x3 != nullptr && to.shape.channels >= kDepthwiseBlock &&
-         window.kernel == three && window.dilations[1] == 1 && window.strides[1] <= 2 &&
-         layer.get<StagesParams>().sum == kNone && !layer.get<StagesParams>().roundings.empty();
-}
-
 TileTaps tile_taps(const Layer& layer, const Placement& from) {
   return {layer, from.shape.channels, from.column, 1};
-}
-
-bool suits_tiles(const Layer& layer, const Placement& from, const Placement& to,
-                 const Kernels& kernels) {
-  return kernels.conv_tiles != nullptr && layer.groups == 1 && !layer.get<StagesParams>().pool &&
-         to.shape.channels >= kernels.lanes && tile_taps(layer, from).pays() &&
-         !is_whole_image(from.shape, layer, to.shape);
 }
 
 /// Which channel of its block lies at a place of the packed block.
@@ -73,6 +38,23 @@ std::int32_t groups_of_row(const std::vector<std::int32_t>& offsets, std::int64_
   return static_cast<std::int32_t>(count);
 }
 
+void (*kernel_of(ConvMethod method, const Kernels& kernels))(const ConvTask&) {
+  switch (method) {
+    case ConvMethod::IntegerDepthwise3x3:
+      return kernels.depthwise3x3;
+    case ConvMethod::IntegerDepthwise:
+      return kernels.depthwise;
+    case ConvMethod::IntegerColumns:
+      return kernels.conv_columns;
+    case ConvMethod::IntegerDense:
+      return kernels.fully_connected;
+    case ConvMethod::IntegerTiles:
+      return kernels.conv_tiles;
+    default:
+      return kernels.conv_channels;
+  }
+}
+
 /// Sides where the outermost taps of the windows at the edge lie in the border.
 Sides padded_sides(const Window& window, const Placement& from, const Placement& to) {
   const auto exceeds = [&](std::size_t i, std::int64_t size, std::int64_t windows) {
@@ -90,18 +72,14 @@ class Convolution final : public Op {
       : kernels_(*source.integers),
         from_(source.inputs[0]),
         to_(source.output),
-        by_columns_(fits_columns(source.layer, from_, to_, kernels_)),
-        depthwise_(is_depthwise(source.layer, from_, to_)),
-        depthwise3x3_(depthwise_ && fits_depthwise3x3(source.layer, to_, kernels_)),
-        tiles_(suits_tiles(source.layer, from_, to_, kernels_)),
+        by_columns_(source.method == ConvMethod::IntegerColumns),
+        depthwise3x3_(source.method == ConvMethod::IntegerDepthwise3x3),
+        depthwise_(depthwise3x3_ || source.method == ConvMethod::IntegerDepthwise),
+        tiles_(source.method == ConvMethod::IntegerTiles),
         groups_(depthwise_ ? 1 : source.layer.groups),
-        whole_image_(is_whole_image(from_.shape, source.layer, to_.shape)),
-        method_(depthwise3x3_  ? Method{"depthwise3x3", kernels_.depthwise3x3}
-                : depthwise_   ? Method{"depthwise", kernels_.depthwise}
-                : by_columns_  ? Method{"conv_columns", kernels_.conv_columns}
-                : whole_image_ ? Method{"fully_connected", kernels_.fully_connected}
-                : tiles_       ? Method{"conv_tiles", kernels_.conv_tiles}
-                               : Method{"conv_channels", kernels_.conv_channels}),
+        whole_image_(source.method == ConvMethod::IntegerDense),
+        name_(source.kernel),
+        convolve_(kernel_of(source.method, kernels_)),
         taps_in_group_(static_cast<std::int64_t>(sizeof(std::int32_t)) / kernels_.bytes) {
     const Layer& layer = source.layer;
     const auto& params = layer.get<StagesParams>();
@@ -209,14 +187,13 @@ class Convolution final : public Op {
   }
 
   void run(const Frame& frame) const override {
-    const auto convolve = method_.second;
     const std::int64_t multiple = tasks_[0].pool ? 2 : 1;  // of rows
     for (std::size_t t = 0; t < tasks_.size(); ++t) {
       if (whole_image_ || by_columns_ ||
           frame.parts == 1) {  // small layers notice what comes below
         for (std::int64_t unit = frame.part; unit < (whole_image_ ? 1 : frame.count);
              unit += frame.parts) {
-          convolve(task_at(frame, unit, t));
+          convolve_(task_at(frame, unit, t));
         }
         continue;
       }
@@ -232,7 +209,7 @@ class Convolution final : public Op {
           task.residual =
               static_cast<const char*>(task.residual) + begin * task.residual_row * kernels_.bytes;
         }
-        convolve(task);
+        convolve_(task);
       };
       frame.each_rows(frame.count, to_.shape.height, compute);
     }
@@ -246,12 +223,12 @@ class Convolution final : public Op {
       task.input = rows;
       task.output = output + task_outputs_[t];
       task.columns = static_cast<std::int32_t>(count);
-      method_.second(task);
+      convolve_(task);
     }
   }
 
   bool splits() const override { return true; }
-  std::string kernel() const override { return std::string(method_.first) + "_int8"; }
+  std::string kernel() const override { return name_; }
   std::int64_t scratch_bytes() const override {
     return scratch_ * static_cast<std::int64_t>(sizeof(std::int32_t));
   }
@@ -259,7 +236,6 @@ class Convolution final : public Op {
  private:
   /// Taps that are multiplied together, by their place in [input channel][height][width]; -1: none.
   using Groups = std::vector<std::vector<std::int64_t>>;
-  using Method = std::pair<const char*, void (*)(const ConvTask&)>;
 
   // All set `offsets_`.
   /// Taps that lie side by side.
@@ -455,12 +431,13 @@ class Convolution final : public Op {
   Placement residual_;  ///< no size: there is none
   Placement to_;
   bool by_columns_;
-  bool depthwise_;  ///< each channel by itself
   bool depthwise3x3_;
+  bool depthwise_;  ///< each channel by itself
   bool tiles_;
   std::int64_t groups_;  ///< computed one after the other
   bool whole_image_;     ///< fully connected: all units side by side
-  Method method_;
+  const char* name_;     ///< of the method
+  void (*convolve_)(const ConvTask&);
   std::int64_t taps_in_group_;  ///< that are multiplied together
   std::int64_t scratch_ = 0;    ///< numbers of 32 bits
   /// For each group, and each part of its channels; without pointers to activations.
