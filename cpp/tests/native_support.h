@@ -80,7 +80,7 @@ inline native::Layer layer_of(native::LayerKind kind) {
 
 inline native::Layer convolution_of(std::int64_t height, std::int64_t width) {
   native::Layer layer = layer_of(native::LayerKind::Convolution);
-  layer.window.kernel = {height, width};
+  layer.convolution().window.kernel = {height, width};
   return layer;
 }
 
@@ -107,9 +107,9 @@ inline double windowed(const native::Layer& layer, const std::vector<double>& im
                        const native::TensorShape& in, const native::TensorShape& out,
                        std::int64_t c, std::int64_t y, std::int64_t x) {
   const bool pool = layer.kind == native::LayerKind::Pool;
-  const Window& window = pool ? layer.get<native::PoolParams>().window : layer.window;
-  const std::int64_t inputs = pool ? 1 : in.channels / layer.groups;
-  const std::int64_t first = pool ? c : c / (out.channels / layer.groups) * inputs;
+  const Window& window = pool ? layer.get<native::PoolParams>().window : layer.convolution().window;
+  const std::int64_t inputs = pool ? 1 : in.channels / layer.convolution().groups;
+  const std::int64_t first = pool ? c : c / (out.channels / layer.convolution().groups) * inputs;
   // Pointers and counts of its own: an unoptimized build under a sanitizer spends its time here.
   const std::int64_t taps = window.kernel[0] * window.kernel[1];
   const float* const weights =
@@ -231,7 +231,8 @@ inline std::vector<double> definition_of_one(const native::Network& network, con
     const std::vector<double>& values = tensors[layer.inputs[0]];
     const native::TensorShape& in = network.tensors[layer.inputs[0]].shape;
     const native::TensorShape& out = network.tensors[layer.output].shape;
-    const native::QuantParams& quant = layer.quant;
+    native::QuantParams quant;
+    if (layer.kind == LayerKind::Quantize) quant = layer.get<native::QuantizeParams>().quant;
     std::vector<double> results;
     if (layer.kind == LayerKind::Channels || native::needs_order(layer)) {
       results.resize(static_cast<std::size_t>(out.values()));

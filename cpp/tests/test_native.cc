@@ -50,7 +50,7 @@ void add_residual(Network& network, Random& random) {
   const TensorShape shape = network.tensors[from].shape;
   const std::int64_t pad = random.from(0, 1);
   Layer convolution = convolution_of(2 * pad + 1, 2 * pad + 1);
-  convolution.window.padding = {pad, pad, pad, pad};
+  convolution.convolution().window.padding = {pad, pad, pad, pad};
   convolution.weights = random.values(shape.channels * shape.channels * (8 * pad + 1));
   convolution.bias = random.values(shape.channels);
   if (random.from(0, 3) == 0) convolution.activation = some_activation(random);
@@ -127,18 +127,20 @@ void add_order(Network& network, Random& random) {
 Network random_network(Random& random, bool winograd) {
   Network network;
   Layer convolution = layer_of(LayerKind::Convolution);
-  if (!winograd && random.from(0, 2) == 0) convolution.groups = random.from(2, 20);
+  if (!winograd && random.from(0, 2) == 0) convolution.convolution().groups = random.from(2, 20);
   TensorShape in;
   TensorShape out;
-  in.channels =
-      winograd ? random.from(4, 9) : convolution.groups * (random.coin() ? 1 : random.from(1, 9));
-  const bool depthwise = convolution.groups == in.channels && random.coin();
-  out.channels = convolution.groups * (depthwise ? 1 : random.from(winograd ? 4 : 1, 20));
+  in.channels = winograd
+                    ? random.from(4, 9)
+                    : convolution.convolution().groups * (random.coin() ? 1 : random.from(1, 9));
+  const bool depthwise = convolution.convolution().groups == in.channels && random.coin();
+  out.channels =
+      convolution.convolution().groups * (depthwise ? 1 : random.from(winograd ? 4 : 1, 20));
   const bool plain = random.coin();  // as the special cases want it
   const bool simple = plain || winograd;
   std::int64_t* const sizes[] = {&in.height, &in.width};
   std::int64_t* const results[] = {&out.height, &out.width};
-  Window& window = convolution.window;
+  Window& window = convolution.convolution().window;
   for (std::size_t i = 0; i < 2; ++i) {
     window.kernel[i] = winograd ? 5 : random.from(1, 5);
     for (const std::size_t side : {2 * i, 2 * i + 1}) {
@@ -151,8 +153,9 @@ Network random_network(Random& random, bool winograd) {
                     : random.from(1, 40) + window.dilations[i] * (window.kernel[i] - 1);
     *results[i] = count_windows(*sizes[i], window, i);
   }
-  convolution.weights = random.values(out.channels * (in.channels / convolution.groups) *
-                                      convolution.window.kernel[0] * convolution.window.kernel[1]);
+  convolution.weights = random.values(
+      out.channels * (in.channels / convolution.convolution().groups) *
+      convolution.convolution().window.kernel[0] * convolution.convolution().window.kernel[1]);
   convolution.bias = random.values(out.channels);
   convolution.activation = some_activation(random);
   network.tensors = {in};
@@ -243,13 +246,13 @@ Network deep_network(std::mt19937& generator) {
     const TensorShape in = network.tensors.back().shape;
     const std::int64_t taps = in.channels / groups * kernel * kernel;
     Layer layer = convolution_of(kernel, kernel);
-    layer.window.strides = {stride, stride};
-    layer.window.padding.fill(kernel / 2);
-    layer.groups = groups;
+    layer.convolution().window.strides = {stride, stride};
+    layer.convolution().window.padding.fill(kernel / 2);
+    layer.convolution().groups = groups;
     layer.weights = exact_values(generator, channels * taps);
     for (float& weight : layer.weights) weight = std::ldexp(weight, -std::ilogb(taps) / 2);
     layer.bias = exact_values(generator, channels);
-    const std::int64_t size = count_windows(in.width, layer.window, 0);
+    const std::int64_t size = count_windows(in.width, layer.convolution().window, 0);
     add(layer, {channels, size, size}, activation);
   };
   const auto combine = [&](LayerKind kind, std::size_t back, const Activation& activation) {
@@ -359,10 +362,10 @@ TEST_CASE("convolutions of images that the caches do not hold are what their def
     const auto add = [&](std::size_t from, const TensorShape& to, std::int64_t border) {
       Layer convolution = convolution_of(2 * border + 1, 2 * border + 1);
       convolution.inputs = {from};
-      convolution.window.padding = {border, border, border, border};
-      convolution.weights =
-          random.values(to.channels * network.tensors[from].shape.channels *
-                        convolution.window.kernel[0] * convolution.window.kernel[1]);
+      convolution.convolution().window.padding = {border, border, border, border};
+      convolution.weights = random.values(to.channels * network.tensors[from].shape.channels *
+                                          convolution.convolution().window.kernel[0] *
+                                          convolution.convolution().window.kernel[1]);
       convolution.bias = random.values(to.channels);
       add_layer(network, convolution, to);
     };
@@ -392,12 +395,12 @@ TEST_CASE("threads that share each layer of an image give the bits that one give
                        std::int64_t groups = 1) {
     const TensorShape from = network.tensors.back().shape;
     Layer convolution = convolution_of(kernel, kernel);
-    convolution.window.strides = {stride, stride};
-    convolution.groups = groups;
+    convolution.convolution().window.strides = {stride, stride};
+    convolution.convolution().groups = groups;
     convolution.weights = random.values(channels * from.channels / groups * kernel * kernel);
     convolution.bias = random.values(channels);
     const auto size = [&](std::size_t i) {
-      return count_windows(from.width, convolution.window, i);
+      return count_windows(from.width, convolution.convolution().window, i);
     };
     add_layer(network, convolution, {channels, size(0), size(1)});
   };

@@ -41,12 +41,14 @@ void add_copy(Network& network) {
 Network random_convolution(Random& random, bool winograd) {
   Network network;
   Layer layer = layer_of(LayerKind::Convolution);
-  Window& window = layer.window;
-  if (!winograd && random.from(0, 3) == 0) layer.groups = random.from(2, 4);
-  TensorShape in = {layer.groups * random.from(winograd ? 16 : 1, 50), 0, 0};
-  if (layer.groups > 1 && random.coin()) in.channels = layer.groups * 16 * random.from(1, 2);
-  TensorShape out = {layer.groups * random.from(1, 70), 0, 0};
-  if (layer.groups > 1 && random.coin()) out.channels = layer.groups * 32;
+  Window& window = layer.convolution().window;
+  if (!winograd && random.from(0, 3) == 0) layer.convolution().groups = random.from(2, 4);
+  TensorShape in = {layer.convolution().groups * random.from(winograd ? 16 : 1, 50), 0, 0};
+  if (layer.convolution().groups > 1 && random.coin())
+    in.channels = layer.convolution().groups * 16 * random.from(1, 2);
+  TensorShape out = {layer.convolution().groups * random.from(1, 70), 0, 0};
+  if (layer.convolution().groups > 1 && random.coin())
+    out.channels = layer.convolution().groups * 32;
   const bool whole = !winograd && random.from(0, 3) == 0;
   const bool same = random.coin();  // size of the output, for what is added to it
   std::int64_t* const sizes[] = {&in.height, &in.width};
@@ -66,8 +68,8 @@ Network random_convolution(Random& random, bool winograd) {
   network.tensors = {in};
   const bool adds = same && !whole && out.channels == in.channels;
   if (adds || winograd || random.coin()) add_copy(network);
-  layer.weights = random.values(out.channels * in.channels / layer.groups * window.kernel[0] *
-                                window.kernel[1]);
+  layer.weights = random.values(out.channels * in.channels / layer.convolution().groups *
+                                window.kernel[0] * window.kernel[1]);
   layer.bias = random.values(out.channels);
   if (!adds) layer.activation = relu_or_none(random);
   add_layer(network, layer, out);

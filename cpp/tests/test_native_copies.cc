@@ -43,11 +43,11 @@ Layer copy_of(std::vector<std::int64_t> counts, std::vector<std::int64_t> steps,
 Layer product_of(std::vector<Product::Loop> matrices, std::int64_t rows, std::int64_t sums,
                  std::int64_t columns, bool second_transposed = false) {
   Layer layer = layer_of(LayerKind::MatMul);
-  layer.product.matrices = std::move(matrices);
-  layer.product.rows = rows;
-  layer.product.sums = sums;
-  layer.product.columns = columns;
-  layer.product.lay_out(false, second_transposed);
+  layer.product().matrices = std::move(matrices);
+  layer.product().rows = rows;
+  layer.product().sums = sums;
+  layer.product().columns = columns;
+  layer.product().lay_out(false, second_transposed);
   return layer;
 }
 
@@ -175,7 +175,7 @@ Attention attention_of(std::int64_t tokens, std::int64_t heads, std::int64_t wid
 std::vector<double> define_attention(const Attention& of, const float* image) {
   const std::int64_t all = of.heads * of.width;
   const auto linear = [](const Layer& layer, const std::vector<double>& from) {
-    const Product& product = layer.product;
+    const Product& product = layer.product();
     std::vector<double> to;
     for (std::int64_t r = 0; r < product.rows; ++r) {
       for (std::int64_t c = 0; c < product.columns; ++c) {
@@ -324,7 +324,7 @@ TEST_CASE("copies that products cannot do without stay, and so do their answers"
          Layer& back = of.network.layers[of.network.layers.size() - 2];
          Layer& linear = of.network.layers.back();
          back.params = copy_of({kTokens - 1, kHeads, kWidth}, {kWidth, kTokens * kWidth, 1}).params;
-         linear.product.rows -= 1;
+         linear.product().rows -= 1;
          const TensorShape shape = {1, 1, kValues - kHeads * kWidth};
          of.network.tensors[back.output].shape = of.network.tensors[linear.output].shape = shape;
        }},
@@ -517,7 +517,7 @@ TEST_CASE("products between any copies keep their bits") {
     const bool weighs = random.coin();
     Layer product = weighs ? linear_of(rows, sums, random.from(1, 40), random)
                            : product_of({}, rows, sums, rows, true);
-    Product& of = product.product;
+    Product& of = product.product();
     if (matrices > 1) {
       of.matrices = {{matrices, rows * sums, weighs ? 0 : rows * sums}};
       of.lay_out(false, true);
@@ -551,14 +551,14 @@ void refuses_product(void (*change)(Product&), const std::string& why) {
   network.tensors = {TensorShape{1, 1, 200}};
   // Two heads of 5 tokens and 8 numbers, which lie side by side behind 40 values of something else.
   Layer product = product_of({{2, 8, 8}}, 5, 8, 5);
-  Product& of = product.product;
+  Product& of = product.product();
   of.first = {40, 16, 1};
   of.second = {120, 1, 16};
   of.matrices[0].output = 5;
   of.output.row = 10;
   const std::size_t given = add(network, product, {0, 0}, 50);
   verify_network(network);
-  change(network.layers[0].product);
+  change(network.layers[0].product());
   CHECK(given == 1);
   CHECK_ERROR(BackendFailure,
               "the plan of the native engine contradicts itself: the layer matmul 0 " + why,

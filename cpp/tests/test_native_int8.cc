@@ -18,10 +18,11 @@ constexpr std::int64_t kImages = 5;
 
 void add_quantize(Network& network, Random& random, std::int64_t least, std::int64_t most) {
   Layer quantize = layer_of(LayerKind::Quantize);
-  quantize.quant.zero_point = static_cast<std::int32_t>(random.coin()   ? 0
-                                                        : random.coin() ? 128
-                                                                        : random.from(0, 255));
-  quantize.quant.scale = random.power(least, most);
+  quantize.get<native::QuantizeParams>().quant.zero_point =
+      static_cast<std::int32_t>(random.coin()   ? 0
+                                : random.coin() ? 128
+                                                : random.from(0, 255));
+  quantize.get<native::QuantizeParams>().quant.scale = random.power(least, most);
   add_layer(network, quantize, network.tensors.back().shape);
 }
 
@@ -42,8 +43,8 @@ void add_residual(Network& network, Random& random) {
   const bool depthwise = random.coin();
   Layer convolution = depthwise ? convolution_of(3, 3) : convolution_of(1, 1);
   if (depthwise) {
-    convolution.groups = shape.channels;
-    convolution.window.padding = {1, 1, 1, 1};
+    convolution.convolution().groups = shape.channels;
+    convolution.convolution().window.padding = {1, 1, 1, 1};
   }
   give_weights(convolution, random, shape.channels, depthwise ? 9 : shape.channels);
   add_layer(network, convolution, shape);
@@ -69,10 +70,10 @@ void add_residual(Network& network, Random& random) {
 Network random_network(Random& random, bool many = false) {
   Network network;
   Layer convolution = layer_of(LayerKind::Convolution);
-  convolution.groups = random.from(0, 3) == 0 ? 2 : 1;
+  convolution.convolution().groups = random.from(0, 3) == 0 ? 2 : 1;
   // As the kernel of few channels wants it.
   const bool few = !many && random.from(0, 2) == 0;
-  if (few || many) convolution.groups = 1;
+  if (few || many) convolution.convolution().groups = 1;
   // As those want it that leave out taps in the border.
   const bool padded = !few && !many && random.coin();
   const std::int64_t inputs = many                   ? random.from(16, 60)
@@ -82,11 +83,11 @@ Network random_network(Random& random, bool many = false) {
   const std::int64_t outputs = few      ? random.from(1, 8)
                                : padded ? random.from(17, 24)
                                         : random.from(many ? 16 : 1, 40);
-  TensorShape shape = {inputs * convolution.groups, 0, 0};
-  TensorShape out = {outputs * convolution.groups, 0, 0};
+  TensorShape shape = {inputs * convolution.convolution().groups, 0, 0};
+  TensorShape out = {outputs * convolution.convolution().groups, 0, 0};
   const std::array<std::int64_t*, 2> sizes = {&shape.height, &shape.width};
   const std::array<std::int64_t*, 2> results = {&out.height, &out.width};
-  Window& window = convolution.window;
+  Window& window = convolution.convolution().window;
   for (std::size_t i = 0; i < 2; ++i) {
     window.kernel[i] = random.from(1, many ? 3 : 7);
     window.strides[i] = few ? 1 : random.from(1, 3);
@@ -205,7 +206,7 @@ void check_exact(const Network& network, Random& random) {
 /// A convolution of 3 x 3 of the last tensor, with a border.
 void add_padded(Network& network, Random& random, std::int64_t channels) {
   Layer convolution = convolution_of(3, 3);
-  convolution.window.padding = {1, 1, 1, 1};
+  convolution.convolution().window.padding = {1, 1, 1, 1};
   const TensorShape from = network.tensors.back().shape;
   give_weights(convolution, random, channels, from.channels * 9);
   add_layer(network, convolution, {channels, from.height, from.width});
@@ -298,7 +299,7 @@ TEST_CASE("what moves integers does so, and roundings go before it") {
     joined.inputs.clear();
     for (const std::int64_t channels : {5, 4}) {  // two branches, that nothing else reads
       Layer convolution = convolution_of(3, 3);
-      convolution.window.padding = {1, 1, 1, 1};
+      convolution.convolution().window.padding = {1, 1, 1, 1};
       convolution.inputs = {1};
       give_weights(convolution, random, channels, 6 * 9);
       joined.inputs.push_back(network.tensors.size());
@@ -347,7 +348,7 @@ TEST_CASE("what is no number is rounded to the least") {
   Network network;
   network.tensors = {TensorShape{1, 1, 3}};
   Layer quantize = layer_of(LayerKind::Quantize);
-  quantize.quant.scale = 1;
+  quantize.get<native::QuantizeParams>().quant.scale = 1;
   add_layer(network, quantize, network.tensors[0].shape);
   const std::vector<float> image = {NAN, INFINITY, -INFINITY};
   for (const Kernels* kernels : available_kernels(native::int8::kernels_named)) {

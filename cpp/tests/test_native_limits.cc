@@ -27,7 +27,7 @@ Network wide_network(std::int64_t channels, bool quantized) {
   Network network;
   network.tensors = {TensorShape{1, 3, kWidth}};
   Layer quantize = layer_of(LayerKind::Quantize);
-  quantize.quant.scale = 1;
+  quantize.get<native::QuantizeParams>().quant.scale = 1;
   if (quantized) add_layer(network, quantize, {1, 3, kWidth});
   Layer convolution = convolution_of(3, 1);
   convolution.name = "the convolution";

@@ -33,8 +33,9 @@ struct Setting {
 std::string method_of(const TensorShape& from, const TensorShape& to, Layer layer,
                       const Setting& setting = {}) {
   static const native::Kernels kernels = kernels_of_16();
-  const std::int64_t taps =
-      from.channels / layer.groups * layer.window.kernel[0] * layer.window.kernel[1] * to.channels;
+  const std::int64_t taps = from.channels / layer.convolution().groups *
+                            layer.convolution().window.kernel[0] *
+                            layer.convolution().window.kernel[1] * to.channels;
   if (setting.integers == nullptr) {
     layer.weights.resize(static_cast<std::size_t>(taps));
   } else {
@@ -52,8 +53,8 @@ std::string method_of(const TensorShape& from, const TensorShape& to, Layer laye
 
 Layer same_size(std::int64_t kernel, std::int64_t groups = 1) {
   Layer layer = convolution_of(kernel, kernel);
-  layer.window.padding.fill(kernel / 2);
-  layer.groups = groups;
+  layer.convolution().window.padding.fill(kernel / 2);
+  layer.convolution().groups = groups;
   return layer;
 }
 
@@ -81,7 +82,7 @@ TEST_CASE("3 x 3 is computed by Winograd's method where that takes less time") {
   const TensorShape image{64, 56, 56};
   CHECK(method_of(image, image, same_size(3)) == "winograd_3x3");
   Layer strided = same_size(3);
-  strided.window.strides = {2, 2};
+  strided.convolution().window.strides = {2, 2};
   CHECK(method_of(image, {64, 28, 28}, strided) == "conv_channels");
   CHECK(method_of({8, 56, 56}, image, same_size(3)) == "conv_channels");  // errors are larger
   CHECK(method_of({64, 2, 2}, {64, 2, 2}, same_size(3)) == "conv_channels");
@@ -107,7 +108,7 @@ TEST_CASE("in bf16, tiles go before Winograd's method, and pairs before float32"
   CHECK(method_of(image, image, same_size(3, 64), {&tiles}) == "conv_depthwise");
   // A row of 7 taps of 3 channels and one that fills a pair are 28 numbers of a chunk of 32.
   Layer stem = same_size(7);
-  stem.window.strides = {2, 2};
+  stem.convolution().window.strides = {2, 2};
   CHECK(method_of({3, 224, 224}, {64, 112, 112}, stem, {&tiles, false, true}) == "conv_tiles_bf16");
   // One tap of one channel fills less than a quarter of a chunk of 32 numbers.
   CHECK(method_of({1, 28, 28}, {64, 28, 28}, same_size(1), {&tiles, false, true}) ==
@@ -116,7 +117,7 @@ TEST_CASE("in bf16, tiles go before Winograd's method, and pairs before float32"
         "fully_connected_bf16");
   // Pairs begin with a whole vector of the input.
   Layer part = same_size(1);
-  part.first_channel = 8;
+  part.convolution().first_channel = 8;
   CHECK(method_of(image, image, part, {&tiles}) == "conv_channels");
 }
 
@@ -134,14 +135,14 @@ TEST_CASE("convolutions of integers have kernels for few channels, each channel 
   CHECK(method_of(image, {12, 56, 56}, same_size(3), all) == "conv_channels_int8");  // no vector
   CHECK(method_of(image, image, same_size(3, 64), plain) == "depthwise_int8");
   Layer rounded = same_size(3, 64);
-  rounded.get<native::StagesParams>().roundings.resize(1);
+  rounded.convolution().roundings.resize(1);
   CHECK(method_of(image, image, rounded, all) == "depthwise3x3_int8");
   CHECK(method_of({400, 1, 1}, {120, 1, 1}, convolution_of(1, 1), all) == "fully_connected_int8");
   Layer first = same_size(5);  // as of LeNet, which is rounded and then pooled
-  first.get<native::StagesParams>().roundings.resize(1);
-  first.get<native::StagesParams>().pool = true;
+  first.convolution().roundings.resize(1);
+  first.convolution().pool = true;
   CHECK(method_of({1, 28, 28}, {6, 14, 14}, first, all) == "conv_columns_int8");
-  first.get<native::StagesParams>().roundings.clear();
+  first.convolution().roundings.clear();
   CHECK(method_of({1, 28, 28}, {6, 14, 14}, first, all) == "conv_channels_int8");
 }
 

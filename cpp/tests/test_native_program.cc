@@ -48,7 +48,7 @@ TEST_CASE("a concat of whole vectors costs nothing, within another too") {
     const TensorShape in = network.tensors[from].shape;
     Layer layer = convolution_of(3, 3);
     layer.inputs = {from};
-    layer.window.padding = {1, 1, 1, 1};
+    layer.convolution().window.padding = {1, 1, 1, 1};
     layer.weights = random.values(channels * in.channels * 9);
     layer.bias = random.values(channels);
     add_layer(network, layer, {channels, in.height, in.width});
@@ -233,7 +233,7 @@ Network one_of_each() {
   Network network;
   network.tensors = {TensorShape{3, 6, 6}};
   Layer convolution = convolution_of(3, 3);
-  convolution.window.padding = {1, 1, 1, 1};
+  convolution.convolution().window.padding = {1, 1, 1, 1};
   convolution.weights.resize(std::size_t{4} * 3 * 9);
   convolution.bias.resize(4);
   add_layer(network, convolution, {4, 6, 6});
@@ -295,7 +295,7 @@ TEST_CASE("the layers of a network fit, or the verifier names the one that does 
                   "the layer f does not give one value for each axis");
   refuses_network([](Network& network) { network.layers[6].inputs[0] = 4; },
                   "the layer g combines tensors of other shapes");
-  refuses_network([](Network& network) { network.layers[0].groups = 2; },
+  refuses_network([](Network& network) { network.layers[0].convolution().groups = 2; },
                   "the layer a reads more channels than there are");
   refuses_network([](Network& network) { network.tensors[1].shape.height = 7; },
                   "the layer a has windows that end outside the padded image");
@@ -362,7 +362,7 @@ TEST_CASE("a run begins with NaN where that is asked for, but for borders that a
   Network network;
   network.tensors = {TensorShape{3, 9, 9}};
   Layer layer = convolution_of(3, 3);
-  layer.window.padding = {1, 1, 1, 1};
+  layer.convolution().window.padding = {1, 1, 1, 1};
   layer.weights = random.values(std::int64_t{5} * 3 * 9);
   layer.bias = random.values(5);
   add_layer(network, layer, {5, 9, 9});
@@ -388,11 +388,13 @@ Network resnet50_vd() {
                        std::int64_t stride) {
     const TensorShape in = network.tensors[inputs[0]].shape;
     layer.inputs = std::move(inputs);
-    const bool is_pool = layer.kind == LayerKind::Pool;
-    Window& window = is_pool ? layer.get<PoolParams>().window : layer.window;
-    window.strides = {stride, stride};
-    const std::int64_t pad = (window.kernel[0] - 1) / 2;
-    window.padding = {pad, pad, pad, pad};
+    if (layer.kind != LayerKind::Add) {
+      const bool is_pool = layer.kind == LayerKind::Pool;
+      Window& window = is_pool ? layer.get<PoolParams>().window : layer.convolution().window;
+      window.strides = {stride, stride};
+      const std::int64_t pad = (window.kernel[0] - 1) / 2;
+      window.padding = {pad, pad, pad, pad};
+    }
     add_layer(network, layer, {channels, in.height / stride, in.width / stride});
     return network.outputs[0];
   };

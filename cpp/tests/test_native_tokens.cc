@@ -132,7 +132,7 @@ std::size_t place_in(const Product::Matrix& matrix, std::int64_t first, std::int
 }
 
 Definition define_product(const Layer& layer, const std::vector<std::vector<float>>& inputs) {
-  const Product& of = layer.product;
+  const Product& of = layer.product();
   const std::vector<float>& numbers = inputs.size() == 1 ? layer.weights : inputs[1];
   const auto values = static_cast<std::size_t>(of.count() * of.rows * of.columns);
   Definition found = {std::vector<double>(values, NAN), std::vector<double>(values)};
@@ -233,7 +233,7 @@ void check_product(Product of, bool first_transposed, bool constant, Random& ran
   CAPTURE(of.output.row);
   CAPTURE(constant);
   Layer layer = layer_of(LayerKind::MatMul);
-  layer.product = of;
+  layer.product() = of;
   layer.activation = some_activation(random);
   if (random.coin()) layer.bias = random.values(of.columns);
   if (constant) layer.weights = random.values(of.sums * of.columns);
@@ -313,10 +313,10 @@ Network added_network(const std::vector<BroadcastLoop>& loops, std::size_t numbe
   Network network;
   network.tensors = {TensorShape{1, 6, 4}};
   Layer product = layer_of(LayerKind::MatMul);
-  product.product.rows = 6;
-  product.product.sums = 4;
-  product.product.columns = 5;
-  product.product.lay_out(false, true);
+  product.product().rows = 6;
+  product.product().sums = 4;
+  product.product().columns = 5;
+  product.product().lay_out(false, true);
   product.weights = random.values(20);
   add_layer(network, product, {1, 6, 5});
   Layer sum = layer_of(LayerKind::Broadcast);
@@ -334,6 +334,24 @@ Network added_network(const std::vector<BroadcastLoop>& loops, std::size_t numbe
   gelu.activation.kind = ActivationKind::Gelu;
   add_layer(network, gelu, {6, 1, 5});
   return network;
+}
+
+TEST_CASE("a product of stored weights and a bias stays whole, however long its sums") {
+  Random random(41);
+  constexpr std::int64_t kSums = 6000;  // convolutions are split above 5,000
+  const std::vector<float> weights = random.values(kSums * 2);
+  Layer layer = layer_of(LayerKind::MatMul);
+  layer.product().rows = 3;
+  layer.product().sums = kSums;
+  layer.product().columns = 2;
+  layer.product().lay_out(false, true);
+  layer.stored = {reinterpret_cast<const char*>(weights.data()), weights.size(), kSums};
+  layer.bias = random.values(2);
+  Network network = network_of(layer, {3 * kSums}, 6, random);
+  const std::size_t layers = network.layers.size();
+  split_long_sums(network);
+  CHECK(network.layers.size() == layers);
+  verify_network(network);
 }
 
 TEST_CASE("what is added to the rows of a product is its bias, and a function its epilogue") {

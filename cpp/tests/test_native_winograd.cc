@@ -28,10 +28,11 @@ Network network_3x3(Random& random, const TensorShape& image, std::int64_t chann
   TensorShape out = {channels, 0, 0};
   std::int64_t* const sizes[] = {&out.height, &out.width};
   for (std::size_t i = 0; i < 2; ++i) {
-    auto& padding = convolution.window.padding;
+    auto& padding = convolution.convolution().window.padding;
     padding[2 * i] = random.from(0, 2);
     padding[2 * i + 1] = adds ? 2 - padding[2 * i] : random.from(0, 2);
-    *sizes[i] = count_windows(i == 0 ? image.height : image.width, convolution.window, i);
+    *sizes[i] =
+        count_windows(i == 0 ? image.height : image.width, convolution.convolution().window, i);
   }
   convolution.weights = random.values(channels * image.channels * 9);
   convolution.bias = random.values(channels);
@@ -114,7 +115,7 @@ TEST_CASE("Winograd's method of 3 x 3 is nearly as accurate as the definition in
 Network network_of_rows(Random& random, const TensorShape& out, std::int64_t inputs, bool pool) {
   Network network;
   Layer convolution = convolution_of(5, 5);
-  auto& padding = convolution.window.padding;
+  auto& padding = convolution.convolution().window.padding;
   for (std::int64_t& side : padding) side = random.from(0, 2);
   network.tensors = {TensorShape{inputs, out.height + 4 - padding[0] - padding[1],
                                  out.width + 4 - padding[2] - padding[3]}};

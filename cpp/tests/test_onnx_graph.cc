@@ -282,7 +282,7 @@ TEST_CASE("a network by hand") {
   CHECK(network.tensors[pool.output].shape.height == 2);
   CHECK(network.tensors[pool.output].shape.width == 2);
   const native::Layer& linear = network.layers[2];
-  CHECK(linear.window.kernel == std::array<std::int64_t, 2>{2, 2});
+  CHECK(linear.convolution().window.kernel == std::array<std::int64_t, 2>{2, 2});
   for (std::size_t i = 0; i < 16; ++i) {
     CHECK(linear.view_weights().at(i % 2, i / 2) == .5F * static_cast<float>(i + 1));
   }

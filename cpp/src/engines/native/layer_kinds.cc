@@ -13,7 +13,7 @@ LayerParams params_of() {
 
 /// A row for each LayerKind, in their order.
 constexpr LayerFacts kLayers[] = {
-    {LayerKind::Convolution, "convolution", params_of<StagesParams>, Applies::SmallOfZero,
+    {LayerKind::Convolution, "convolution", params_of<ConvolutionParams>, Applies::SmallOfZero,
      kOwnShape},
     {LayerKind::Pool, "pool", params_of<PoolParams>, Applies::Relu, kOwnShape},
     {LayerKind::Resize, "resize", params_of<ResizeParams>, Applies::Nothing, kOwnShape},
@@ -40,13 +40,13 @@ constexpr LayerFacts kLayers[] = {
      kInOrder | kInPlace},
     {LayerKind::Reduce, "reduce", params_of<ReduceParams>, Applies::Nothing, kInOrder | kOwnShape},
     {LayerKind::Along, "along", params_of<AlongParams>, Applies::Nothing, kInOrder},
-    {LayerKind::MatMul, "matmul", params_of<NoParams>, Applies::Any, kInOrder | kOwnShape},
+    {LayerKind::MatMul, "matmul", params_of<Product>, Applies::Any, kInOrder | kOwnShape},
     {LayerKind::Broadcast, "broadcast", params_of<BroadcastParams>, Applies::Any,
      kInOrder | kOwnShape},
     {LayerKind::Normalize, "normalize", params_of<NormalizeParams>, Applies::Any,
      kInOrder | kOwnShape},
     {LayerKind::Constant, "constant", params_of<ConstantParams>, Applies::Nothing, kInOrder},
-    {LayerKind::Quantize, "quantize", params_of<NoParams>, Applies::Relu},
+    {LayerKind::Quantize, "quantize", params_of<QuantizeParams>, Applies::Relu},
     {LayerKind::Identity, "identity", params_of<NoParams>},
 };
 

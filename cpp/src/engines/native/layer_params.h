@@ -39,11 +39,15 @@ struct Rounding {
   std::vector<float> bias;
 };
 
-/// A Convolution that sums up integers may do more before it stores the results; plan_integers
-/// decides what. One of float32 has none of these.
-struct StagesParams {
-  std::vector<Rounding> roundings;  ///< one after the other
-  bool pool = false;                ///< it gives the largest of each 2 x 2 results
+/// A Convolution gives sums of each window of channels times weights, and a bias.
+struct ConvolutionParams {
+  Window window;
+  std::int64_t groups = 1;
+  std::int64_t first_channel = 0;  ///< of the input; see split_long_sums
+
+  // One that sums up integers may do more before it stores the results; plan_integers decides what.
+  std::vector<Rounding> roundings = {};  ///< one after the other
+  bool pool = false;                     ///< it gives the largest of each 2 x 2 results
   std::size_t sum =
       kNone;  ///< it adds its second input after so many roundings; kNone: it has none
 
@@ -51,10 +55,69 @@ struct StagesParams {
   bool rounds() const { return !roundings.empty() && sum != roundings.size(); }
   std::size_t bytes() const {
     std::size_t numbers = 0;
-    for (const Rounding& rounding : roundings)
+    for (const Rounding& rounding : roundings) {
       numbers += rounding.scale.size() + rounding.bias.size();
+    }
     return numbers * sizeof(float);
   }
+};
+
+/// Products of the matrices of one image: of each, [rows][sums] times [sums][columns] is
+/// [rows][columns]. The matrices of a tensor may lie at any steps. Those of an operand have the
+/// values of a row or of a column side by side, those of the output the values of a row.
+struct Product {
+  /// How the matrices of a tensor lie in it, in values.
+  struct Matrix {
+    std::int64_t begin = 0;   ///< where the first one begins
+    std::int64_t row = 0;     ///< from a value to the one below it
+    std::int64_t column = 0;  ///< from a value to the one beside it
+  };
+  /// Over the matrices, the outermost first: how far the next matrix lies in each tensor, in
+  /// values; 0 where an operand has one that is taken for several.
+  struct Loop {
+    std::int64_t count = 1;
+    std::int64_t first = 0;
+    std::int64_t second = 0;
+    std::int64_t output = 0;
+  };
+  std::vector<Loop> matrices;
+  std::int64_t rows = 1;
+  std::int64_t sums = 1;
+  std::int64_t columns = 1;
+  Matrix first;   ///< [rows][sums]
+  Matrix second;  ///< [sums][columns]; of weights, which are [columns][sums], as of a tensor
+  Matrix output;  ///< [rows][columns]
+  /// After plan_integers, how a product of integers rounds its first operand.
+  QuantParams quant = {};
+
+  std::int64_t count() const {
+    std::int64_t product = 1;
+    for (const Loop& loop : matrices) product *= loop.count;
+    return product;
+  }
+  /// Places each matrix without gaps, and those of the output one after the other. The steps of
+  /// the loops in the operands stay as they are. A transposed matrix lies column by column.
+  void lay_out(bool first_transposed = false, bool second_transposed = false) {
+    const auto matrix = [](std::int64_t of_rows, std::int64_t of_columns, bool transposed) {
+      return transposed ? Matrix{0, 1, of_rows} : Matrix{0, of_columns, 1};
+    };
+    first = matrix(rows, sums, first_transposed);
+    second = matrix(sums, columns, second_transposed);
+    output = matrix(rows, columns, false);
+    std::int64_t values = rows * columns;
+    for (auto loop = matrices.rbegin(); loop != matrices.rend(); ++loop) {
+      loop->output = values;
+      values *= loop->count;
+    }
+  }
+  std::size_t bytes() const { return 0; }
+};
+
+/// A Quantize rounds values to integer multiples of a scale.
+struct QuantizeParams {
+  QuantParams quant = {};
+
+  std::size_t bytes() const { return 0; }
 };
 
 enum class PoolKind {
@@ -194,8 +257,9 @@ struct ConstantParams {
   std::size_t bytes() const { return numbers.size() * sizeof(float); }
 };
 
-using LayerParams = std::variant<NoParams, StagesParams, PoolParams, ScaleParams, ChannelsParams,
-                                 CopyParams, SoftmaxParams, ReduceParams, AlongParams,
-                                 NormalizeParams, BroadcastParams, ResizeParams, ConstantParams>;
+using LayerParams =
+    std::variant<NoParams, ConvolutionParams, Product, QuantizeParams, PoolParams, ScaleParams,
+                 ChannelsParams, CopyParams, SoftmaxParams, ReduceParams, AlongParams,
+                 NormalizeParams, BroadcastParams, ResizeParams, ConstantParams>;
 
 }  // namespace lenet::native

@@ -7,26 +7,12 @@
 
 namespace lenet::native {
 
-void Product::lay_out(bool first_transposed, bool second_transposed) {
-  const auto matrix = [](std::int64_t of_rows, std::int64_t of_columns, bool transposed) {
-    return transposed ? Matrix{0, 1, of_rows} : Matrix{0, of_columns, 1};
-  };
-  first = matrix(rows, sums, first_transposed);
-  second = matrix(sums, columns, second_transposed);
-  output = matrix(rows, columns, false);
-  std::int64_t values = rows * columns;
-  for (auto loop = matrices.rbegin(); loop != matrices.rend(); ++loop) {
-    loop->output = values;
-    values *= loop->count;
-  }
-}
-
 WeightView Layer::view_weights() const {
   WeightView view = stored;
   if (stored.data != nullptr && !weight_scales.empty()) view.scales = weight_scales.data();
   if (stored.data != nullptr || weights.empty()) return view;
   const std::size_t outputs =
-      kind == LayerKind::MatMul ? static_cast<std::size_t>(product.columns) : bias.size();
+      kind == LayerKind::MatMul ? static_cast<std::size_t>(product().columns) : bias.size();
   return {reinterpret_cast<const char*>(weights.data()), weights.size(), weights.size() / outputs};
 }
 
@@ -131,11 +117,11 @@ std::int32_t tap_offset(std::int64_t offset, const Layer& layer) {
 
 double multiply_adds(const Network& network, const Layer& layer) {
   if (layer.kind == LayerKind::MatMul) {
-    const Product& of = layer.product;
+    const Product& of = layer.product();
     return static_cast<double>(of.count() * of.rows) * static_cast<double>(of.sums * of.columns);
   }
   if (layer.kind != LayerKind::Convolution) return 0;
-  const std::int64_t windows_of_pixel = layer.get<StagesParams>().pool ? 4 : 1;
+  const std::int64_t windows_of_pixel = layer.convolution().pool ? 4 : 1;
   const std::int64_t windows = network.tensors[layer.output].shape.pixels() * windows_of_pixel;
   return static_cast<double>(layer.view_weights().count + layer.integers.size()) *
          static_cast<double>(windows);

@@ -24,42 +24,6 @@
 
 namespace lenet::native {
 
-/// Products of the matrices of one image: of each, [rows][sums] times [sums][columns] is
-/// [rows][columns]. The matrices of a tensor may lie at any steps. Those of an operand have the
-/// values of a row or of a column side by side, those of the output the values of a row.
-struct Product {
-  /// How the matrices of a tensor lie in it, in values.
-  struct Matrix {
-    std::int64_t begin = 0;   ///< where the first one begins
-    std::int64_t row = 0;     ///< from a value to the one below it
-    std::int64_t column = 0;  ///< from a value to the one beside it
-  };
-  /// Over the matrices, the outermost first: how far the next matrix lies in each tensor, in
-  /// values; 0 where an operand has one that is taken for several.
-  struct Loop {
-    std::int64_t count = 1;
-    std::int64_t first = 0;
-    std::int64_t second = 0;
-    std::int64_t output = 0;
-  };
-  std::vector<Loop> matrices;
-  std::int64_t rows = 1;
-  std::int64_t sums = 1;
-  std::int64_t columns = 1;
-  Matrix first;   ///< [rows][sums]
-  Matrix second;  ///< [sums][columns]; of weights, which are [columns][sums], as of a tensor
-  Matrix output;  ///< [rows][columns]
-
-  std::int64_t count() const {
-    std::int64_t product = 1;
-    for (const Loop& loop : matrices) product *= loop.count;
-    return product;
-  }
-  /// Places each matrix without gaps, and those of the output one after the other. The steps of
-  /// the loops in the operands stay as they are. A transposed matrix lies column by column.
-  void lay_out(bool first_transposed = false, bool second_transposed = false);
-};
-
 /// Float32 weights of a layer, where they lie.
 struct WeightView {
   const char* data = nullptr;  ///< at any address
@@ -82,29 +46,19 @@ struct Layer {
   std::vector<std::size_t> inputs;
   std::size_t output = 0;
   Activation activation;  ///< afterwards
-  /// What its kind has, but for a Convolution, a MatMul, a Quantize and an Identity, which have the
-  /// members below.
-  LayerParams params;
+  LayerParams params;     ///< what its kind has
 
-  Window window;  ///< Convolution
-  std::int64_t groups = 1;
-  std::int64_t first_channel = 0;  ///< of the input; see split_long_sums
-  std::vector<float> weights;      ///< [output channels][input channels / groups][height][width]
-  WeightView stored;               ///< in the model or the network, which outlive this; or none
-  std::vector<float> bias;         ///< [output channels]
-
-  // In a quantized program, convolutions and MatMuls may have integers instead of weights.
+  // A Convolution and a MatMul of one input have weights, of their own or stored. The second
+  // operand of a product is [columns][sums], as a convolution has its weights.
+  std::vector<float> weights;  ///< [output channels][input channels / groups][height][width]
+  WeightView stored;           ///< in the model or the network, which outlive this; or none
+  std::vector<float> bias;     ///< [output channels]; of a MatMul, [columns] or none
+  // In a quantized program they may be integers.
   std::vector<std::int8_t> integers;
   std::vector<std::int8_t> rests;  ///< to be added to twice the integers, until they are split
   /// The scale of the integers of each output channel. Of stored weights that of normalizations;
   /// empty: 1.
   std::vector<float> weight_scales;
-  /// Quantize; after plan_integers, of a MatMul with `integers`, how it rounds what it takes.
-  QuantParams quant;
-
-  /// MatMul: where it has one input, `stored` or `weights` are the second operand as a convolution
-  /// has them, [columns][sums], and `bias` has a number for each column; or none.
-  Product product;
 
   /// Its parameters. \throws std::bad_variant_access: its kind has others
   template <class Params>
@@ -115,6 +69,10 @@ struct Layer {
   Params& get() {
     return std::get<Params>(params);
   }
+  const ConvolutionParams& convolution() const { return get<ConvolutionParams>(); }
+  ConvolutionParams& convolution() { return get<ConvolutionParams>(); }
+  const Product& product() const { return get<Product>(); }
+  Product& product() { return get<Product>(); }
   /// Makes it a layer of a kind, with the parameters of that kind as they are at first.
   void set_kind(LayerKind to) {
     kind = to;
@@ -192,8 +150,9 @@ double bytes_of(const Layer& layer);
 /// Whether a convolution's window is the image: a fully connected layer.
 inline bool is_whole_image(const TensorShape& image, const Layer& layer,
                            const TensorShape& output) {
-  return output.height == 1 && output.width == 1 && layer.window.kernel[0] == image.height &&
-         layer.window.kernel[1] == image.width && layer.groups == 1 && !layer.window.pads();
+  const Window& window = layer.convolution().window;
+  return output.height == 1 && output.width == 1 && window.kernel[0] == image.height &&
+         window.kernel[1] == image.width && layer.convolution().groups == 1 && !window.pads();
 }
 
 inline bool is_max_pool(const Layer& layer) {

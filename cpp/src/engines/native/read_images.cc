@@ -145,8 +145,8 @@ void NetworkReader::read_conv_transpose() {
           ? layer(LayerKind::Convolution, {input})
           : add_layer(LayerKind::Convolution, input, phases,
                       type() + " '" + printable(graph_.values[given()].name) + "', by phases");
-  made.window = window;
-  made.groups = groups;
+  made.convolution().window = window;
+  made.convolution().groups = groups;
   made.weights = std::move(weights);
   made.bias = std::move(bias);
   if (blocks == 1) return;

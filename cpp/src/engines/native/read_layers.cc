@@ -29,7 +29,7 @@ void NetworkReader::read_convolution() {
   const TensorShape from = shape_of(input);
   const Window window = read_window(from);
   Layer& made = layer(LayerKind::Convolution, {input});
-  made.window = window;
+  made.convolution().window = window;
   give_filter(made);
 }
 
@@ -43,7 +43,7 @@ Window NetworkReader::read_window(const TensorShape& image) {
 }
 
 void NetworkReader::give_filter(Layer& made) {
-  made.groups = view_->integer("group", 1);
+  made.convolution().groups = view_->integer("group", 1);
   made.bias.assign(static_cast<std::size_t>(weights("Filter")->shape[0]), 0);
   if (view_->has("Bias")) made.bias = floats("Bias");
   give_weights(made, "Filter", 0);
@@ -71,7 +71,7 @@ void NetworkReader::read_convolution_of_parts() {
   window.padding[1] = std::max<std::int64_t>(end - rows, 0);
   const TensorShape all = {to[1], windows, to[3]};
   Layer& made = layer(LayerKind::Convolution, {input});
-  made.window = window;
+  made.convolution().window = window;
   made.output = network_.add_tensor(all);
   const std::size_t output = made.output;
   give_filter(made);

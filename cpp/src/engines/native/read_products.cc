@@ -30,7 +30,7 @@ void NetworkReader::read_matmul() {
   const bool flat = image.values() == sums && product(matrix, 0, rank - 2) == 1;
   if (!flat) return read_product();
   Layer& made = layer(LayerKind::Convolution, {input});
-  made.window.kernel = {image.height, image.width};  // what was flattened
+  made.convolution().window.kernel = {image.height, image.width};  // what was flattened
   made.bias.assign(static_cast<std::size_t>(outputs), 0);
   give_weights(made, constant_name, axis);
   add_factors(made);
@@ -75,9 +75,9 @@ void NetworkReader::read_product() {
   require(weighs || (view_->number("alpha", 1) == 1 && !view_->has("Bias")),
           "kernel for a Gemm of two tensors that scales or adds");
   Layer& made = layer(LayerKind::MatMul, std::move(inputs));
-  made.product = std::move(of);
+  made.product() = std::move(of);
   if (!weighs) return;
-  made.bias.assign(static_cast<std::size_t>(made.product.columns), 0);
+  made.bias.assign(static_cast<std::size_t>(made.product().columns), 0);
   give_weights(made, "Y", second_transposed ? 0 : 1);
   add_factors(made);
   if (!view_->has("Bias")) made.bias.clear();  // a sum behind it may become its bias
@@ -208,7 +208,7 @@ void NetworkReader::read_einsum() {
       arranged(in_order(b, batch + sums + columns), b.tensor, {count(batch), of.sums, of.columns});
   Layer& made = layer(LayerKind::MatMul, {first, second});
   made.output = network_.add_tensor({count(batch), of.rows, of.columns});
-  made.product = std::move(of);
+  made.product() = std::move(of);
   const Taken product = one_after_the_other(made.output, batch + rows + columns);
   layer(LayerKind::Identity,
         {arranged(in_order(product, to), product.tensor, image_shape(given_sizes()))});

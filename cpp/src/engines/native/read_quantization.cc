@@ -43,7 +43,7 @@ void NetworkReader::read_quantize() {
   require(found.size() == 1, "kernel for scales but one number");
   const QuantParams quant = {found[0] / kSteps, 128};
   if (is_constant) return round_constant(quant);
-  write_quantized(LayerKind::Quantize).quant = quant;
+  write_quantized(LayerKind::Quantize).get<QuantizeParams>().quant = quant;
   quants_[given()] = quant;
 }
 
@@ -112,7 +112,7 @@ QuantParams NetworkReader::quant_onnx() {
 
 void NetworkReader::read_quantize_onnx() {
   const QuantParams quant = quant_onnx();
-  layer(LayerKind::Quantize, {tensor("X")}).quant = quant;
+  layer(LayerKind::Quantize, {tensor("X")}).get<QuantizeParams>().quant = quant;
   quants_[given()] = quant;
 }
 

@@ -121,30 +121,32 @@ class Verifier {
   }
 
   void verify_convolution() const {
-    const Window& window = layer_->window;
+    const Window& window = layer_->convolution().window;
     const auto outputs = static_cast<std::int64_t>(layer_->bias.size());
     require(outputs > 0 && outputs == output().channels, "has another number of biases");
     const std::size_t weights = std::max(layer_->view_weights().count, layer_->integers.size());
     const std::int64_t taps = window.kernel[0] * window.kernel[1];
     const std::int64_t of_group = static_cast<std::int64_t>(weights) / outputs / taps;
-    require(layer_->first_channel + layer_->groups * of_group <= input().channels,
+    require(layer_->convolution().first_channel + layer_->convolution().groups * of_group <=
+                input().channels,
             "reads more channels than there are");
-    const auto& [roundings, pool, sum] = layer_->get<StagesParams>();
-    const std::int64_t windows = pool ? 2 : 1;  // of each direction that a pixel is the largest of
+    const ConvolutionParams& params = layer_->convolution();
+    const std::int64_t windows =
+        params.pool ? 2 : 1;  // of each direction that a pixel is the largest of
     verify_windows(input().height, output().height * windows, 0);
     verify_windows(input().width, output().width * windows, 1);
-    require(roundings.empty() || sums_integers(*layer_), "rounds sums that are no integers");
-    require(layer_->get<StagesParams>().rounds() ==
-                static_cast<bool>(network_.tensors[layer_->output].quant),
+    require(params.roundings.empty() || sums_integers(*layer_), "rounds sums that are no integers");
+    require(params.rounds() == static_cast<bool>(network_.tensors[layer_->output].quant),
             "does not round to what its output holds");
-    require((sum == kNone && layer_->inputs.size() == 1) ||
-                (sum <= roundings.size() && layer_->inputs.size() == 2 && input(1) == output()),
+    require((params.sum == kNone && layer_->inputs.size() == 1) ||
+                (params.sum <= params.roundings.size() && layer_->inputs.size() == 2 &&
+                 input(1) == output()),
             "adds another number of tensors than it takes, or one of another shape");
   }
 
   /// The windows of a convolution lie inside the padded image.
   void verify_windows(std::int64_t size, std::int64_t windows, std::size_t axis) const {
-    const Window& window = layer_->window;
+    const Window& window = layer_->convolution().window;
     const std::int64_t padded = size + window.padding[2 * axis] + window.padding[2 * axis + 1];
     const std::int64_t end = (windows - 1) * window.strides[axis] +
                              (window.kernel[axis] - 1) * window.dilations[axis] + 1;
@@ -246,7 +248,7 @@ class Verifier {
   }
 
   void verify_product() const {
-    const Product& of = layer_->product;
+    const Product& of = layer_->product();
     require(of.count() > 0 && of.rows > 0 && of.sums > 0 && of.columns > 0, "has empty matrices");
     const bool weighs = layer_->inputs.size() == 1;
     const std::size_t weights = std::max(layer_->view_weights().count, layer_->integers.size());
@@ -269,7 +271,7 @@ class Verifier {
     const char* const outside = "has matrices that lie outside of a tensor";
     require(matrix.begin >= 0 && matrix.row >= 0 && matrix.column >= 0, outside);
     std::int64_t last = matrix.begin + (rows - 1) * matrix.row + (columns - 1) * matrix.column;
-    for (const Product::Loop& loop : layer_->product.matrices) {
+    for (const Product::Loop& loop : layer_->product().matrices) {
       require(loop.*step >= 0, outside);
       last += (loop.count - 1) * (loop.*step);
     }

@@ -18,8 +18,10 @@ namespace {
 std::int64_t max_bytes_side_by_side(const Network& network, int lanes) {
   constexpr std::int64_t kMaxFloats = 1 << 18;
   constexpr std::int64_t kMaxComputedFloats = 3 << 18;
-  const bool computes = std::none_of(network.layers.begin(), network.layers.end(),
-                                     [](const Layer& layer) { return layer.groups > 1; });
+  const bool computes =
+      std::none_of(network.layers.begin(), network.layers.end(), [](const Layer& layer) {
+        return layer.kind == LayerKind::Convolution && layer.convolution().groups > 1;
+      });
   return (computes && lanes >= 16 ? kMaxComputedFloats : kMaxFloats) *
          static_cast<std::int64_t>(sizeof(float));
 }

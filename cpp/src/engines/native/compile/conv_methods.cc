@@ -18,9 +18,9 @@ constexpr Pair kOne = {1, 1};
 
 /// Whether a layer is a convolution of 5 x 5 whose outputs are whole tiles of 2 x 2.
 bool is_even_5x5(const ConvCase& of) {
-  const Window& window = of.layer.window;
+  const Window& window = of.layer.convolution().window;
   return is_none_or_relu(of.layer.activation) && window.kernel == Pair{5, 5} &&
-         window.strides == kOne && window.dilations == kOne && of.layer.groups == 1 &&
+         window.strides == kOne && window.dilations == kOne && of.layer.convolution().groups == 1 &&
          of.output().height % 2 == 0 && of.output().width % 2 == 0;
 }
 
@@ -47,14 +47,14 @@ bool suits_winograd_rows(const ConvCase& of) {
 bool suits_winograd3x3(const ConvCase& of) {
   constexpr std::int64_t kTaps = 9;
   constexpr std::int64_t kFewestChannels = 16;  // whose errors are below three times direct ones
-  const Window& window = of.layer.window;
+  const Window& window = of.layer.convolution().window;
   const std::int64_t lanes = of.kernels.lanes;
   const bool bf16 = of.bf16 != nullptr;
   // Tiles are faster than what Winograd's method saves.
   const bool has_tiles = bf16 && of.bf16->conv_tiles != nullptr;
   if (of.kernels.winograd3x3 == nullptr || has_tiles || of.from_planes ||
       window.kernel != Pair{3, 3} || window.strides != kOne || window.dilations != kOne ||
-      of.layer.groups != 1 || of.layer.first_channel % lanes != 0 ||
+      of.layer.convolution().groups != 1 || of.layer.convolution().first_channel % lanes != 0 ||
       of.channels() < kFewestChannels) {
     return false;
   }
@@ -73,7 +73,7 @@ bool suits_grouped(const ConvCase& of) {
 }
 
 bool is_depthwise(const ConvCase& of) {
-  const std::int64_t groups = of.layer.groups;
+  const std::int64_t groups = of.layer.convolution().groups;
   return suits_grouped(of) && groups == of.input().channels && groups == of.output().channels;
 }
 
@@ -84,19 +84,20 @@ bool is_dense(const ConvCase& of) { return is_whole_image(of.input(), of.layer, 
 /// Whether the input may be taken as pairs of bf16 (ops/bf16.h).
 bool suits_bf16(const ConvCase& of) {
   return of.bf16 != nullptr &&
-         (of.from_planes ? of.layer.groups == 1 : of.layer.first_channel % of.kernels.lanes == 0);
+         (of.from_planes ? of.layer.convolution().groups == 1
+                         : of.layer.convolution().first_channel % of.kernels.lanes == 0);
 }
 
 bool suits_tiles(const ConvCase& of) {
   const std::int64_t lanes = of.kernels.lanes;
-  if (!suits_bf16(of) || of.bf16->conv_tiles == nullptr || of.layer.groups != 1 ||
+  if (!suits_bf16(of) || of.bf16->conv_tiles == nullptr || of.layer.convolution().groups != 1 ||
       of.output().channels < lanes || is_dense(of)) {
     return false;
   }
   // Numbers of bf16 that a pixel has in Bf16Input: pairs of planes, or whole vectors of channels.
   const std::int64_t pixel = round_up(of.channels(), of.from_planes ? 2 : lanes);
   constexpr std::int64_t kBytes = 2;
-  return TileTaps(of.layer, of.channels(), pixel, kBytes).pays();
+  return TileTaps(of.layer, of.layer.convolution().window, of.channels(), pixel, kBytes).pays();
 }
 
 // ---- Integers
@@ -106,16 +107,17 @@ bool sums_image(const ConvCase& of) {
 }
 
 bool is_integer_depthwise(const ConvCase& of) {
-  const std::int64_t channels = of.layer.groups;
-  return sums_integers(of.layer) && channels > 1 && channels == of.input().channels &&
-         channels == of.output().channels && !of.layer.get<StagesParams>().pool;
+  if (!sums_integers(of.layer)) return false;
+  const std::int64_t channels = of.layer.convolution().groups;
+  return channels > 1 && channels == of.input().channels && channels == of.output().channels &&
+         !of.layer.convolution().pool;
 }
 
 /// Whether the kernel of 3 x 3 taps of each channel computes it.
 bool suits_depthwise3x3(const ConvCase& of) {
   if (!is_integer_depthwise(of)) return false;
-  const Window& window = of.layer.window;
-  const auto& stages = of.layer.get<StagesParams>();
+  const Window& window = of.layer.convolution().window;
+  const auto& stages = of.layer.convolution();
   return of.integers->depthwise3x3 != nullptr && of.output().channels >= int8::kDepthwiseBlock &&
          window.kernel == Pair{3, 3} && window.dilations[1] == 1 && window.strides[1] <= 2 &&
          stages.sum == kNone && !stages.roundings.empty();
@@ -125,8 +127,8 @@ bool suits_depthwise3x3(const ConvCase& of) {
 bool suits_integer_columns(const ConvCase& of) {
   constexpr std::int64_t kFewChannels = 8;
   if (!sums_integers(of.layer)) return false;
-  const Window& window = of.layer.window;
-  const auto& stages = of.layer.get<StagesParams>();
+  const Window& window = of.layer.convolution().window;
+  const auto& stages = of.layer.convolution();
   const std::int64_t lanes = of.integers->lanes;
   const std::int64_t width = of.output().width * (stages.pool ? 2 : 1);
   return lanes > 1 && of.input().channels == 1 && of.output().channels <= kFewChannels &&
@@ -137,11 +139,12 @@ bool suits_integer_columns(const ConvCase& of) {
 bool suits_integer_tiles(const ConvCase& of) {
   if (of.layer.integers.empty() || of.integers->conv_tiles == nullptr) return false;
   const bool rows = of.layer.kind == LayerKind::MatMul;
-  const std::int64_t inputs = rows ? of.layer.product.sums : of.input().channels;
-  const std::int64_t outputs = rows ? of.layer.product.columns : of.output().channels;
-  const bool alone = rows || (of.layer.groups == 1 && !of.layer.get<StagesParams>().pool);
+  const std::int64_t inputs = rows ? of.layer.product().sums : of.input().channels;
+  const std::int64_t outputs = rows ? of.layer.product().columns : of.output().channels;
+  const Window window = rows ? Window() : of.layer.convolution().window;
+  const bool alone = rows || (of.layer.convolution().groups == 1 && !of.layer.convolution().pool);
   return alone && outputs >= of.integers->lanes && !sums_image(of) &&
-         TileTaps(of.layer, inputs, inputs, 1).pays();
+         TileTaps(of.layer, window, inputs, inputs, 1).pays();
 }
 
 // ---- All of them
@@ -200,7 +203,7 @@ const ConvMethodRow kMethods[] = {
 }  // namespace
 
 std::int64_t ConvCase::channels() const {
-  const auto [height, width] = layer.window.kernel;
+  const auto [height, width] = layer.convolution().window.kernel;
   const auto weights = static_cast<std::int64_t>(layer.view_weights().count);
   return weights / (output().channels * height * width);
 }
@@ -213,16 +216,18 @@ const ConvMethodRow& choose_conv_method(const ConvCase& of) {
 bool suits_planes(const Network& network, const Layer& layer, const Kernels& kernels) {
   constexpr std::int64_t kFewChannels = 8;
   const TensorShape& output = network.tensors[layer.output].shape;
-  return kernels.lanes > 1 && layer.inputs[0] == network.input && layer.groups == 1 &&
-         layer.window.strides == kOne && output.channels <= kFewChannels &&
+  return kernels.lanes > 1 && layer.inputs[0] == network.input && layer.convolution().groups == 1 &&
+         layer.convolution().window.strides == kOne && output.channels <= kFewChannels &&
          output.width >= kernels.lanes;
 }
 
 bool splits_vectors(const Network& network, const Layer& layer, std::int64_t lanes) {
-  const std::int64_t inputs = network.tensors[layer.inputs[0]].shape.channels / layer.groups;
-  const std::int64_t outputs = network.tensors[layer.output].shape.channels / layer.groups;
+  const std::int64_t inputs =
+      network.tensors[layer.inputs[0]].shape.channels / layer.convolution().groups;
+  const std::int64_t outputs =
+      network.tensors[layer.output].shape.channels / layer.convolution().groups;
   const bool several = outputs > lanes && outputs % lanes == 0 && inputs % lanes == 0;
-  return layer.groups > 1 && !several;
+  return layer.convolution().groups > 1 && !several;
 }
 
 }  // namespace lenet::native

@@ -92,7 +92,7 @@ std::unique_ptr<Op> make_op(const PlacedLayer& source, const ConvMethodRow* meth
 
 /// Whether its kernels take an image's channels one after the other. Those of groups take vectors.
 bool reads_planes(const Layer& layer) {
-  return layer.kind == LayerKind::Convolution && layer.groups == 1;
+  return layer.kind == LayerKind::Convolution && layer.convolution().groups == 1;
 }
 
 }  // namespace
@@ -148,7 +148,7 @@ void ProgramBuilder::lower(const Network& network, bool interleaved) {
   std::vector<bool> no_planes(network.tensors.size());
   for (const OutputSource& output : arrangement_.outputs) no_planes[output.tensor] = true;
   for (const Layer& layer : network.layers) {
-    if (reads_planes(layer) && !layer.window.pads()) continue;
+    if (reads_planes(layer) && !layer.convolution().window.pads()) continue;
     for (const std::size_t input : layer.inputs) no_planes[input] = true;
   }
   std::vector<bool> fused(network.layers.size());
@@ -178,15 +178,15 @@ void ProgramBuilder::choose_method(const Network& network, const Links& links, b
                                    const std::vector<bool>& no_planes, Lowered& step) {
   auto& placements = arrangement_.placements;
   const Layer& layer = network.layers[step.layer];
-  const bool from_planes = placements[layer.inputs[0]].layout == Layout::Planes;
-  if (!from_planes && !splits_vectors(network, layer, kernels_.lanes)) {
-    step.tap_lanes = kernels_.lanes;
-  }
   const int8::Kernels* const integers = integers_ ? integers_->kernels : nullptr;
   if (!layer.integers.empty()) {  // passes have fused what these compute too
     step.method =
         &choose_conv_method({network, layer, kernels_, bf16_, integers, false, false, false});
     return;
+  }
+  const bool from_planes = placements[layer.inputs[0]].layout == Layout::Planes;
+  if (!from_planes && !splits_vectors(network, layer, kernels_.lanes)) {
+    step.tap_lanes = kernels_.lanes;
   }
   const std::size_t pool = pool_after(network, links, step.layer);
   const std::size_t given = pool == kNone ? layer.output : network.layers[pool].output;
@@ -232,8 +232,8 @@ void ProgramBuilder::describe_step(const Network& network, std::size_t step) {
                                       : adds_last                        ? 1
                                                                          : kNone;
   const ConvMethodRow* const method = lowered_[step].method;
-  if (method != nullptr && method->reads_border) {
-    arrangement_.placements[layer.inputs[0]].pad(layer.window);
+  if (layer.kind == LayerKind::Convolution && method->reads_border) {
+    arrangement_.placements[layer.inputs[0]].pad(layer.convolution().window);
   }
 }
 

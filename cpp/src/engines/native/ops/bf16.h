@@ -42,10 +42,10 @@ class Bf16Input {
   Bf16Input() = default;
   explicit Bf16Input(const PlacedLayer& source)
       : kernels_(source.bf16),
-        strides_(source.layer.window.strides),
-        dilations_(source.layer.window.dilations) {
+        strides_(source.layer.convolution().window.strides),
+        dilations_(source.layer.convolution().window.dilations) {
     const Placement& from = source.inputs[0];
-    const Window& window = source.layer.window;
+    const Window& window = source.layer.convolution().window;
     const std::int64_t vector = source.kernels.lanes;
     const auto span = [&](std::size_t direction) {
       return (window.kernel[direction] - 1) * dilations_[direction] + 1;
@@ -73,7 +73,9 @@ class Bf16Input {
 
   /// Whether it is for the method of tiles.
   bool is_for_tiles() const { return tiles_; }
-  TileTaps tile_taps(const Layer& layer) const { return {layer, channels_, 2 * pixel_, 2}; }
+  TileTaps tile_taps(const Layer& layer) const {
+    return {layer, layer.convolution().window, channels_, 2 * pixel_, 2};
+  }
   /// Of a chunk, in numbers, from the first tap.
   std::vector<std::int32_t> tile_offsets(const Layer& layer) const {
     return tile_taps(layer).offsets(2 * pixel_, 2 * line_);

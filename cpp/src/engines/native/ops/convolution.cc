@@ -70,7 +70,7 @@ class Convolution final : public Op {
         input_(is_bf16_ ? Bf16Input(source) : Bf16Input()),
         convolve_(kernel_of(source)) {
     find_taps(source);
-    const Window& window = source.layer.window;
+    const Window& window = source.layer.convolution().window;
     task_.taps = static_cast<std::int32_t>(places_.size() / (is_bf16_ ? 2 : 1));
     if (splits_ && !input_.is_for_tiles()) {
       runs_ = runs_of(offsets_);
@@ -88,7 +88,8 @@ class Convolution final : public Op {
     task_.columns = static_cast<std::int32_t>(source.shape.width);
     task_.rows = static_cast<std::int32_t>(source.shape.height);
     task_.images = 1;
-    task_.channels = static_cast<std::int32_t>(source.shape.channels / source.layer.groups);
+    task_.channels =
+        static_cast<std::int32_t>(source.shape.channels / source.layer.convolution().groups);
     task_.epilogue.activation = source.activation();
     task_.epilogue.residual_row = residual_.row;
     task_.epilogue.residual_block = residual_.block;
@@ -180,7 +181,7 @@ class Convolution final : public Op {
 
   void find_taps(const PlacedLayer& source) {
     const Layer& layer = source.layer;
-    const auto [height, width] = layer.window.kernel;
+    const auto [height, width] = layer.convolution().window.kernel;
     const auto taps = static_cast<std::int64_t>(layer.view_weights().count) / source.shape.channels;
     const std::int64_t channels = taps / (height * width);
     source.memory.add(static_cast<double>(taps) * sizeof(std::int32_t));
@@ -202,23 +203,24 @@ class Convolution final : public Op {
     }
     for (const std::int64_t place : places_) {
       const std::int64_t offset =
-          from_.channel_offset(layer.first_channel + place / (height * width)) -
-          from_.channel_offset(layer.first_channel) +
-          place / width % height * layer.window.dilations[0] * from_.row +
-          place % width * layer.window.dilations[1] * from_.column;
+          from_.channel_offset(layer.convolution().first_channel + place / (height * width)) -
+          from_.channel_offset(layer.convolution().first_channel) +
+          place / width % height * layer.convolution().window.dilations[0] * from_.row +
+          place % width * layer.convolution().window.dilations[1] * from_.column;
       offsets_.push_back(tap_offset(offset, layer));
     }
   }
 
   /// In the order of find_taps, where that has pairs side by side.
   void find_pairs(const Layer& layer, std::int64_t channels) {
-    const auto [height, width] = layer.window.kernel;
+    const auto [height, width] = layer.convolution().window.kernel;
     const std::int64_t lanes = from_.lanes == 1 ? 2 : from_.lanes;
     const std::int64_t pixels = height * width;
     for (std::int64_t first = 0; first < channels; first += lanes) {
       for (std::int64_t pixel = 0; pixel < pixels; ++pixel) {
         for (std::int64_t c = first; c < std::min(first + lanes, channels); c += 2) {
-          const bool pixels_too = input_.pairs_pixels(c) && layer.window.dilations[1] == 1;
+          const bool pixels_too =
+              input_.pairs_pixels(c) && layer.convolution().window.dilations[1] == 1;
           const std::int64_t x = pixel % width;
           if (pixels_too && x % 2 != 0) continue;  // in the pair before
           const std::int64_t place = c * pixels + pixel;
@@ -272,25 +274,25 @@ class Convolution final : public Op {
     const Layer& layer = source.layer;
     const std::int64_t taps = task_.taps;
     const std::int64_t channels = task_.channels;
-    const std::int64_t inputs =
-        static_cast<std::int64_t>(layer.view_weights().count) /
-        (source.shape.channels * layer.window.kernel[0] * layer.window.kernel[1]);
+    const std::int64_t inputs = static_cast<std::int64_t>(layer.view_weights().count) /
+                                (source.shape.channels * layer.convolution().window.kernel[0] *
+                                 layer.convolution().window.kernel[1]);
     const std::int64_t packed = std::accumulate(blocks.begin(), blocks.end(), std::int64_t{0});
-    source.memory.add(static_cast<double>(layer.groups) *
+    source.memory.add(static_cast<double>(layer.convolution().groups) *
                       (static_cast<double>(packed * (taps + 1) * std::int64_t{sizeof(float)}) +
                        static_cast<double>(sizeof(ConvTask))));
     const WeightView from = layer.view_weights();
     bool finite = true;
-    float* const all = source.arena.take<float>(layer.groups * packed * taps);
+    float* const all = source.arena.take<float>(layer.convolution().groups * packed * taps);
     float* weights = all;
-    float* bias = source.arena.take<float>(layer.groups * packed);
-    for (std::int64_t g = 0; g < layer.groups; ++g) {
+    float* bias = source.arena.take<float>(layer.convolution().groups * packed);
+    for (std::int64_t g = 0; g < layer.convolution().groups; ++g) {
       task_.epilogue.bias = bias;
       task_.offsets = offsets_.data();
       tasks_.push_back(task_);
-      inputs_.push_back(from_.channel_offset(layer.first_channel + g * inputs) -
-                        layer.window.padding[0] * from_.row -
-                        layer.window.padding[2] * from_.column);
+      inputs_.push_back(from_.channel_offset(layer.convolution().first_channel + g * inputs) -
+                        layer.convolution().window.padding[0] * from_.row -
+                        layer.convolution().window.padding[2] * from_.column);
       outputs_.push_back(to_.channel_offset(g * channels));
       residuals_.push_back(residual_.channel_offset(g * channels));
       std::int64_t first = 0;
@@ -325,11 +327,11 @@ class Convolution final : public Op {
       }
     }
     const float* const shared = source.arena.share(all);
-    for (std::int64_t g = 0; g < layer.groups; ++g) {
+    for (std::int64_t g = 0; g < layer.convolution().groups; ++g) {
       tasks_[static_cast<std::size_t>(g)].weights = shared + g * packed * taps;
     }
     // What is not finite makes zeros NaN.
-    const auto count = static_cast<std::size_t>(layer.groups * packed * taps);
+    const auto count = static_cast<std::size_t>(layer.convolution().groups * packed * taps);
     if (whole_image_ && task_.skips_zeros && !(is_bf16_ ? finite : all_finite(shared, count))) {
       for (ConvTask& task : tasks_) task.skips_zeros = false;
     }

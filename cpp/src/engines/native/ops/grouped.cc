@@ -14,10 +14,10 @@ class Grouped final : public Op {
         from_(source.inputs[0]),
         to_(source.output),
         convolve_(source.kernels.conv_grouped),
-        first_(-source.layer.window.padding[0] * from_.row -
-               source.layer.window.padding[2] * from_.column),
-        inputs_(from_.shape.channels / source.layer.groups),
-        outputs_(to_.shape.channels / source.layer.groups) {
+        first_(-source.layer.convolution().window.padding[0] * from_.row -
+               source.layer.convolution().window.padding[2] * from_.column),
+        inputs_(from_.shape.channels / source.layer.convolution().groups),
+        outputs_(to_.shape.channels / source.layer.convolution().groups) {
     pack(source);
   }
 
@@ -71,7 +71,7 @@ class Grouped final : public Op {
 
   void pack(const PlacedLayer& source) {
     const Layer& layer = source.layer;
-    const Window& window = layer.window;
+    const Window& window = layer.convolution().window;
     const std::int64_t vector = to_.lanes;
     const auto taps = static_cast<std::size_t>(window.kernel[0] * window.kernel[1]);
     std::vector<std::vector<Source>> sources;

@@ -42,7 +42,7 @@ bool collides(std::int64_t step) {
 /// are tiles. Without them the processor may multiply pairs more slowly than float32.
 bool suits_bf16(const PlacedLayer& source) {
   if (source.bf16 == nullptr || source.inputs.size() > 1) return false;
-  const Product& of = source.layer.product;
+  const Product& of = source.layer.product();
   return source.bf16->conv_tiles == nullptr ||
          (of.columns >= source.kernels.lanes && 4 * of.sums >= round_up(of.sums, kSumsOfChunk));
 }
@@ -58,7 +58,7 @@ class MatMul final : public Op {
       : kernels_(source.kernels),
         bf16_(suits_bf16(source) ? source.bf16 : nullptr),
         tiles_(bf16_ != nullptr && bf16_->conv_tiles != nullptr),
-        of_(source.layer.product),
+        of_(source.layer.product()),
         inputs_(source.inputs),
         to_(source.output) {
     turned_ = of_.sums > 1 && of_.first.column != 1;

@@ -16,13 +16,20 @@ class TileTaps {
  public:
   static constexpr std::int64_t kChunkBytes = 64;
 
-  /// \param channels of the input; a convolution without groups
+  /// \param layer for messages
+  /// \param window of a convolution without groups
+  /// \param channels of the input
   /// \param pixel numbers of a pixel in memory, the channels and what fills them up
   /// \param bytes of a number
-  TileTaps(const Layer& layer, std::int64_t channels, std::int64_t pixel, std::int64_t bytes)
-      : layer_(layer), channels_(channels), pixel_(pixel), of_chunk_(kChunkBytes / bytes) {
-    const auto [height, width] = layer.window.kernel;
-    taps_ = layer.window.dilations[1] == 1 ? width : 1;
+  TileTaps(const Layer& layer, const Window& window, std::int64_t channels, std::int64_t pixel,
+           std::int64_t bytes)
+      : layer_(layer),
+        window_(window),
+        channels_(channels),
+        pixel_(pixel),
+        of_chunk_(kChunkBytes / bytes) {
+    const auto [height, width] = window.kernel;
+    taps_ = window.dilations[1] == 1 ? width : 1;
     runs_ = height * width / taps_;
     chunks_ = round_up(taps_ * pixel, of_chunk_) / of_chunk_;
   }
@@ -33,7 +40,7 @@ class TileTaps {
   std::int64_t count() const { return runs_ * chunks_ * of_chunk_; }
   /// Which weight a number is multiplied by, among [input channel][height][width]; -1: by 0.
   std::int64_t place(std::int64_t number) const {
-    const auto [height, width] = layer_.window.kernel;
+    const auto [height, width] = window_.kernel;
     const std::int64_t run = number / (chunks_ * of_chunk_);
     const std::int64_t tap = number % (chunks_ * of_chunk_) / pixel_;
     const std::int64_t channel = number % (chunks_ * of_chunk_) % pixel_;
@@ -43,12 +50,11 @@ class TileTaps {
   /// Numbers from the first tap to each chunk. \param column, row to the next pixel, and row of
   /// them
   std::vector<std::int32_t> offsets(std::int64_t column, std::int64_t row) const {
-    const Window& window = layer_.window;
     std::vector<std::int32_t> found;
     for (std::int64_t run = 0; run < runs_; ++run) {
       const std::int64_t tap = run * taps_;
-      const std::int64_t first = tap / window.kernel[1] * window.dilations[0] * row +
-                                 tap % window.kernel[1] * window.dilations[1] * column;
+      const std::int64_t first = tap / window_.kernel[1] * window_.dilations[0] * row +
+                                 tap % window_.kernel[1] * window_.dilations[1] * column;
       for (std::int64_t c = 0; c < chunks_; ++c) {
         found.push_back(tap_offset(first + c * of_chunk_, layer_));
       }
@@ -58,6 +64,7 @@ class TileTaps {
 
  private:
   const Layer& layer_;
+  Window window_;
   std::int64_t channels_;
   std::int64_t pixel_;
   std::int64_t of_chunk_;

@@ -65,8 +65,8 @@ class Winograd final : public Op {
         kernel_(source.kernel),
         from_(source.inputs[0]),
         to_(source.output),
-        first_(-source.layer.window.padding[0] * from_.row -
-               source.layer.window.padding[2] * from_.column) {
+        first_(-source.layer.convolution().window.padding[0] * from_.row -
+               source.layer.convolution().window.padding[2] * from_.column) {
     const std::int64_t block = choose_kernel(source);
     const auto products = static_cast<std::int64_t>(method_.down.size() * method_.across.size());
     source.memory.add(static_cast<double>(products) / (kKernel * kKernel) * bytes_of(source.layer));

@@ -19,7 +19,7 @@ class Winograd3x3 final : public Op {
         bf16_(source.method == ConvMethod::Winograd3x3Bf16 ? source.bf16 : nullptr),
         from_(source.inputs[0]),
         to_(source.output),
-        first_(from_.channel_offset(source.layer.first_channel)),
+        first_(from_.channel_offset(source.layer.convolution().first_channel)),
         residual_(source.sum == nullptr ? Placement() : source.inputs[1]) {
     const auto narrow = [](std::int64_t value) { return static_cast<std::int32_t>(value); };
     task_.input_row = from_.row;
@@ -30,8 +30,8 @@ class Winograd3x3 final : public Op {
     task_.in_channels = narrow(count / (to_.shape.channels * kTaps));
     task_.in_height = narrow(from_.shape.height);
     task_.in_width = narrow(from_.shape.width);
-    task_.padding_top = narrow(source.layer.window.padding[0]);
-    task_.padding_left = narrow(source.layer.window.padding[2]);
+    task_.padding_top = narrow(source.layer.convolution().window.padding[0]);
+    task_.padding_left = narrow(source.layer.convolution().window.padding[2]);
     task_.height = narrow(to_.shape.height);
     task_.width = narrow(to_.shape.width);
     task_.blocks = narrow((to_.shape.channels + kernels_.lanes - 1) / kernels_.lanes);

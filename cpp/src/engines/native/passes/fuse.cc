@@ -81,7 +81,7 @@ bool may_activate(const Layer& giver, const Activation& activation) {
   if (before != ActivationKind::None && !(relu && before == ActivationKind::Relu)) return false;
   // Behind its sums, a convolution of integers only bounds and rounds.
   if (sums_integers(giver)) {
-    return is_bound(activation) && giver.get<StagesParams>().roundings.empty();
+    return is_bound(activation) && giver.convolution().roundings.empty();
   }
   switch (facts_of(giver.kind).applies) {
     case Applies::Nothing:
@@ -164,11 +164,11 @@ void simplify(Network& network) {
   fuse_scales(network, [](const Layer&, const Layer&, int fused) { return fused < kMaxScales; });
   fuse_layers(network, [&](std::size_t before, const Layer& layer) {
     Layer& product = network.layers[before];
-    const std::int64_t columns = product.product.columns;
     std::size_t operand = 0;
     // A product that has a bias would add the numbers in another order.
     if (product.kind != LayerKind::MatMul || !product.bias.empty() ||
-        product.activation.kind != ActivationKind::None || !adds_to_rows(layer, columns, operand)) {
+        product.activation.kind != ActivationKind::None ||
+        !adds_to_rows(layer, product.product().columns, operand)) {
       return false;
     }
     product.bias = layer.get<BroadcastParams>().operands[operand].numbers;

@@ -339,7 +339,7 @@ class Reading {
   std::optional<Product> product_through_view(const Layer& layer, std::size_t operand) const {
     const View& view = views_[layer.inputs[operand]];
     if (view.tensor == kNone) return std::nullopt;
-    const Product& of = layer.product;
+    const Product& of = layer.product();
     auto found = moved(of, operand == 0 ? kFirst : kSecond, view);
     if (!found) return std::nullopt;
     // The second operand is packed either way. The first one is read as it is where its rows have
@@ -356,7 +356,7 @@ class Reading {
       if (needed_[layer.inputs[i]]) continue;  // the copy stays
       auto found = product_through_view(layer, i);
       if (!found) continue;
-      layer.product = *std::move(found);
+      layer.product() = *std::move(found);
       layer.inputs[i] = views_[layer.inputs[i]].tensor;
     }
   }
@@ -394,9 +394,9 @@ void write_in_place(Network& network) {
       if (box == nullptr || copy.inputs.size() != 1 || !keeps_all) break;
       auto runs = runs_of(*box, &Box::Loop::from, &Box::Loop::to);
       if (!runs) break;
-      auto found = moved(layer.product, kOutput, {copy.output, box->to, *std::move(runs)});
+      auto found = moved(layer.product(), kOutput, {copy.output, box->to, *std::move(runs)});
       if (!found || (found->columns > 1 && found->output.column != 1)) break;
-      layer.product = *std::move(found);
+      layer.product() = *std::move(found);
       given = copy.output;
       done[reader] = true;
     }

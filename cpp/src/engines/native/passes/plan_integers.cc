@@ -14,7 +14,7 @@ constexpr std::size_t kMaxRoundings = 16;
 /// that do so with integers.
 bool has_integer_kernel(const Layer& layer) {
   return layer.kind == LayerKind::Convolution ||
-         (layer.product.matrices.empty() && layer.product.first.column == 1);
+         (layer.product().matrices.empty() && layer.product().first.column == 1);
 }
 
 /// \throws Error Unsupported: a sum of integers that 32 bits might not hold
@@ -49,7 +49,9 @@ class Planner {
   void find_products() {
     const Links links(network_);
     for (Layer& layer : network_.layers) {
-      if (layer.kind == LayerKind::Quantize) roundings_[layer.output] = layer.quant;
+      if (layer.kind == LayerKind::Quantize) {
+        roundings_[layer.output] = layer.get<QuantizeParams>().quant;
+      }
       if (keeps_rounding(layer, roundings_)) roundings_[layer.output] = roundings_[layer.inputs[0]];
       if (layer.integers.empty()) continue;
       if (!rounded(layer.inputs[0]) || !has_integer_kernel(layer)) {
@@ -67,7 +69,7 @@ class Planner {
   /// Has a product round the rows that it takes.
   void round_itself(const Links& links, Layer& product) const {
     std::size_t& input = product.inputs[0];
-    product.quant = roundings_[input];
+    product.product().quant = roundings_[input];
     if (links.producers[input] == kNone) return;
     const Layer& giver = network_.layers[links.producers[input]];
     const bool only_rounds =
@@ -127,13 +129,12 @@ class Planner {
       return own.kind == ActivationKind::None ? quantize.activation : own;
     };
     if (sums_integers(before)) {
-      auto& stages = before.get<StagesParams>().roundings;
+      auto& stages = before.convolution().roundings;
       if (stages.size() == kMaxRoundings) return {};
-      const Activation activation =
-          stages.empty() || before.get<StagesParams>().sum == stages.size()
-              ? activation_after(before.activation)
-              : quantize.activation;
-      stages.push_back({quantize.quant, activation, {}, {}});
+      const Activation activation = stages.empty() || before.convolution().sum == stages.size()
+                                        ? activation_after(before.activation)
+                                        : quantize.activation;
+      stages.push_back({quantize.get<QuantizeParams>().quant, activation, {}, {}});
       return {place};
     }
     const bool changes =
@@ -141,12 +142,13 @@ class Planner {
     const std::size_t earlier = changes ? convolution_before(before.inputs[0]) : kNone;
     if (earlier == kNone) return {};
     Layer& convolution = layers_[earlier];
-    auto& stages = convolution.get<StagesParams>();
+    auto& stages = convolution.convolution();
     if (!stages.rounds() || stages.roundings.size() == kMaxRoundings) return {};
     ScaleParams numbers;  // an activation has none
     if (before.kind == LayerKind::ChannelScale) numbers = std::move(before.get<ScaleParams>());
-    stages.roundings.push_back({quantize.quant, activation_after(before.activation),
-                                std::move(numbers.scale), std::move(numbers.bias)});
+    stages.roundings.push_back({quantize.get<QuantizeParams>().quant,
+                                activation_after(before.activation), std::move(numbers.scale),
+                                std::move(numbers.bias)});
     convolution.name += ", " + before.name;
     return {earlier, place};
   }
@@ -159,7 +161,7 @@ class Planner {
       const std::size_t residual = sum.inputs[1 - i];
       if (place == kNone || !rounded(residual) || residual == sum.inputs[i]) continue;
       const Layer& before = layers_[place];
-      const auto& stages = before.get<StagesParams>();
+      const auto& stages = before.convolution();
       const TensorShape& shape = network_.tensors[before.output].shape;
       const bool fuses = !stages.pool && stages.sum == kNone &&
                          network_.tensors[residual].shape == shape &&
@@ -168,7 +170,7 @@ class Planner {
                          is_bound(sum.activation);
       if (!fuses) continue;
       Layer layer = std::move(layers_[place]);
-      auto& params = layer.get<StagesParams>();
+      auto& params = layer.convolution();
       params.sum = params.roundings.size();
       layer.inputs.push_back(residual);
       layer.activation = sum.activation;
@@ -186,15 +188,16 @@ class Planner {
     const std::size_t place = convolution_before(pool.inputs[0]);
     if (place == kNone) return {};
     Layer& before = layers_[place];
-    auto& [roundings, pools, sum] = before.get<StagesParams>();
+    ConvolutionParams& params = before.convolution();
+    std::vector<Rounding>& roundings = params.roundings;
     const auto grows = [](const std::vector<float>& factors) {
       return std::all_of(factors.begin(), factors.end(), [](float factor) { return factor >= 0; });
     };
-    const bool fuses = !pools && sum == kNone && grows(before.weight_scales) &&
+    const bool fuses = !params.pool && params.sum == kNone && grows(before.weight_scales) &&
                        std::all_of(roundings.begin(), roundings.end(),
                                    [&](const Rounding& rounding) { return grows(rounding.scale); });
     if (!fuses) return {};
-    pools = true;
+    params.pool = true;
     if (pool.relu()) {
       (roundings.empty() ? before.activation : roundings.back().activation) = pool.activation;
     }
@@ -231,7 +234,7 @@ class Planner {
     for (const Layer& layer : layers_) {
       const auto is_integers = [&](std::size_t input) { return holds_integers(input); };
       const bool gives_integers =
-          sums_integers(layer) ? layer.get<StagesParams>().rounds()
+          sums_integers(layer) ? layer.convolution().rounds()
           : layer.kind == LayerKind::Quantize
               ? bool{needed[layer.output]}
               : (moves_rounded(layer) || is_max_of_integers(layer)) &&
@@ -277,9 +280,10 @@ class Planner {
 
   /// Adds a rounding of float32 to float32.
   void add_round(Layer rounding) {
+    const QuantParams quant = rounding.get<QuantizeParams>().quant;
     rounding.set_kind(LayerKind::Activate);
-    const Activation round = {ActivationKind::Round, rounding.quant.scale,
-                              static_cast<float>(rounding.quant.zero_point)};
+    const Activation round = {ActivationKind::Round, quant.scale,
+                              static_cast<float>(quant.zero_point)};
     const Activation bound = std::exchange(rounding.activation, round);
     if (bound.kind != ActivationKind::None) {
       // A relu of what was rounded is what a relu gives, rounded.
@@ -300,8 +304,9 @@ class Planner {
     if (found != kNone) return found;
     found = network_.add_tensor(network_.tensors[tensor].shape);
     network_.tensors[found].quant = roundings_[tensor];
-    network_.add_layer(LayerKind::Quantize, "integers for " + reader.name, {tensor}, found).quant =
-        roundings_[tensor];
+    network_.add_layer(LayerKind::Quantize, "integers for " + reader.name, {tensor}, found)
+        .get<QuantizeParams>()
+        .quant = roundings_[tensor];
     return found;
   }
 

@@ -98,8 +98,8 @@ void drop_repeated_rounding(Network& network) {
   drop_copies(network, [&](const Layer& layer) {
     if (layer.inputs.empty()) return false;  // a constant
     const QuantParams before = roundings[layer.inputs[0]];
-    if (rounds(layer) && layer.quant == before && !layer.relu()) return true;
-    if (rounds(layer)) roundings[layer.output] = layer.quant;
+    if (rounds(layer) && layer.get<QuantizeParams>().quant == before && !layer.relu()) return true;
+    if (rounds(layer)) roundings[layer.output] = layer.get<QuantizeParams>().quant;
     if (keeps_rounding(layer, roundings)) roundings[layer.output] = before;
     return false;
   });

@@ -66,7 +66,7 @@ class Separator {
       is_written_[i] = is_written_softmax(network_, links, layer);
       if (layer.kind != LayerKind::Convolution) continue;
       const std::size_t from = layer.inputs[0];
-      padded_[from] = padded_[from] || layer.window.pads();
+      padded_[from] = padded_[from] || layer.convolution().window.pads();
       convolves_input = convolves_input || from == input;
     }
     const bool is_vector = network_.tensors[input].shape.pixels() == 1 && !padded_[input];

@@ -11,17 +11,21 @@ void split_long_sums(Network& network) {
   constexpr std::int64_t kPart = 1024;
   constexpr std::int64_t kLanes = 16;  // of the longest vectors
   const auto is_short = [](const Layer& layer) {
-    return layer.stored.data == nullptr || layer.groups > 1 ||
-           layer.stored.count <= kLongest * layer.bias.size();
+    return layer.kind != LayerKind::Convolution || layer.stored.data == nullptr ||
+           layer.convolution().groups > 1 || layer.stored.count <= kLongest * layer.bias.size();
   };
   if (std::all_of(network.layers.begin(), network.layers.end(), is_short)) return;
   for (Layer& whole : std::exchange(network.layers, {})) {
+    if (is_short(whole)) {
+      network.layers.push_back(std::move(whole));
+      continue;
+    }
+    const auto [height, width] = whole.convolution().window.kernel;
+    const std::int64_t window = height * width;
     const auto outputs = static_cast<std::int64_t>(whole.bias.size());
-    const std::int64_t window = whole.window.kernel[0] * whole.window.kernel[1];
-    const std::int64_t taps =
-        outputs > 0 ? static_cast<std::int64_t>(whole.stored.count) / outputs : 0;
+    const std::int64_t taps = static_cast<std::int64_t>(whole.stored.count) / outputs;
     const std::int64_t channels = taps / window;
-    if (is_short(whole) || channels <= 1) {
+    if (channels <= 1) {
       network.layers.push_back(std::move(whole));
       continue;
     }
@@ -36,7 +40,7 @@ void split_long_sums(Network& network) {
       part.name += ", channels " + std::to_string(first) + " to " + std::to_string(last - 1);
       part.output = network.add_tensor(shape);
       part.activation = {};
-      part.first_channel = first;
+      part.convolution().first_channel = first;
       if (first > 0) part.bias.assign(part.bias.size(), 0);
       part.stored.data +=
           static_cast<std::size_t>(first * window) * part.stored.tap * sizeof(float);

@@ -18,7 +18,7 @@ constexpr double kSameFloat = 0x1p-22;  ///< how far a number is from itself, ro
 constexpr std::int64_t kPartBytes = 1 << 18;
 
 TileTaps tile_taps(const Layer& layer, const Placement& from) {
-  return {layer, from.shape.channels, from.column, 1};
+  return {layer, layer.convolution().window, from.shape.channels, from.column, 1};
 }
 
 /// Which channel of its block lies at a place of the packed block.
@@ -76,14 +76,14 @@ class Convolution final : public Op {
         depthwise3x3_(source.method == ConvMethod::IntegerDepthwise3x3),
         depthwise_(depthwise3x3_ || source.method == ConvMethod::IntegerDepthwise),
         tiles_(source.method == ConvMethod::IntegerTiles),
-        groups_(depthwise_ ? 1 : source.layer.groups),
+        groups_(depthwise_ ? 1 : source.layer.convolution().groups),
         whole_image_(source.method == ConvMethod::IntegerDense),
         name_(source.kernel),
         convolve_(kernel_of(source.method, kernels_)),
         taps_in_group_(static_cast<std::int64_t>(sizeof(std::int32_t)) / kernels_.bytes) {
     const Layer& layer = source.layer;
-    const auto& params = layer.get<StagesParams>();
-    const Window& window = layer.window;
+    const auto& params = layer.convolution();
+    const Window& window = layer.convolution().window;
     const std::int64_t inputs = from_.shape.channels / groups_;
     const std::int64_t outputs = to_.shape.channels / groups_;
     const std::int64_t before = params.pool ? 2 : 1;
@@ -106,7 +106,7 @@ class Convolution final : public Op {
       task.residual_row = residual_.row;
       task.residual_zero = kernels_.zero - shift_of(residual_.quant);
     }
-    task.spare = layer.groups == 1 && to_.shape.height * to_.shape.width == 1;
+    task.spare = layer.convolution().groups == 1 && to_.shape.height * to_.shape.width == 1;
     Groups groups = by_columns_ ? group_columns(layer, task)
                     : tiles_    ? group_tiles(layer)
                                 : group_taps(layer);
@@ -240,10 +240,10 @@ class Convolution final : public Op {
   // All set `offsets_`.
   /// Taps that lie side by side.
   Groups group_taps(const Layer& layer) {
-    const Window& window = layer.window;
+    const Window& window = layer.convolution().window;
     // Each tap: how far it lies from the first, and its place.
     std::vector<std::pair<std::int64_t, std::int64_t>> taps;
-    for (std::int64_t c = 0; c < from_.shape.channels / layer.groups; ++c) {
+    for (std::int64_t c = 0; c < from_.shape.channels / layer.convolution().groups; ++c) {
       for (std::int64_t i = 0; i < window.kernel[0]; ++i) {
         for (std::int64_t j = 0; j < window.kernel[1]; ++j) {
           const std::int64_t offset =
@@ -278,7 +278,7 @@ class Convolution final : public Op {
   /// \param task its planes are described
   /// Taps one below the other, while there are enough rows; then taps side by side.
   Groups group_columns(const Layer& layer, ConvTask& task) {
-    const auto [height, width] = layer.window.kernel;
+    const auto [height, width] = layer.convolution().window.kernel;
     const std::int64_t rows = to_.shape.height * (task.pool ? 2 : 1);
     const std::int64_t columns = to_.shape.width * (task.pool ? 2 : 1);
     const std::int64_t row =
@@ -323,7 +323,8 @@ class Convolution final : public Op {
     const auto width = static_cast<std::uint32_t>(8 * kernels_.bytes);
     const std::uint32_t mask = (std::uint32_t{1} << width) - 1;
     std::int32_t* weights = weights_ + at * static_cast<std::int64_t>(groups.size());
-    const std::int64_t positions = layer.window.kernel[0] * layer.window.kernel[1];
+    const std::int64_t positions =
+        layer.convolution().window.kernel[0] * layer.convolution().window.kernel[1];
     const bool has_border = border_.size() > 0;
     std::int32_t* border = border_.data() + (has_border ? at * positions : 0);
     std::int64_t first = 0;
@@ -355,7 +356,7 @@ class Convolution final : public Op {
   /// \param stages so many of a task, whose channels begin `at`
   void set_stages(const Layer& layer, std::int64_t first_output, std::int64_t at, std::size_t count,
                   Stage* stages) {
-    const auto& params = layer.get<StagesParams>();
+    const auto& params = layer.convolution();
     const auto step_of = [](const QuantParams& quant) { return quant ? double{quant.scale} : 1; };
     // A result that is not rounded has a step of 1.
     const Rounding as_it_is{{}, layer.activation, {}, {}};

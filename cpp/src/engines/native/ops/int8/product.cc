@@ -12,13 +12,13 @@ class Product final : public Op {
   explicit Product(const PlacedLayer& source)
       : kernels_(*source.integers),
         floats_(source.kernels),
-        quant_(source.layer.quant),
+        quant_(source.layer.product().quant),
         bounds_(quant_, {}),
         from_(source.inputs[0]),
         to_(source.output),
-        rows_(source.layer.product.rows),
-        sums_(source.layer.product.sums),
-        columns_(source.layer.product.columns) {
+        rows_(source.layer.product().rows),
+        sums_(source.layer.product().sums),
+        columns_(source.layer.product().columns) {
     const Layer convolution = convolution_of(source.layer);
     // More pixels than one, so that it is no fully connected layer.
     const std::int64_t pixels = std::max<std::int64_t>(std::min(rows_, kRowsAtOnce), 2);
