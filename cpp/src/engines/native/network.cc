@@ -68,7 +68,7 @@ bool takes_integers(const Network& network, const Layer& layer) {
   if (layer.kind == LayerKind::Concat || layer.kind == LayerKind::Channels) {
     return static_cast<bool>(network.tensors[layer.output].quant);
   }
-  return sums_integers(layer) ||
+  return is_integer_convolution(layer) ||
          (pools_integers(network, layer) && network.tensors[layer.inputs[0]].quant);
 }
 

@@ -56,8 +56,8 @@ struct Layer {
   // In a quantized program they may be integers.
   std::vector<std::int8_t> integers;
   std::vector<std::int8_t> rests;  ///< to be added to twice the integers, until they are split
-  /// The scale of the integers of each output channel. Of stored weights that of normalizations;
-  /// empty: 1.
+  /// By which the integers of each output channel are multiplied, or stored weights with which a
+  /// normalization was joined. Empty: by 1.
   std::vector<float> weight_scales;
 
   /// Its parameters. \throws std::bad_variant_access: its kind has others
@@ -160,7 +160,7 @@ inline bool is_max_pool(const Layer& layer) {
 }
 
 /// Whether a layer is a convolution whose weights are integers.
-inline bool sums_integers(const Layer& layer) {
+inline bool is_integer_convolution(const Layer& layer) {
   return layer.kind == LayerKind::Convolution && !layer.integers.empty();
 }
 

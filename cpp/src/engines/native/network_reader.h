@@ -39,7 +39,7 @@ class NetworkReader {
   Network read();
 
  private:
-  /// What a DequantizeByRange makes of parameters of 8 bits.
+  /// What a dequantization makes of parameters of 8 bits.
   struct QuantizedWeights {
     const Value* integers = nullptr;
     Quantization how;
@@ -198,16 +198,16 @@ class NetworkReader {
   /// A pool whose windows share the image out.
   void read_whole_pool();
   void add_pool(const PoolParams& params);
-  /// Of the axes that go, side by side at the end of each image, or a pool of all its pixels.
+  /// Reduces axes that lie side by side at the end of each image, or pools all its pixels.
   void read_reduce(ReduceKind kind);
   /// The norm of a number that an attribute says.
   void read_norm();
   void read_batch_norm();
   /// x * scale + bias, with a number for each index of axis 1, wherever the images are.
   Layer& scale_axis_1(std::vector<float> scale, std::vector<float> bias);
+  void read_affine_channel();
   /// x * (bias + alpha / size * the sum of the squares of `size` channels around it) ^ -beta: the
   /// sum is a convolution, the power a logarithm and its exponential function.
-  void read_affine_channel();
   void read_lrn();
   void read_softmax();
   /// LayerNormalization and RMSNormalization: over the values from an axis on.

@@ -56,12 +56,13 @@ Activation simplified(const Activation& found) {
 }  // namespace
 
 std::optional<Activation> read_activation(const OperatorView& op) {
-  if (const auto function = read_function(op)) {
+  std::optional<Activation> found = read_row(op);
+  if (!found) {
+    const auto function = read_function(op);
+    if (!function) return std::nullopt;
     return Activation{ActivationKind::Scalar, static_cast<float>(function->alpha),
                       static_cast<float>(function->beta), function->compute};
   }
-  std::optional<Activation> found = read_row(op);
-  if (!found) return std::nullopt;
   adjust_parameters(op, *found);
   op.require(!std::isnan(found->alpha) && !std::isnan(found->beta),
              "a parameter that is no number");

@@ -135,7 +135,8 @@ class Verifier {
         params.pool ? 2 : 1;  // of each direction that a pixel is the largest of
     verify_windows(input().height, output().height * windows, 0);
     verify_windows(input().width, output().width * windows, 1);
-    require(params.roundings.empty() || sums_integers(*layer_), "rounds sums that are no integers");
+    require(params.roundings.empty() || is_integer_convolution(*layer_),
+            "rounds sums that are no integers");
     require(params.rounds() == static_cast<bool>(network_.tensors[layer_->output].quant),
             "does not round to what its output holds");
     require((params.sum == kNone && layer_->inputs.size() == 1) ||

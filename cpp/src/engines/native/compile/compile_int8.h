@@ -1,6 +1,6 @@
 /// \file
 /// The one entry to arithmetic in int8. A build without it has without_int8.cc instead of
-/// compile_int8.cc and the folder int8/.
+/// compile_int8.cc and of ops/int8/.
 #pragma once
 
 #include <memory>

@@ -107,7 +107,7 @@ bool sums_image(const ConvCase& of) {
 }
 
 bool is_integer_depthwise(const ConvCase& of) {
-  if (!sums_integers(of.layer)) return false;
+  if (!is_integer_convolution(of.layer)) return false;
   const std::int64_t channels = of.layer.convolution().groups;
   return channels > 1 && channels == of.input().channels && channels == of.output().channels &&
          !of.layer.convolution().pool;
@@ -126,7 +126,7 @@ bool suits_depthwise3x3(const ConvCase& of) {
 /// Whether vectors of columns are faster than those of channels: few channels of an image of one.
 bool suits_integer_columns(const ConvCase& of) {
   constexpr std::int64_t kFewChannels = 8;
-  if (!sums_integers(of.layer)) return false;
+  if (!is_integer_convolution(of.layer)) return false;
   const Window& window = of.layer.convolution().window;
   const auto& stages = of.layer.convolution();
   const std::int64_t lanes = of.integers->lanes;

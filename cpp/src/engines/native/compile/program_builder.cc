@@ -82,10 +82,10 @@ std::unique_ptr<Op> make_op(const PlacedLayer& source, const ConvMethodRow* meth
     case LayerKind::Minimum:
     case LayerKind::PRelu:
       return make_elementwise(source);
-    case LayerKind::View:
-    case LayerKind::Quantize:
+    case LayerKind::Quantize:  // IntegerOps makes its operator
+    case LayerKind::View:      // passes have left none
     case LayerKind::Identity:
-      break;  // passes have left none of them
+      break;
   }
   contradict("the layer " + source.layer.name + " has no operator");
 }
@@ -208,7 +208,7 @@ std::size_t ProgramBuilder::first_batched(const Network& network) const {
       values += static_cast<double>(network.tensors[input].shape.values());
     }
     const Layer& layer = network.layers[lowered_[s].layer];
-    if (sums_integers(layer)) {
+    if (is_integer_convolution(layer)) {
       return is_whole_image(network.tensors[layer.inputs[0]].shape, layer,
                             network.tensors[layer.output].shape) ||
              bytes_of(layer) > std::max(values, kMinSharedWeights);

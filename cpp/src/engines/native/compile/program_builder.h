@@ -49,7 +49,7 @@ class ProgramBuilder {
     std::size_t layer;
     std::size_t pool = kNone;  ///< fused into the convolution
     std::size_t sum = kNone;   ///< fused into the convolution, which takes what is added too
-    const ConvMethodRow* method = nullptr;  ///< of a convolution of float32
+    const ConvMethodRow* method = nullptr;  ///< of a convolution, and of a product of integers
     /// A convolution adds up the taps of so many channels together, pixel by pixel; with 1 it adds
     /// them up channel by channel. Images that lie side by side have the same order, and so the
     /// same bits.

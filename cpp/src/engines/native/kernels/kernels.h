@@ -173,7 +173,6 @@ struct Winograd3x3Task {
   float* scratch;
 };
 
-/// In elements, which are float32 here and integers in ../int8.
 /// How the sum of the integers of a window becomes what an average gives.
 struct IntMean {
   std::int32_t zero;  ///< the element that stands for 0
@@ -184,6 +183,7 @@ struct IntMean {
   std::int32_t shift;  ///< taken off what is rounded
 };
 
+/// Windows of an image, in elements: float32 here, and integers in int8/.
 struct PoolTask {
   const void* input;  ///< the first pixel inside the border
   std::int64_t input_column;

@@ -80,7 +80,7 @@ bool may_activate(const Layer& giver, const Activation& activation) {
   if (activation.kind == ActivationKind::Scalar) return false;
   if (before != ActivationKind::None && !(relu && before == ActivationKind::Relu)) return false;
   // Behind its sums, a convolution of integers only bounds and rounds.
-  if (sums_integers(giver)) {
+  if (is_integer_convolution(giver)) {
     return is_bound(activation) && giver.convolution().roundings.empty();
   }
   switch (facts_of(giver.kind).applies) {

@@ -60,7 +60,8 @@ void drop_identities(Network& network);
 /// grow with its length. Of stored weights; not of grouped convolutions.
 void split_long_sums(Network& network);
 
-/// Whether a layer gives values of its inputs, all of which are rounded in the same way, and zeros.
+/// Whether all values that a layer gives are 0, or are values of its inputs, which are all rounded
+/// in the same way.
 /// \param roundings by tensor
 bool keeps_rounding(const Layer& layer, const std::vector<QuantParams>& roundings);
 /// Leaves out the rounding of what was rounded the same way before, and of the largest of that.

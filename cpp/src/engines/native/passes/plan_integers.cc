@@ -114,7 +114,7 @@ class Planner {
   /// The place of the convolution of integers that gives a tensor which nothing else reads; kNone.
   std::size_t convolution_before(std::size_t tensor) const {
     const std::size_t place = uses_[tensor] == 1 ? producers_[tensor] : kNone;
-    return place != kNone && sums_integers(layers_[place]) ? place : kNone;
+    return place != kNone && is_integer_convolution(layers_[place]) ? place : kNone;
   }
 
   /// A convolution rounds its sums, or what it rounded and a layer changed, channel by channel.
@@ -128,7 +128,7 @@ class Planner {
       const Activation own = std::exchange(first, {});
       return own.kind == ActivationKind::None ? quantize.activation : own;
     };
-    if (sums_integers(before)) {
+    if (is_integer_convolution(before)) {
       auto& stages = before.convolution().roundings;
       if (stages.size() == kMaxRoundings) return {};
       const Activation activation = stages.empty() || before.convolution().sum == stages.size()
@@ -153,8 +153,8 @@ class Planner {
     return {earlier, place};
   }
 
-  /// The convolution of integers that alone gives one of the two, if the other is rounded, becomes
-  /// the last layer so far.
+  /// A convolution of integers adds another tensor, if that is rounded and nothing else reads its
+  /// own sums. It then stands where the addition stood.
   Fused fuse_sum(const Layer& sum) {
     for (const std::size_t i : {0U, 1U}) {
       const std::size_t place = convolution_before(sum.inputs[i]);
@@ -228,13 +228,13 @@ class Planner {
     for (auto layer = layers_.rbegin(); layer != layers_.rend(); ++layer) {
       const bool passes_on =
           needed[layer->output] && (moves_rounded(*layer) || is_max_of_integers(*layer));
-      if (!sums_integers(*layer) && !passes_on) continue;
+      if (!is_integer_convolution(*layer) && !passes_on) continue;
       for (const std::size_t input : layer->inputs) needed[input] = true;
     }
     for (const Layer& layer : layers_) {
       const auto is_integers = [&](std::size_t input) { return holds_integers(input); };
       const bool gives_integers =
-          sums_integers(layer) ? layer.convolution().rounds()
+          is_integer_convolution(layer) ? layer.convolution().rounds()
           : layer.kind == LayerKind::Quantize
               ? bool{needed[layer.output]}
               : (moves_rounded(layer) || is_max_of_integers(layer)) &&
@@ -251,7 +251,7 @@ class Planner {
 
   void add(Layer layer) {
     if (layer.kind == LayerKind::Quantize) return add_rounding(std::move(layer));
-    if (sums_integers(layer)) {
+    if (is_integer_convolution(layer)) {
       for (std::size_t& input : layer.inputs) input = integers_of(input, layer);
     }
     network_.layers.push_back(std::move(layer));

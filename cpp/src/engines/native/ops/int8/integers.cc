@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "engines/native/verify_network.h"
+
 namespace lenet::native::int8 {
 namespace {
 
@@ -17,34 +19,17 @@ std::unique_ptr<Op> make(const PlacedLayer& source) {
     case LayerKind::Concat:
     case LayerKind::Channels:
       return make_integer_channels(source);
-    default:
+    case LayerKind::Quantize:
+    case LayerKind::Convert:
       return make_convert(source);
+    default:
+      contradict("the layer " + source.layer.name + " has no operator for integers");
   }
 }
 
 }  // namespace
 
 IntegerOps integer_ops(const Kernels& kernels) { return {&kernels, make}; }
-
-std::unique_ptr<Op> make_integer_pool(const PlacedLayer& source) {
-  const Layer& layer = source.layer;
-  const Kernels& kernels = *source.integers;
-  const QuantParams& from = source.inputs[0].quant;
-  const QuantParams& to = source.output.quant;
-  // Between the same integers their mean, so that one in the middle of two is rounded to even.
-  const bool same = from == to;
-  const Bounds bounds(to, layer.activation);
-  const float to_steps = to ? 1 / to.scale : 0;
-  const IntMean mean = {kernels.zero - shift_of(from),
-                        same ? 1 : from.scale,
-                        same ? 1 : to_steps,
-                        bounds.least,
-                        bounds.most,
-                        shift_of(to)};
-  const bool bounds_values = !is_max_pool(layer) || from.zero_point > 0;
-  return native::make_pool(kernels.pool, layer, source.inputs[0], source.output,
-                           layer.relu() && bounds_values, mean);
-}
 
 Bounds::Bounds(const QuantParams& quant, const Activation& activation)
     : least(quant ? bounds_of(quant).least : -std::numeric_limits<float>::infinity()),

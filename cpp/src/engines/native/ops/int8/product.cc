@@ -7,9 +7,9 @@ namespace lenet::native::int8 {
 namespace {
 
 /// Rows of values, such as tokens, that are rounded a few at a time.
-class Product final : public Op {
+class TokenProduct final : public Op {
  public:
-  explicit Product(const PlacedLayer& source)
+  explicit TokenProduct(const PlacedLayer& source)
       : kernels_(*source.integers),
         floats_(source.kernels),
         quant_(source.layer.product().quant),
@@ -20,7 +20,7 @@ class Product final : public Op {
         sums_(source.layer.product().sums),
         columns_(source.layer.product().columns) {
     const Layer convolution = convolution_of(source.layer);
-    // More pixels than one, so that it is no fully connected layer.
+    // With one pixel the kernel would write whole vectors, behind the last column.
     const std::int64_t pixels = std::max<std::int64_t>(std::min(rows_, kRowsAtOnce), 2);
     Placement rows;
     rows.shape = {sums_, 1, pixels};
@@ -105,7 +105,7 @@ class Product final : public Op {
 }  // namespace
 
 std::unique_ptr<Op> make_integer_product(const PlacedLayer& source) {
-  return std::make_unique<Product>(source);
+  return std::make_unique<TokenProduct>(source);
 }
 
 }  // namespace lenet::native::int8
