@@ -1,19 +1,7 @@
 #include "engines/native/activations.h"
 
 namespace lenet::native {
-namespace {
-
-constexpr bool rows_are_in_order() {
-  std::size_t place = 0;
-  for (const FunctionFacts& row : kFunctions) {
-    if (static_cast<std::size_t>(row.kind) != place++) return false;
-  }
-  return true;
-}
-
-static_assert(rows_are_in_order(), "the rows of kFunctions are in the order of ActivationKind");
-
-}  // namespace
+static_assert(rows_are_in_order(kFunctions), "kFunctions has the order of ActivationKind");
 
 const FunctionFacts& facts_of(ActivationKind kind) noexcept {
   return kFunctions[static_cast<std::size_t>(kind)];

@@ -3,9 +3,22 @@
 /// kernels/activation.h.
 #pragma once
 
+#include <cstddef>
+
 #include "engines/native/kernels/activation.h"
 
 namespace lenet::native {
+
+/// Whether a table has a row for each kind from 0 on, in their order, so that a kind is the place
+/// of its row.
+template <class Row, std::size_t Count>
+constexpr bool rows_are_in_order(const Row (&rows)[Count]) {
+  std::size_t place = 0;
+  for (const Row& row : rows) {
+    if (static_cast<std::size_t>(row.kind) != place++) return false;
+  }
+  return true;
+}
 
 /// The row of a kind. \param kind a named value of ActivationKind
 const FunctionFacts& facts_of(ActivationKind kind) noexcept;

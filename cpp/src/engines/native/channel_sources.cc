@@ -24,6 +24,14 @@ Box in_units(const Box& box, std::int64_t values) {
 
 }  // namespace
 
+std::vector<ChannelSource> all_channels(const std::vector<std::int64_t>& channels) {
+  std::vector<ChannelSource> sources;
+  for (std::size_t i = 0; i < channels.size(); ++i) {
+    for (std::int64_t c = 0; c < channels[i]; ++c) sources.push_back({i, c});
+  }
+  return sources;
+}
+
 std::vector<ChannelSource> channel_sources(const std::vector<Box>& boxes, std::int64_t pixels,
                                            std::int64_t channels) {
   if (pixels == 1 && channels > kMaxVectorSources) return {};

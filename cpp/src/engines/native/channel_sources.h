@@ -20,6 +20,10 @@ struct ChannelSource {
   }
 };
 
+/// All channels of some inputs, one input after the other.
+/// \param channels how many each input has
+std::vector<ChannelSource> all_channels(const std::vector<std::int64_t>& channels);
+
 /// The source of each of so many channels, of `pixels` values each, which boxes move as they are.
 /// Empty where they do not, or do not give every channel, or there are too many to list.
 std::vector<ChannelSource> channel_sources(const std::vector<Box>& boxes, std::int64_t pixels,

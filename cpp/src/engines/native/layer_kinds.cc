@@ -53,15 +53,7 @@ constexpr LayerFacts kLayers[] = {
 static_assert(std::size(kLayers) == static_cast<std::size_t>(LayerKind::Identity) + 1,
               "each LayerKind has a row of kLayers");
 
-constexpr bool rows_are_in_order() {
-  std::size_t place = 0;
-  for (const LayerFacts& row : kLayers) {
-    if (static_cast<std::size_t>(row.kind) != place++) return false;
-  }
-  return true;
-}
-
-static_assert(rows_are_in_order(), "the rows of kLayers are in the order of LayerKind");
+static_assert(rows_are_in_order(kLayers), "kLayers has the order of LayerKind");
 
 }  // namespace
 

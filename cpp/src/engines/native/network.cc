@@ -72,6 +72,15 @@ bool takes_integers(const Network& network, const Layer& layer) {
          (pools_integers(network, layer) && network.tensors[layer.inputs[0]].quant);
 }
 
+std::vector<ChannelSource> sources_of(const Network& network, const Layer& layer) {
+  if (layer.kind == LayerKind::Channels) return layer.get<ChannelsParams>().sources;
+  std::vector<std::int64_t> channels;
+  for (const std::size_t input : layer.inputs) {
+    channels.push_back(network.tensors[input].shape.channels);
+  }
+  return all_channels(channels);
+}
+
 bool is_alike(const Layer& layer) {
   const auto* const params = std::get_if<ScaleParams>(&layer.params);
   if (params == nullptr) return true;

@@ -171,6 +171,9 @@ bool pools_integers(const Network& network, const Layer& layer);
 /// made them. Others take what these stand for.
 bool takes_integers(const Network& network, const Layer& layer);
 
+/// Where each channel that a Channels or Concat layer gives is from.
+std::vector<ChannelSource> sources_of(const Network& network, const Layer& layer);
+
 /// Whether a layer scales all channels by the same numbers, or scales none.
 bool is_alike(const Layer& layer);
 

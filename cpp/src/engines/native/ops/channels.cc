@@ -14,14 +14,7 @@ class Channels final : public Op {
  public:
   explicit Channels(const PlacedLayer& source)
       : gather_(source.kernels.gather), inputs_(source.inputs), to_(source.output) {
-    std::vector<ChannelSource> channels;
-    if (source.layer.kind == LayerKind::Channels) {
-      channels = source.layer.get<ChannelsParams>().sources;
-    } else {
-      for (std::size_t i = 0; i < inputs_.size(); ++i) {
-        for (std::int64_t c = 0; c < inputs_[i].shape.channels; ++c) channels.push_back({i, c});
-      }
-    }
+    const std::vector<ChannelSource> channels = source.sources();
     const bool interleaved = to_.layout == Layout::Images;
     if (interleaved) add_runs(channels, source.kernels.lanes);
     const std::int64_t vectors_of = interleaved ? 0 : to_.shape.channels;

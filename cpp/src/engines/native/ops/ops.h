@@ -59,6 +59,14 @@ struct PlacedLayer {
   LayerMemory& memory;
   WeightArena& arena;  ///< for what is packed; lives as long as the operator
 
+  /// Where each channel that a Channels or Concat layer gives is from.
+  std::vector<ChannelSource> sources() const {
+    if (layer.kind == LayerKind::Channels) return layer.get<ChannelsParams>().sources;
+    std::vector<std::int64_t> channels;
+    for (const Placement& input : inputs) channels.push_back(input.shape.channels);
+    return all_channels(channels);
+  }
+
   /// What comes after the sums: after those of a convolution, its pool and its sum.
   Activation activation() const {
     const Activation& last = sum != nullptr ? sum->activation : layer.activation;

@@ -14,27 +14,11 @@ bool moves_channels(const Layer& layer) {
 /// For memory linear in the tensors, of which each channel has a source.
 constexpr std::int64_t kMaxChannels = 1 << 16;
 
-/// All channels of a layer's inputs.
-std::vector<ChannelSource> all_sources(const Network& network, const Layer& layer) {
-  std::vector<ChannelSource> sources;
-  for (std::size_t i = 0; i < layer.inputs.size(); ++i) {
-    for (std::int64_t c = 0; c < network.tensors[layer.inputs[i]].shape.channels; ++c) {
-      sources.push_back({i, c});
-    }
-  }
-  return sources;
-}
-
-/// Returns where each channel of a Channels or Concat layer comes from.
-std::vector<ChannelSource> sources_of(const Network& network, const Layer& layer) {
-  return layer.kind == LayerKind::Channels ? layer.get<ChannelsParams>().sources
-                                           : all_sources(network, layer);
-}
-
 /// Whether a layer gives all channels of its only input in their order.
 bool keeps_channels(const Network& network, const Layer& layer) {
   return layer.kind == LayerKind::Channels && layer.inputs.size() == 1 &&
-         layer.get<ChannelsParams>().sources == all_sources(network, layer);
+         layer.get<ChannelsParams>().sources ==
+             all_channels({network.tensors[layer.inputs[0]].shape.channels});
 }
 
 /// Has a concat that begins with all inputs of an earlier one take the result of that one. PyTorch

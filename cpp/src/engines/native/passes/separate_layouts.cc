@@ -18,15 +18,7 @@ bool is_elementwise(const Network& network, const Layer& layer) {
 
 /// What a layer that moves whole channels copies, in the order of the program.
 std::vector<Box> boxes_of(const Network& network, const Layer& layer) {
-  std::vector<ChannelSource> sources;
-  if (layer.kind == LayerKind::Channels) {
-    sources = layer.get<ChannelsParams>().sources;
-  } else {
-    for (std::size_t i = 0; i < layer.inputs.size(); ++i) {
-      const std::int64_t channels = network.tensors[layer.inputs[i]].shape.channels;
-      for (std::int64_t c = 0; c < channels; ++c) sources.push_back({i, c});
-    }
-  }
+  const std::vector<ChannelSource> sources = sources_of(network, layer);
   const std::int64_t pixels = network.tensors[layer.output].shape.pixels();
   std::vector<Box> boxes;
   for (std::size_t first = 0; first < sources.size();) {

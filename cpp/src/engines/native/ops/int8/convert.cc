@@ -130,13 +130,7 @@ class MoveChannels final : public Op {
  public:
   explicit MoveChannels(const PlacedLayer& source)
       : kind_(source.layer.kind), inputs_(source.inputs), to_(source.output) {
-    if (kind_ == LayerKind::Channels) {
-      for (const ChannelSource& each : source.layer.get<ChannelsParams>().sources) add(each);
-      return;
-    }
-    for (std::size_t i = 0; i < inputs_.size(); ++i) {
-      for (std::int64_t c = 0; c < inputs_[i].shape.channels; ++c) add({i, c});
-    }
+    for (const ChannelSource& each : source.sources()) add(each);
   }
 
   void run(const Frame& frame) const override {
