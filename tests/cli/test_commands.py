@@ -140,6 +140,15 @@ def test_help_names_flags_that_there_are(name):
             assert flag.replace("_", "-") in FLAGS[where] | EVERYWHERE, f"{flag} in {text!r}"
 
 
+def test_predict_shows_its_arguments_without_the_flags_for_them(capsys):
+    with pytest.raises(SystemExit):
+        predict.main(["--help"])
+    text = capsys.readouterr().out
+    assert "(also -d, --model-dir, -m, --model-file)" in " ".join(text.split())
+    shown = re.findall(r"^  (-.*?)(?:  |$)", text, re.MULTILINE)
+    assert not [line for line in shown if re.match(r"-[dmi],", line)], shown
+
+
 @pytest.mark.parametrize("name", [*PARSED, *MAINS])
 def test_examples_of_the_help_are_understood(name):
     command = PARSED.get(name) or MAINS[name]

@@ -113,6 +113,7 @@ def test_archive_is_the_same_each_time(digits, elsewhere):
     for file in made:
         file.parent.mkdir()
         assert call("-o", file, "--program", BUILD / "lenet_infer_native") == 0
+    assert call("-o", made[1], "--program", BUILD / "lenet_infer_native") == 0  # over the first
     assert made[0].read_bytes() == made[1].read_bytes()
     printed_by("tar", "-xf", made[0], cwd=elsewhere)
     found = logits_there(elsewhere / "digits" / "lenet_infer_native", elsewhere)

@@ -264,6 +264,10 @@ def test_floats_from_0_to_255_are_warned_of_once(model_dir, tmp_path):
         predictor = make(model_dir=model_dir, accelerator="plain")
         for images in (x, x * 8, (x * 255).astype(np.uint8)):
             predictor.run(images)
+        predictor = make(model_dir=model_dir, accelerator="plain")
+        predictor.run((x * 255).astype(np.uint8))  # which says nothing of later floats
+        with pytest.warns(lenet_cpp.InputRangeWarning):
+            predictor.run(x * 255)
     # Clones have one warning together; it can be turned off, or be made an error.
     origin = lenet_cpp.Predictor(model_dir=model_dir, accelerator="plain")
     clones = [origin.clone() for _ in range(2)]

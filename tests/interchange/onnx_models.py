@@ -143,6 +143,11 @@ CASES["Conv in groups"] = between(
 CASES["Conv depthwise"] = between(
     'm = Conv<group=8, auto_pad="SAME_UPPER", strides=[2, 2]>(c, w2)', {"w2": values(8, 1, 3, 3)}
 )
+CASES["Conv SAME_LOWER of a wide image"] = between(
+    'm = Conv<auto_pad="SAME_LOWER", strides=[2, 2]>(c, w2)',
+    {"w2": values(8, 8, 3, 4)},
+    shape=(3, 9, 12),
+)
 CASES["Pad and Conv"] = between(
     "q = Pad(c, p) m = Conv<strides=[2, 2]>(q, w2)",
     {"w2": values(8, 8, 3, 3), "p": longs(0, 0, 0, 0, 0, 0, 1, 1)},

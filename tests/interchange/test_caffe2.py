@@ -108,6 +108,31 @@ def test_what_an_init_net_fills_besides_changes_nothing(tmp_path):
         init.write_bytes(original)
 
 
+def test_an_input_that_is_filled_with_many_values_or_at_random_is_none(tmp_path):
+    init, predict = small_nets(tmp_path)
+    original = init.read_bytes()
+    for filler in (
+        op("GivenTensorFill", [], ["x"], shape=[1, 2], values=[0.0, 1.0]),
+        op("XavierFill", [], ["x"], shape=[1, 1]),
+    ):
+        with editing(init) as net:
+            net.op.append(filler)
+        with pytest.raises(BadModel, match="reads no blob that could be its input"):
+            read_nets(init, predict, input_shape=(4, 8, 8))
+        init.write_bytes(original)
+
+
+def test_slopes_of_a_vector(tmp_path):
+    case = CASES["fully connected"]
+    operators = [op("FC", ["x", "w", "b"], ["h"]), op("PRelu", ["h", "s"], ["y"])]
+    x = case.inputs()
+    hidden = case.expected(x, **case.params)
+    slopes = np.linspace(-1, 1, hidden.shape[1], dtype=np.float32)
+    nets = write_nets(tmp_path, operators, {**case.params, "s": slopes})
+    found = run_onnx(read_nets(*nets, input_shape=x.shape[1:]), x)
+    assert_same(np.where(hidden > 0, hidden, slopes * hidden), found)
+
+
 def test_masks_among_the_outputs_do_not_disturb(tmp_path):
     """Caffe2's mobile_exporter lists all that no operator reads."""
     operators = [op("Relu", ["x"], ["r"]), op("Dropout", ["r"], ["y", "mask"], is_test=1)]
@@ -161,6 +186,11 @@ RELU = op("Relu", ["x"], ["y"])
         ([op("MaxPool", ["x"], ["y"], kernel=9)], BadModel, "finds no place"),
         (
             [op("MaxPool", ["x"], ["y"], kernel=3, stride=2, pad=1, legacy_pad=3)],
+            Unsupported,
+            "Caffe's pooling",
+        ),
+        (  # The columns between two windows are in none.
+            [op("MaxPool", ["x"], ["y"], kernel_h=3, kernel_w=1, stride=2, legacy_pad=3)],
             Unsupported,
             "Caffe's pooling",
         ),

@@ -142,6 +142,9 @@ def test_no_name_becomes_code(tmp_path, monkeypatch):
 
 RELU = made.CASES["Relu"]
 OPEN_SIZE = made.between("m = Relu(c)", shape=(3, "side", "side"))
+TRAINS = made.between(
+    "m, p, q = BatchNormalization<training_mode=1>(c, g, g, g, g)", {"g": made.values(8)}
+)
 PIXELS, NO_CLASSES = (
     made.model(f"c = Conv(input, w1) y = {last}", {"w1": made.values(8, 3, 3, 3)}, 17)
     for last in ("Relu(c)", "ReduceMean<axes=[1, 2, 3], keepdims=0>(c)")
@@ -159,6 +162,8 @@ FOREIGN.opset_import.append(onnx.helper.make_opsetid("a.b", 1))
         (made.between("m = place_holder(c)"), BadModel, "not a valid ONNX model"),
         (FOREIGN, Unsupported, "'a.b.Relu' cannot be converted"),
         (OPEN_SIZE, BadInput, r"any size, \[3, -1, -1\]: say which \(--input_shape\)"),
+        (made.between("m = ReduceMean(c)", channels=1), Unsupported, "over all images is not"),
+        (TRAINS, Unsupported, "is supported as it is used after training only"),
         (PIXELS, Unsupported, r"is \[-1, 8, \d+, \d+\]: a classifier gives \[N, classes\]"),
         (NO_CLASSES, Unsupported, r"is \[-1\]: a classifier gives"),
         (TWO_OUTPUTS, BadInput, r"say which \(--output_name\): 'y', 'pooled'"),

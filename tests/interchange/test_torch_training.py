@@ -41,6 +41,16 @@ def test_training_is_repeatable(tmp_path, capsys):
     assert f"({record['test']['correct']} of 1000)" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("progress", [True, False])
+def test_progress_is_shown_where_it_is_wanted(capsys, progress):
+    whole = read_mnist_dir(sample_dir(), kind="sample")
+    mnist = replace(whole, train=Split(whole.train.images[:64], whole.train.labels[:64]))
+    recipe = replace(training.default_recipe("lenet"), epochs=1)
+    settings = training.TorchTrainingSettings("lenet", recipe)
+    training.train(settings, mnist, report=lambda _: None, progress=progress)
+    assert ("batch/s" in capsys.readouterr().err) == progress
+
+
 @pytest.mark.nightly
 def test_resnet18_learns_and_brings_its_image_size(tmp_path, monkeypatch):
     whole = read_mnist_dir(sample_dir(), kind="sample")

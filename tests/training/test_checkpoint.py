@@ -178,6 +178,15 @@ def test_reading_runs_no_code_from_the_file(tmp_path):
     assert not trace.exists()
 
 
+def test_arrays_of_two_rows_are_no_pair_of_a_name_and_an_array(tmp_path):
+    rows = np.arange(6, dtype=np.float32).reshape(2, 3)
+    path = tmp_path / "x.pdparams"
+    path.write_bytes(pickle.dumps({"plain": rows, "named": ("linear_0.w_0", rows)}))
+    state = checkpoint.read_state(path)
+    for name in ("plain", "named"):
+        np.testing.assert_array_equal(state[name], rows)
+
+
 def test_checkpoint_files_of_another_training_are_refused(tmp_path):
     save(tmp_path / "a", 1)
     save(tmp_path / "b", 2)
