@@ -258,6 +258,20 @@ TEST_CASE("a function of integers is what its definition says") {
   }
 }
 
+TEST_CASE("a relu behind a pool does not widen the bounds before it") {
+  Random random(43);
+  Network network;
+  network.tensors = {TensorShape{4, 6, 6}};
+  add_quantize(network, random, -7, -5);
+  add_padded(network, random, 5);
+  for (float& scale : network.layers.back().weight_scales) scale = std::abs(scale);
+  network.layers.back().activation = {ActivationKind::Clip, 0, 6};
+  Layer pool = pool_of(2, 2);
+  pool.activation.kind = ActivationKind::Relu;
+  add_layer(network, pool, {5, 3, 3});
+  check_exact(network, random);
+}
+
 TEST_CASE("a sum has the border of its own zero, whatever it lies over") {
   Random random(13);
   for (int i = 0; i < 8; ++i) {

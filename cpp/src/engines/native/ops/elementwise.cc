@@ -6,6 +6,11 @@
 namespace lenet::native {
 namespace {
 
+/// Whether a tensor's values lie without gaps, the channels of each pixel side by side.
+bool has_channels_last(const Placement& tensor) {
+  return tensor.layout == Layout::ChannelsLast && tensor.border == 0;
+}
+
 /// Values computed from those at their place in one or two tensors and from numbers of their
 /// channel.
 class Elementwise final : public Op {
@@ -20,7 +25,10 @@ class Elementwise final : public Op {
     const bool in_order = std::all_of(inputs_.begin(), inputs_.end(), [this](const auto& input) {
       return input.is_in_order() && !is_repeated(input);
     });
-    const bool at_once = in_order && to_.lanes == 1 && to_.is_in_order() && is_alike(source.layer);
+    const bool channels_last =
+        has_channels_last(to_) && std::all_of(inputs_.begin(), inputs_.end(), has_channels_last);
+    const bool at_once = is_alike(source.layer) &&
+                         (channels_last || (in_order && to_.lanes == 1 && to_.is_in_order()));
     if (const auto* params = std::get_if<ScaleParams>(&source.layer.params)) {
       scale_ = pack(params->scale, at_once);
       bias_ = pack(params->bias, at_once);

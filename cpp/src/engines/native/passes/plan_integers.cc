@@ -198,9 +198,9 @@ class Planner {
                                    [&](const Rounding& rounding) { return grows(rounding.scale); });
     if (!fuses) return {};
     params.pool = true;
-    if (pool.relu()) {
-      (roundings.empty() ? before.activation : roundings.back().activation) = pool.activation;
-    }
+    Activation& last = roundings.empty() ? before.activation : roundings.back().activation;
+    // Other bounds give no negative values either.
+    if (last.kind == ActivationKind::None) last = pool.activation;
     before.name += ", " + pool.name;
     return {place};
   }
