@@ -79,9 +79,10 @@ void run_network(native::Network network) {
       accepts({ErrorCode::Unsupported}, [&] {
         native::ProgramBuilder builder(network, native::choose_kernels(), interleaved,
                                        native::kMinSharedBytes, nullptr, integers);
-        if (builder.program().tensor_bytes() > kMaxBytes) return;
-        builder.build(network);
-        run_program(builder.program());
+        if (builder.tensor_bytes() > kMaxBytes) return;
+        const auto program = builder.make_program(network);
+        builder.add_steps(network, *program);
+        run_program(*program);
       });
     }
   });

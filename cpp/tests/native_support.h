@@ -294,8 +294,8 @@ inline std::unique_ptr<native::Program> compiled(
   native::join_copies(network);
   native::verify_network(network);
   native::ProgramBuilder builder(network, kernels, interleaved, min_shared_bytes, bf16, integers);
-  auto program = builder.take();
-  builder.build(network);
+  auto program = builder.make_program(network);
+  builder.add_steps(network, *program);
   return program;
 }
 /// A program that computes in integers what it can.

@@ -18,8 +18,8 @@ std::unique_ptr<Program> program_of(const Network& network, const Kernels& kerne
                                     const Bf16Kernels* bf16 = nullptr) {
   verify_network(network);
   ProgramBuilder builder(network, kernels, false, 0, bf16);
-  auto program = builder.take();
-  builder.build(network);
+  auto program = builder.make_program(network);
+  builder.add_steps(network, *program);
   return program;
 }
 

@@ -33,11 +33,11 @@ std::shared_ptr<ProgramBuilder> make_side_by_side(const Network& network, const 
                                                   const ProgramBuilder& one, bool in_order) {
   const std::int64_t most = max_bytes_side_by_side(network, kernels.lanes);
   if (kernels.lanes == 1 || in_order || one.uses_winograd3x3() ||
-      one.program().tensor_bytes() * kernels.lanes > 2 * most) {
+      one.tensor_bytes() * kernels.lanes > 2 * most) {
     return nullptr;
   }
   auto many = std::make_shared<ProgramBuilder>(network, kernels, true);
-  return many->program().tensor_bytes() > most ? nullptr : many;
+  return many->tensor_bytes() > most ? nullptr : many;
 }
 
 }  // namespace
@@ -62,12 +62,14 @@ void compile_float(Network network, const Bf16Choice& bf16,
   }
   // Without the kernels for large images only where images are computed side by side.
   compiled.is_fastest = many != nullptr || kernels.winograd3x3 != nullptr;
-  compiled.one_by_one = one->take();
-  if (many != nullptr) compiled.side_by_side = many->take();
+  compiled.one_by_one = one->make_program(network);
+  if (many != nullptr) compiled.side_by_side = many->make_program(network);
   compiled.images_one_by_one = images_at_once(*compiled.one_by_one, kImagesOneByOne);
-  compiled.pack = [whole = std::make_shared<Network>(std::move(network)), shared, one, many] {
-    one->build(*whole, shared);
-    if (many != nullptr) many->build(*whole, shared);
+  compiled.pack = [whole = std::make_shared<Network>(std::move(network)), shared, one, many,
+                   one_by_one = compiled.one_by_one.get(),
+                   side_by_side = compiled.side_by_side.get()] {
+    one->add_steps(*whole, *one_by_one, shared);
+    if (many != nullptr) many->add_steps(*whole, *side_by_side, shared);
   };
 }
 

@@ -35,17 +35,16 @@ void compile_int8(Network network, const std::shared_ptr<SharedArrays>& shared,
   auto builder =
       std::make_shared<ProgramBuilder>(network, native::choose_kernels(), false, kMinSharedBytes,
                                        nullptr, int8::integer_ops(kernels));
-  compiled.one_by_one = builder->take();
-  const Program& program = *compiled.one_by_one;
+  compiled.one_by_one = builder->make_program(network);
+  Program& program = *compiled.one_by_one;
   compiled.instructions = kernels.name;
   compiled.arithmetic = Arithmetic::Int8;
   // Paddle's int8 does not run most networks of tokens.
   compiled.is_fastest =
       kernels.bytes == 1 || has_tokens || program.tensor_bytes() <= kMaxBytesInPairs;
   compiled.images_one_by_one = images_at_once(program, kImagesOfPiece);
-  compiled.pack = [whole = std::make_shared<Network>(std::move(network)), shared, builder] {
-    builder->build(*whole, shared);
-  };
+  compiled.pack = [whole = std::make_shared<Network>(std::move(network)), shared, builder,
+                   &program] { builder->add_steps(*whole, program, shared); };
 }
 
 }  // namespace lenet::native

@@ -100,7 +100,11 @@ bool reads_planes(const Layer& layer) {
 ProgramBuilder::ProgramBuilder(const Network& network, const Kernels& kernels, bool interleaved,
                                std::int64_t min_shared_bytes, const Bf16Kernels* bf16,
                                const std::optional<IntegerOps>& integers)
-    : kernels_(kernels), bf16_(bf16), integers_(integers) {
+    : kernels_(kernels),
+      bf16_(bf16),
+      integers_(integers),
+      images_per_unit_(interleaved ? kernels.lanes : 1),
+      min_shared_bytes_(min_shared_bytes) {
   auto& placements = arrangement_.placements;
   placements.resize(network.tensors.size());
   for (std::size_t t = 0; t < network.tensors.size(); ++t) {
@@ -129,11 +133,21 @@ ProgramBuilder::ProgramBuilder(const Network& network, const Kernels& kernels, b
   lay_out(network.input);
   for (const StepIo& step : arrangement_.steps) lay_out(step.output);
   arrangement_.first_batched = interleaved ? 0 : first_batched(network);
-  owned_ = std::make_unique<Program>(
-      ProgramKernels{kernels, integers ? integers->kernels : nullptr},
-      interleaved ? kernels.lanes : 1, min_shared_bytes, std::move(arrangement_),
-      [&](std::size_t s) { return network.layers[lowered_[s].layer].name; });
-  program_ = owned_.get();
+}
+
+std::int64_t ProgramBuilder::tensor_bytes() const {
+  std::int64_t bytes = arrangement_.placements[arrangement_.input].bytes();
+  for (const StepIo& step : arrangement_.steps) {
+    bytes += arrangement_.placements[step.output].bytes();
+  }
+  return bytes;
+}
+
+std::unique_ptr<Program> ProgramBuilder::make_program(const Network& network) {
+  const ProgramKernels kernels{kernels_, integers_ ? integers_->kernels : nullptr};
+  const auto name_of = [&](std::size_t s) { return network.layers[lowered_[s].layer].name; };
+  return std::make_unique<Program>(kernels, images_per_unit_, min_shared_bytes_,
+                                   std::move(arrangement_), name_of);
 }
 
 bool ProgramBuilder::uses_winograd3x3() const {
@@ -292,8 +306,9 @@ void ProgramBuilder::join_in_place(const Network& network) {
   }
 }
 
-void ProgramBuilder::build(const Network& network, std::shared_ptr<SharedArrays> shared) {
-  WeightArena& arena = program_->arena();
+void ProgramBuilder::add_steps(const Network& network, Program& program,
+                               std::shared_ptr<SharedArrays> shared) const {
+  WeightArena& arena = program.arena();
   arena = WeightArena(std::move(shared));
   LayerMemory memory(network.file_bytes);
   double weights = 0;
@@ -304,7 +319,7 @@ void ProgramBuilder::build(const Network& network, std::shared_ptr<SharedArrays>
   };
   for (std::size_t s = 0; s < lowered_.size(); ++s) {
     const Lowered& step = lowered_[s];
-    const StepIo& io = program_->steps()[s];
+    const StepIo& io = program.steps()[s];
     const Layer& layer = network.layers[step.layer];
     PlacedLayer source{kernels_,
                        integers_ ? integers_->kernels : nullptr,
@@ -318,15 +333,15 @@ void ProgramBuilder::build(const Network& network, std::shared_ptr<SharedArrays>
                        network.tensors[layer.output].shape,
                        {},
                        io.there,
-                       program_->placement(io.output),
+                       program.placement(io.output),
                        memory,
                        arena};
-    for (const std::size_t input : io.inputs) source.inputs.push_back(program_->placement(input));
+    for (const std::size_t input : io.inputs) source.inputs.push_back(program.placement(input));
     std::string name = layer.name;
     for (const Layer* with : {source.pool, source.sum}) {
       if (with != nullptr) name += ", " + with->name;
     }
-    program_->add_step(
+    program.add_step(
         layer, std::move(name), multiply_adds(network, layer),
         is_of_integers(network, layer) ? integers_->make(source) : make_op(source, step.method));
   }
@@ -334,7 +349,7 @@ void ProgramBuilder::build(const Network& network, std::shared_ptr<SharedArrays>
 
 bool ProgramBuilder::is_of_integers(const Network& network, const Layer& layer) const {
   const auto is_channels_last = [&](std::size_t tensor) {
-    return program_->placement(tensor).layout == Layout::ChannelsLast;
+    return network.tensors[tensor].layout == Layout::ChannelsLast;
   };
   return !layer.integers.empty() || takes_integers(network, layer) ||
          layer.kind == LayerKind::Quantize ||

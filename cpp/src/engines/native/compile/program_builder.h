@@ -16,9 +16,11 @@
 
 namespace lenet::native {
 
+/// First decides, which takes little time, then makes the program. Who has the choice of several
+/// programs makes only those that he needs.
 class ProgramBuilder {
  public:
-  /// Decides from the shapes how each layer is computed and where each tensor lies.
+  /// Decides from the shapes how each layer is computed and how each tensor lies.
   /// \param interleaved whether a unit is as many images as a vector has lanes, side by side;
   ///   otherwise it is one image.
   /// \param bf16 multiplies most of one image, by numbers rounded to bf16; or null
@@ -28,16 +30,21 @@ class ProgramBuilder {
                  std::int64_t min_shared_bytes = kMinSharedBytes, const Bf16Kernels* bf16 = nullptr,
                  const std::optional<IntegerOps>& integers = {});
 
-  /// The program, until it is taken.
-  const Program& program() const { return *program_; }
-  /// Gives the program away. It must live as long as it is built.
-  std::unique_ptr<Program> take() { return std::move(owned_); }
+  /// Memory of the tensors of one unit, as Program::tensor_bytes. \pre there is no program yet
+  std::int64_t tensor_bytes() const;
 
-  /// Makes the program's operators, and packs the weights, before anything is run.
+  /// Makes the program, once, without its operators.
   /// \param network the same
+  /// \throws Error Unsupported: the tensors take too much memory.
+  std::unique_ptr<Program> make_program(const Network& network);
+
+  /// Makes the operators of the program, and packs the weights, before anything is run.
+  /// \param network the same
+  /// \param program what make_program gave
   /// \param shared of programs that may have the same weights; or null
   /// \throws Error Unsupported: a layer that it has no kernel for.
-  void build(const Network& network, std::shared_ptr<SharedArrays> shared = nullptr);
+  void add_steps(const Network& network, Program& program,
+                 std::shared_ptr<SharedArrays> shared = nullptr) const;
 
   /// Whether a convolution is computed by Winograd's method of 3 x 3. Images side by side have no
   /// such method, and other bits.
@@ -76,10 +83,10 @@ class ProgramBuilder {
   const Kernels& kernels_;
   const Bf16Kernels* bf16_;
   std::optional<IntegerOps> integers_;
+  std::int64_t images_per_unit_;
+  std::int64_t min_shared_bytes_;
   std::vector<Lowered> lowered_;  ///< by step
   Arrangement arrangement_;       ///< until the program has it
-  std::unique_ptr<Program> owned_;
-  Program* program_ = nullptr;
 };
 
 }  // namespace lenet::native

@@ -63,6 +63,8 @@ struct Placement {
 
   /// Where the border begins.
   Place begin() const { return place + -border * (row + column) * element_bytes; }
+  /// Memory for it, in whole cache lines.
+  std::int64_t bytes() const { return round_up(size * element_bytes, kCacheLine); }
   Place end() const { return begin() + (size - beyond) * element_bytes; }
   /// Whether both have the same grid of pixels, in memory of the same kind.
   bool is_like(const Placement& other) const {

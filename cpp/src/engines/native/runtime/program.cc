@@ -95,12 +95,8 @@ void Program::place(std::int64_t min_shared_bytes, const NameOfStep& name_of) {
     if (whole(t) != t) alone[t] = alone[whole(t)] = false;
   }
   for (std::size_t t = 0; t < placements_.size(); ++t) last_read[t] = last_read[whole(t)];
-  const auto bytes_of = [&](std::size_t tensor) {
-    const Placement& placement = placements_[tensor];
-    return round_up(placement.size * placement.element_bytes, kCacheLine);
-  };
-  tensor_bytes_ = bytes_of(input_);
-  for (const StepIo& step : ios_) tensor_bytes_ += bytes_of(step.output);
+  tensor_bytes_ = placements_[input_].bytes();
+  for (const StepIo& step : ios_) tensor_bytes_ += placements_[step.output].bytes();
   const bool share = tensor_bytes_ > min_shared_bytes;
 
   std::vector<Lifetime> lifetimes(placements_.size());  // of tensors with memory of their own
@@ -109,7 +105,8 @@ void Program::place(std::int64_t min_shared_bytes, const NameOfStep& name_of) {
   clears_.assign(placements_.size(), false);
   const auto give_memory = [&](std::size_t tensor, std::size_t step) {
     Lifetime& lifetime = lifetimes[whole(tensor)];  // from when its first part is given
-    if (lifetime.bytes == 0) lifetime = {bytes_of(whole(tensor)), step, last_read[tensor]};
+    if (lifetime.bytes == 0)
+      lifetime = {placements_[whole(tensor)].bytes(), step, last_read[tensor]};
     clears_[tensor] = share && placements_[tensor].border > 0;
   };
   give_memory(input_, 0);
