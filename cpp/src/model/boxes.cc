@@ -86,7 +86,7 @@ class BoxReader {
     return {{box_of(to, from, steps_of(to))}};
   }
 
-  /// With constant bounds; of ONNX backwards too.
+  /// A slice with constant bounds, which ONNX also takes backwards.
   std::vector<Boxes> sliced() const {
     Shape shape = shape_of();
     const Integers starts = bounds("starts");

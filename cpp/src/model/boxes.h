@@ -73,8 +73,8 @@ using Boxes = std::vector<Box>;
 /// \throws Error Unsupported: what it moves is not fixed; BadModel: an index is out of range
 std::vector<Boxes> read_boxes(const OperatorView& op, const Value* indices = nullptr);
 
-/// From an image to the values of its windows, one below the other: a box for each place of the
-/// window, without those outside the image. \param image [1][channels][height][width]
+/// The boxes that move an image to the values of its windows, one below the other: one for each
+/// place of the window, without those outside the image. \param image [1][channels][height][width]
 /// \throws Error Unsupported: there are too many places
 std::vector<Box> window_boxes(const OperatorView& op, const Shape& image);
 

@@ -159,7 +159,8 @@ class Checker {
   Translator translator_;
   std::vector<InferRule> rules_;                 ///< of each operator; null: it is not needed
   std::map<std::int64_t, std::size_t> fetched_;  ///< values, by `col`
-  /// Of what QuantizeByRange and DequantizeByRange give: which of them, of what, by which scale.
+  /// What gave each value that was quantized or dequantized by a range: the operator, its input and
+  /// its scale.
   std::map<std::size_t, std::tuple<std::string_view, Argument, Argument>> quantized_;
 };
 

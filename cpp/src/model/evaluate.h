@@ -52,7 +52,7 @@ struct Quantization {
   std::vector<double> zeros;  ///< as many; none: 0
   std::size_t inner = 1;      ///< values of one channel that lie side by side
 
-  /// Of each value, by its place.
+  /// The channel of the value at a place.
   std::size_t channel(std::size_t at) const { return at / inner % scales.size(); }
   double zero(std::size_t at) const { return zeros.empty() ? 0 : zeros[channel(at)]; }
 };

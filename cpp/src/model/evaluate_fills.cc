@@ -92,7 +92,7 @@ Outputs constant_of_shape(const Evaluation& given) {
   });
 }
 
-/// Of Paddle: numbers that the program names, in lists by their type.
+/// Gives numbers that a program of Paddle names, in lists by their type.
 Outputs constant(const Evaluation& given) {
   const OperatorView& op = given.op();
   Numbers numbers;

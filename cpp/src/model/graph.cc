@@ -211,7 +211,7 @@ std::vector<bool> choose_output(Graph& graph, const std::string& path) {
 
 namespace {
 
-/// At most eight names, in quotes.
+/// Lists at most eight names, in quotes.
 std::string listed(const std::vector<std::string>& names) {
   constexpr std::size_t kShown = 8;
   std::string list;

@@ -273,7 +273,7 @@ struct Graph {
   /// sizes, or a tensor or the work for them is beyond the limits.
   std::function<std::unique_ptr<const Graph>(const Shape& input)> with_sizes;
   std::vector<NamedClasses> named_classes;  ///< of an .onnx
-  // Of ProgramDesc:
+  // Only a ProgramDesc has these.
   std::int64_t paddle_version = 0;  ///< that wrote it, 1,000,000 * major + 1,000 * minor + patch
   /// It has what Paddle 3 does not know or lacks what it needs: Paddle gets write_checked_program.
   bool differs = false;

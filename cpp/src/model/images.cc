@@ -129,7 +129,7 @@ class ImageFinder {
     return count;
   }
 
-  /// Of an attribute, or of an input where the program fixes it.
+  /// The axes that an attribute names, or an input that the program fixes.
   static Integers axes_of(const Operator& op, const OperatorView& view) {
     if (has_word(kRearranges, op.kind)) return {};
     if (const auto* axis = op.attribute<std::int64_t>("axis")) return {*axis};

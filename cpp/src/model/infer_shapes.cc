@@ -62,7 +62,7 @@ class ShapeInference {
     graph_.multiply_adds = work_ / static_cast<double>(std::max({images_, fixed, std::int64_t{1}}));
   }
 
-  /// Of each operator, whether somebody needs it.
+  /// Whether somebody needs each operator.
   std::vector<bool> checked() const {
     std::vector<bool> needed(rules_.size());
     for (std::size_t i = 0; i < rules_.size(); ++i) needed[i] = rules_[i] != nullptr;
@@ -256,7 +256,7 @@ class ShapeInference {
                            remedy_unchecked(graph_));
   }
 
-  /// Without the name of the model.
+  /// Says what went wrong without the name of the model.
   static std::string reason(const Error& error, const std::string& path) {
     std::string why = error.what();
     for (const std::string& part : {"'" + path + "':", "'" + path + "'", " is damaged"s}) {

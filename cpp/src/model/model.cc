@@ -133,7 +133,7 @@ class Loader {
     set_parameters(model_->graph, specs, read_parameters(specs, *model_->params, path));
   }
 
-  /// Of a variable, in the folder of the program.
+  /// The file of a variable, in the folder of the program.
   std::string path_of(const std::string& name) const {
     const std::string shown = printable(name);
     if (!platform::is_plain_name(name) || shown != name) {

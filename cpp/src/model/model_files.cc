@@ -132,7 +132,7 @@ std::string find_instead(const std::string& path) {
   return program;
 }
 
-/// As Paddle 3's Config(dir, prefix).
+/// Finds the files that Paddle 3's Config(dir, prefix) would take.
 ModelFiles find_by_prefix(const std::string& folder, const std::string& prefix) {
   const std::string path = platform::in_folder(folder, prefix);
   const std::string program = find_by_stem(path);

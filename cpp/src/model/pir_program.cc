@@ -21,7 +21,7 @@ constexpr std::string_view kLayouts[] = {"NCHW", "NHWC", "Undefined(AnyLayout)"}
 template <std::size_t Count>
 using Names = const std::string_view (&)[Count];
 
-// Of what comes with each operator.
+// The members of what comes with each operator.
 constexpr std::string_view kOperator[] = {"#", "A", "I", "O", "OA"};
 constexpr std::string_view kBranching[] = {"#", "A", "I", "O", "OA", "regions"};
 constexpr std::string_view kNamed[] = {"AT", "N"};
@@ -66,7 +66,8 @@ class Reader {
     return std::move(graph_);
   }
 
-  /// Of a program with more than one block, or operators of any form.
+  /// Reads the parameters alone, also of a program with several blocks, or with operators of any
+  /// form.
   Graph read_parameters(std::string_view bytes) {
     const auto within = [this](const char* name, const JsonValue& object, const auto& action) {
       each(member(object, name), name, action);

@@ -61,7 +61,7 @@ class Message {
     return std::string(bytes(number));
   }
   const Field& field(std::uint64_t number) const { return fields_[number]; }
-  /// Of a repeated one.
+  /// Calls `action` for each value of a repeated field.
   template <typename Action>
   void each(std::uint64_t number, const Action& action) const {
     each_field(bytes_, path_, kPaddleProgram, [&](const Field& field) {

@@ -1,6 +1,6 @@
 /// \file
-/// From the operators of a format to those of the one vocabulary that rules and engines know: the
-/// end of reading, which waits for the check because an .onnx may hold what nobody needs.
+/// Gives the operators of a format the names of the one vocabulary that rules and engines know.
+/// This end of reading waits for the check, because an .onnx may hold what nobody needs.
 #pragma once
 
 #include <cstddef>

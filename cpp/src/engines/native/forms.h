@@ -29,7 +29,7 @@ class Forms {
   /// \throws Error as Graph::with_sizes; Unsupported: there are max_sizes others
   std::shared_ptr<Compiled> of(const Shape& sizes);
 
-  /// As `Predictor::compiled_sizes`.
+  /// Gives what `Predictor::compiled_sizes` says.
   CompiledSizes compiled() const;
 
   const TensorSpec input;

@@ -84,8 +84,8 @@ struct Layer {
 };
 
 struct Network {
-  /// By value of the Graph, and behind them those that passes add; no channels: not computed from
-  /// the image. What was flattened keeps its shape.
+  /// One for each value of the Graph, and behind them those that passes add. A tensor without
+  /// channels is not computed from the image. What was flattened keeps its shape.
   std::vector<NetworkTensor> tensors;
   std::deque<Layer> layers;          ///< in the order of execution
   std::deque<std::string> contents;  ///< of constants that the model does not have as they are here
@@ -116,7 +116,7 @@ struct Network {
 struct Links {
   explicit Links(const Network& network);
 
-  // By tensor.
+  // Each has an entry for each tensor.
   std::vector<std::size_t> producers;  ///< the layer that gives it; kNone for the network's input
   std::vector<std::size_t> readers;    ///< the last layer that reads it; kNone
   std::vector<std::size_t> uses;       ///< how often it is read, or given as an output

@@ -79,7 +79,7 @@ class NetworkReader {
   [[noreturn]] void refuse(const std::string& what) const {
     refuse_program(path_, "is damaged: " + type() + " " + what);
   }
-  /// Of the operator, for messages and names.
+  /// The operator's type, for messages and names.
   std::string type() const { return std::string(op_->plain_type()); }
   std::size_t value(const std::string& name, std::size_t index = 0) const {
     return op_->inputs.at(name).at(index);
@@ -133,7 +133,7 @@ class NetworkReader {
   std::size_t shaped(const std::string& name);
   /// The same, with the channels that it has in the program.
   std::size_t with_channels(const std::string& name);
-  /// The same of an image in two dimensions.
+  /// Requires an image in two dimensions, and gives its tensor as with_channels does.
   std::size_t image(const std::string& name) {
     require(sizes(name).size() == 4 && has_image_axis(name),
             "kernel but for images in two dimensions");
@@ -161,7 +161,7 @@ class NetworkReader {
   /// Adds a layer for what the operator gives.
   Layer& layer(LayerKind kind, std::vector<std::size_t> inputs, std::size_t index = 0);
   Layer& channel_scale(std::size_t input, std::vector<float> scale, std::vector<float> bias);
-  /// The same for all channels.
+  /// Scales all channels by the same numbers.
   void scale_alike(std::size_t input, float scale, float bias) {
     const auto channels = static_cast<std::size_t>(shape_of(input).channels);
     channel_scale(input, std::vector<float>(channels, scale), std::vector<float>(channels, bias));
@@ -276,7 +276,7 @@ class NetworkReader {
   void read_dropout();
   void read_scale();
   void read_negation() { scale_all(-1, 0); }
-  /// To a power that products, a root and a division give.
+  /// Reads a power that products, a root and a division give.
   void read_power();
 
   // ---- read_operators.cc: moving values

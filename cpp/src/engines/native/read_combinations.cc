@@ -103,7 +103,7 @@ void NetworkReader::read_combination(LayerKind kind) {
   const auto is_vector = [this](std::size_t found) {
     return shape_of(found).height * shape_of(found).width == 1;
   };
-  // Of Paddle 1: a number for each channel of each image.
+  // Paddle 1 combines an image with a number for each of its channels so.
   const bool channels =
       view_->integer("axis", -1) == 0 && shape("X").size() == 4 && shape("Y").size() == 2;
   const bool repeats = has_channels("X") && has_channels("Y") &&

@@ -50,7 +50,7 @@ struct TransposedAxis {
       if (phase < phases()) work(tap, phase, (phase - offset) / stride);
     }
   }
-  /// From the first to the last shift, and 0.
+  /// The least and the largest shift; 0 lies between them.
   std::array<std::int64_t, 2> shifts() const {
     std::array<std::int64_t, 2> range = {0, 0};
     each_tap([&](std::int64_t, std::int64_t, std::int64_t shift) {

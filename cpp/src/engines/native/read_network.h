@@ -1,5 +1,5 @@
 /// \file
-/// From a checked graph to a network.
+/// Makes a network of a checked graph.
 #pragma once
 
 #include <optional>
@@ -20,7 +20,7 @@ namespace lenet::native {
 Network read_network(const Graph& graph, const std::string& path, double file_bytes,
                      bool check_finite);
 
-/// The same of a whole model, simplified and ready to be compiled.
+/// Makes the network of a whole model, simplified and ready to be compiled.
 /// \param graph the model's, or what its Graph::with_sizes gives
 Network load_network(const Model& model, const Graph& graph, bool check_finite);
 

@@ -154,7 +154,7 @@ void infer_constant_of_shape(OperatorView& op) {
   op.give_contents("Out", Numbers(count, value == nullptr ? 0 : number_at(*value, 0)));
 }
 
-/// Of ONNX: numbers from one to before another, at the same distance.
+/// ONNX's Range gives numbers from one to before another, at the same distance.
 void infer_range(OperatorView& op) {
   const auto number = [&](const char* name) {
     const auto found = known_numbers(op, name);

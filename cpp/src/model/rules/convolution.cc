@@ -82,7 +82,7 @@ void infer_conv_transpose(OperatorView& op) {
   op.give_shape(shape);
 }
 
-/// Of ONNX, in any number of dimensions.
+/// ONNX's Conv has any number of dimensions.
 void infer_onnx_conv(OperatorView& op) {
   const Shape& x = op.in("X").shape;
   const Shape& filter = op.in("Filter").shape;
@@ -249,7 +249,7 @@ void infer_addmm(OperatorView& op) {
   op.give_shape(shape);
 }
 
-/// Of a sequence, [steps, images, values].
+/// Recurrent operators take a sequence, [steps, images, values].
 void infer_recurrent(OperatorView& op) {
   const Shape& x = op.in("X").shape;
   const Shape& weights = op.in("W").shape;

@@ -41,7 +41,7 @@ void infer_several(OperatorView& op) {
 
 void infer_compare(OperatorView& op) { give_broadcast(op, kBool); }
 
-/// Of truths.
+/// Operators of truths give truths.
 void infer_logic(OperatorView& op) {
   op.require(op.in("X").dtype == kBool, "the element type");
   if (op.has("Y")) return give_broadcast(op, kBool);

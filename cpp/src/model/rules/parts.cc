@@ -94,7 +94,7 @@ void infer_unbind(OperatorView& op) {
   for (std::size_t i = 0; i < parts; ++i) op.give("Out", shape, x.dtype, i);
 }
 
-/// With constant bounds, with strides or without; backwards too.
+/// A slice has constant bounds, may have strides, and may go backwards.
 void infer_slice(OperatorView& op) {
   const bool names_axes = op.flag("names_axes", false);
   const Value& x = op.in("X");

@@ -45,7 +45,7 @@ void infer_interpolate(OperatorView& op) {
   op.give_shape(shape);
 }
 
-/// To sizes, or by scales, of all axes or some.
+/// A Resize has the sizes or the scales of all axes or some.
 void infer_resize(OperatorView& op) {
   Shape shape = op.in("X").shape;
   op.supports(op.text("keep_aspect_ratio_policy", "stretch") == "stretch" &&

@@ -52,7 +52,7 @@ inline bool fits(const Shape& a, const Shape& b) {
 /// Of the sizes in [from, to); unknown when one is.
 std::int64_t product(const Shape& shape, std::size_t from, std::size_t to);
 
-/// Of all sizes, an unknown one taken for 1.
+/// The product of all sizes, an unknown one taken for 1.
 double volume(const Shape& shape);
 
 void require_range(const OperatorView& op, const Integers& values, std::size_t count,

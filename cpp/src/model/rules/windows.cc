@@ -29,7 +29,7 @@ std::int64_t count_windows(const OperatorView& op, std::int64_t room, std::int64
   return outputs;
 }
 
-/// Of each axis of a window: height and width.
+/// The numbers that an attribute has for height and width.
 Integers of_axes(const OperatorView& op, std::string_view name) {
   const bool line = is_line(op);
   Integers found = op.integers(name, Integers(line ? 1 : 2, 1));

@@ -30,9 +30,8 @@ bool is_line(const OperatorView& op);
 /// The padding as it is written: top, bottom, left, right.
 std::array<std::int64_t, 4> explicit_padding(const OperatorView& op);
 
-/// From paddings and padding_algorithm, or pads and auto_pad, and the other attributes.
-/// \param kernel height and width
-/// \param sizes of the image; -1 where it is open
+/// Plans the windows by paddings and padding_algorithm, or pads and auto_pad, and the other
+/// attributes. \param kernel height and width \param sizes of the image; -1 where it is open
 WindowPlan plan_window(const OperatorView& op, const Integers& kernel,
                        const std::array<std::int64_t, 2>& sizes, bool pool);
 

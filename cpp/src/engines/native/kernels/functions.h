@@ -54,7 +54,7 @@ inline Vector bounded_exp(Vector x) {
   return multiply_add(power, part, power);
 }
 
-/// From 0 to infinity.
+/// e^x, which goes from 0 to infinity.
 inline Vector exp(Vector x) {
   const Vector root = bounded_exp(x * 0.5F);
   return root * root;

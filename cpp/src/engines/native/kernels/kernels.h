@@ -235,7 +235,7 @@ struct ResizeTask {
   float* scratch;       ///< a row of the input
 };
 
-/// In the order of LayerKind, but for the last.
+/// How two values become one.
 enum class Combination : std::uint8_t {
   Add,
   Subtract,

@@ -76,7 +76,7 @@ class Bf16Input {
   TileTaps tile_taps(const Layer& layer) const {
     return {layer, layer.convolution().window, channels_, 2 * pixel_, 2};
   }
-  /// Of a chunk, in numbers, from the first tap.
+  /// How far each chunk lies from the first tap, in numbers.
   std::vector<std::int32_t> tile_offsets(const Layer& layer) const {
     return tile_taps(layer).offsets(2 * pixel_, 2 * line_);
   }

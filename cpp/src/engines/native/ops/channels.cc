@@ -56,7 +56,7 @@ class Channels final : public Op {
     std::int64_t floats = 0;           ///< of a pixel
   };
 
-  /// Of images side by side.
+  /// Adds the parts of images that lie side by side.
   void add_runs(const std::vector<ChannelSource>& channels, std::int64_t images) {
     for (std::size_t c = 0; c < channels.size(); ++c) {
       const auto& [input, channel] = channels[c];

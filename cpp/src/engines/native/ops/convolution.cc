@@ -346,7 +346,7 @@ class Convolution final : public Op {
     constexpr std::int64_t kInputs = 1 << 16;
     const std::int64_t weights = std::int64_t{task_.taps} * task_.channels;
     if (weights > kFewWeights) return;
-    // Of the input, for one of the output.
+    // Go through as many rows at once as the cache holds the inputs of.
     rows_at_once_ =
         static_cast<std::int32_t>(std::clamp<std::int64_t>(kInputs / of_row(), 1, task_.rows));
     at_once_ = false;
@@ -444,8 +444,8 @@ class Convolution final : public Op {
   std::vector<std::int64_t> residuals_;
   std::vector<std::int32_t> offsets_;  ///< of the taps; of tiles of their chunks
   std::vector<TapRun> runs_;
-  /// Of the taps, among [input channel][height][width]; in bf16 two of each, of which the second,
-  /// and of tiles both, may be -1: 0 in a pair.
+  /// Which weight each tap has, among [input channel][height][width]. In bf16 a tap has two, of
+  /// which the second, and in tiles both, may be -1: that number of the pair is 0.
   std::vector<std::int64_t> places_;
   Bf16Input input_;  ///< in bf16
   Kernel convolve_;

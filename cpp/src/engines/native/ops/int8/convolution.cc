@@ -314,7 +314,8 @@ class Convolution final : public Op {
     return groups;
   }
 
-  /// Of one group of the convolution: [block][group of taps][place in the block].
+  /// Packs the weights of one group of the convolution as [block][group of taps][place in the
+  /// block].
   void pack(const Layer& layer, const Groups& groups, std::int64_t first_output, std::int64_t at,
             const std::vector<std::int64_t>& blocks) {
     const std::int64_t taps = static_cast<std::int64_t>(layer.integers.size()) /
@@ -449,7 +450,7 @@ class Convolution final : public Op {
   std::int32_t* weights_;  ///< in the arena, until they are shared
   Aligned<std::int32_t> border_;
   Aligned<std::int32_t> start_;
-  // Of all channels for the first stage, then for the next.
+  // They hold a number for each channel of the first stage, then of the next.
   Aligned<float> factor_;
   Aligned<float> addend_;
   std::vector<Stage> stages_;        ///< of each task
