@@ -31,7 +31,7 @@ struct NoParams {
 };
 
 /// A rounding of what a convolution of integers gives, or of what the rounding before gave.
-struct Rounding {
+struct RoundingStage {
   QuantParams quant;
   Activation activation;  ///< before it
   // Of what the rounding before gave, by channel; empty: as it is.
@@ -46,8 +46,8 @@ struct ConvolutionParams {
   std::int64_t first_channel = 0;  ///< of the input; see split_long_sums
 
   // One that sums up integers may do more before it stores the results; plan_integers decides what.
-  std::vector<Rounding> roundings = {};  ///< one after the other
-  bool pool = false;                     ///< it gives the largest of each 2 x 2 results
+  std::vector<RoundingStage> roundings = {};  ///< one after the other
+  bool pool = false;                          ///< it gives the largest of each 2 x 2 results
   std::size_t sum =
       kNone;  ///< it adds its second input after so many roundings; kNone: it has none
 
@@ -55,7 +55,7 @@ struct ConvolutionParams {
   bool rounds() const { return !roundings.empty() && sum != roundings.size(); }
   std::size_t bytes() const {
     std::size_t numbers = 0;
-    for (const Rounding& rounding : roundings) {
+    for (const RoundingStage& rounding : roundings) {
       numbers += rounding.scale.size() + rounding.bias.size();
     }
     return numbers * sizeof(float);

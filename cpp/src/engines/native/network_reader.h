@@ -241,7 +241,7 @@ class NetworkReader {
   /// \param name the constant: one number, or one for each channel, such as [C, 1, 1]
   /// \param whole the argument that it is repeated along
   /// \returns nothing where it is another
-  std::optional<Operand> along(const std::string& name, const std::string& whole);
+  std::optional<Operand> operand_along(const std::string& name, const std::string& whole);
   void read_combination(LayerKind kind);
   /// An input by its argument and its place there.
   using Input = std::pair<std::string, std::size_t>;

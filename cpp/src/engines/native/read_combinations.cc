@@ -70,8 +70,8 @@ std::vector<float> repeated_numbers(const std::vector<float>& numbers, const Sha
   return made;
 }
 
-std::optional<NetworkReader::Operand> NetworkReader::along(const std::string& name,
-                                                           const std::string& whole) {
+std::optional<NetworkReader::Operand> NetworkReader::operand_along(const std::string& name,
+                                                                   const std::string& whole) {
   const Value& found = float_constant(name);
   const Shape from = sizes(whole);
   const Shape to = given_sizes();
@@ -93,7 +93,7 @@ std::optional<NetworkReader::Operand> NetworkReader::along(const std::string& na
 void NetworkReader::read_combination(LayerKind kind) {
   for (const auto& [vector, whole] : {std::pair("Y", "X"), std::pair("X", "Y")}) {
     if (constant(vector) == nullptr || !is_computed(value(whole))) continue;
-    if (auto operand = along(vector, whole)) {
+    if (auto operand = operand_along(vector, whole)) {
       return combine_with_constant(kind, vector, *std::move(operand));
     }
     return read_broadcast(broadcast_of(kind), {{"X", 0}, {"Y", 0}});
@@ -230,7 +230,7 @@ void NetworkReader::read_prelu() {
   Operand operand{};
   if (!view_->has_attribute("mode")) {
     require(constant("Alpha") != nullptr, "operator whose slopes are not constant");
-    auto found = along("Alpha", "X");
+    auto found = operand_along("Alpha", "X");
     if (!found) return read_broadcast(BroadcastKind::PRelu, {{"X", 0}, {"Alpha", 0}});
     operand = *std::move(found);
   } else {

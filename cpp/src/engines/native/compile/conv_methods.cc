@@ -117,10 +117,10 @@ bool is_integer_depthwise(const ConvCase& of) {
 bool suits_depthwise3x3(const ConvCase& of) {
   if (!is_integer_depthwise(of)) return false;
   const Window& window = of.layer.convolution().window;
-  const auto& stages = of.layer.convolution();
+  const ConvolutionParams& params = of.layer.convolution();
   return of.integers->depthwise3x3 != nullptr && of.output().channels >= int8::kDepthwiseBlock &&
          window.kernel == Pair{3, 3} && window.dilations[1] == 1 && window.strides[1] <= 2 &&
-         stages.sum == kNone && !stages.roundings.empty();
+         params.sum == kNone && !params.roundings.empty();
 }
 
 /// Whether vectors of columns are faster than those of channels: few channels of an image of one.
@@ -128,11 +128,11 @@ bool suits_integer_columns(const ConvCase& of) {
   constexpr std::int64_t kFewChannels = 8;
   if (!is_integer_convolution(of.layer)) return false;
   const Window& window = of.layer.convolution().window;
-  const auto& stages = of.layer.convolution();
+  const ConvolutionParams& params = of.layer.convolution();
   const std::int64_t lanes = of.integers->lanes;
-  const std::int64_t width = of.output().width * (stages.pool ? 2 : 1);
+  const std::int64_t width = of.output().width * (params.pool ? 2 : 1);
   return lanes > 1 && of.input().channels == 1 && of.output().channels <= kFewChannels &&
-         of.output().channels < lanes && !stages.roundings.empty() && stages.sum == kNone &&
+         of.output().channels < lanes && !params.roundings.empty() && params.sum == kNone &&
          window.strides == kOne && window.dilations == kOne && width >= lanes;
 }
 

@@ -102,7 +102,7 @@ ProgramBuilder::ProgramBuilder(const Network& network, const Kernels& kernels, b
                                const std::optional<IntegerOps>& integers)
     : kernels_(kernels),
       bf16_(bf16),
-      integers_(integers),
+      integer_ops_(integers),
       images_per_unit_(interleaved ? kernels.lanes : 1),
       min_shared_bytes_(min_shared_bytes) {
   auto& placements = arrangement_.placements;
@@ -144,7 +144,7 @@ std::int64_t ProgramBuilder::tensor_bytes() const {
 }
 
 std::unique_ptr<Program> ProgramBuilder::make_program(const Network& network) {
-  const ProgramKernels kernels{kernels_, integers_ ? integers_->kernels : nullptr};
+  const ProgramKernels kernels{kernels_, integer_ops_ ? integer_ops_->kernels : nullptr};
   const auto name_of = [&](std::size_t s) { return network.layers[lowered_[s].layer].name; };
   return std::make_unique<Program>(kernels, images_per_unit_, min_shared_bytes_,
                                    std::move(arrangement_), name_of);
@@ -192,7 +192,7 @@ void ProgramBuilder::choose_method(const Network& network, const Links& links, b
                                    const std::vector<bool>& no_planes, Lowered& step) {
   auto& placements = arrangement_.placements;
   const Layer& layer = network.layers[step.layer];
-  const int8::Kernels* const integers = integers_ ? integers_->kernels : nullptr;
+  const int8::Kernels* const integers = integer_ops_ ? integer_ops_->kernels : nullptr;
   if (!layer.integers.empty()) {  // passes have fused what these compute too
     step.method =
         &choose_conv_method({network, layer, kernels_, bf16_, integers, false, false, false});
@@ -254,13 +254,13 @@ void ProgramBuilder::describe_step(const Network& network, std::size_t step) {
 void ProgramBuilder::lay_out(std::size_t tensor) {
   Placement& placement = arrangement_.placements[tensor];
   std::int64_t lanes = kernels_.lanes;
-  if (integers_ && placement.layout == Layout::ChannelsLast) {
+  if (integer_ops_ && placement.layout == Layout::ChannelsLast) {
     // Kernels of integers write whole vectors of their own.
-    lanes = std::max<std::int64_t>(lanes, integers_->kernels->lanes);
+    lanes = std::max<std::int64_t>(lanes, integer_ops_->kernels->lanes);
   }
   if (placement.quant) {
-    placement.element_bytes = integers_->kernels->bytes;
-    placement.zero = integers_->kernels->zero - shift_of(placement.quant);
+    placement.element_bytes = integer_ops_->kernels->bytes;
+    placement.zero = integer_ops_->kernels->zero - shift_of(placement.quant);
   }
   placement.lay_out(lanes);
 }
@@ -322,7 +322,7 @@ void ProgramBuilder::add_steps(const Network& network, Program& program,
     const StepIo& io = program.steps()[s];
     const Layer& layer = network.layers[step.layer];
     PlacedLayer source{kernels_,
-                       integers_ ? integers_->kernels : nullptr,
+                       integer_ops_ ? integer_ops_->kernels : nullptr,
                        bf16_,
                        layer,
                        fused(step.pool),
@@ -343,7 +343,7 @@ void ProgramBuilder::add_steps(const Network& network, Program& program,
     }
     program.add_step(
         layer, std::move(name), multiply_adds(network, layer),
-        is_of_integers(network, layer) ? integers_->make(source) : make_op(source, step.method));
+        is_of_integers(network, layer) ? integer_ops_->make(source) : make_op(source, step.method));
   }
 }
 

@@ -77,12 +77,12 @@ class ProgramBuilder {
   /// Lets what a Concat joins lie where that has it, if it begins and ends with whole vectors.
   void join_in_place(const Network& network);
   void lay_out(std::size_t tensor);
-  /// Whether the operator of a layer is one of `integers_`.
+  /// Whether the operator of a layer is one of `integer_ops_`.
   bool is_of_integers(const Network& network, const Layer& layer) const;
 
   const Kernels& kernels_;
   const Bf16Kernels* bf16_;
-  std::optional<IntegerOps> integers_;
+  std::optional<IntegerOps> integer_ops_;
   std::int64_t images_per_unit_;
   std::int64_t min_shared_bytes_;
   std::vector<Lowered> lowered_;  ///< by step

@@ -142,13 +142,12 @@ class Planner {
     const std::size_t earlier = changes ? convolution_before(before.inputs[0]) : kNone;
     if (earlier == kNone) return {};
     Layer& convolution = layers_[earlier];
-    auto& stages = convolution.convolution();
-    if (!stages.rounds() || stages.roundings.size() == kMaxRoundings) return {};
+    std::vector<RoundingStage>& stages = convolution.convolution().roundings;
+    if (!convolution.convolution().rounds() || stages.size() == kMaxRoundings) return {};
     ScaleParams numbers;  // an activation has none
     if (before.kind == LayerKind::ChannelScale) numbers = std::move(before.get<ScaleParams>());
-    stages.roundings.push_back({quantize.get<QuantizeParams>().quant,
-                                activation_after(before.activation), std::move(numbers.scale),
-                                std::move(numbers.bias)});
+    stages.push_back({quantize.get<QuantizeParams>().quant, activation_after(before.activation),
+                      std::move(numbers.scale), std::move(numbers.bias)});
     convolution.name += ", " + before.name;
     return {earlier, place};
   }
@@ -161,17 +160,16 @@ class Planner {
       const std::size_t residual = sum.inputs[1 - i];
       if (place == kNone || !rounded(residual) || residual == sum.inputs[i]) continue;
       const Layer& before = layers_[place];
-      const auto& stages = before.convolution();
+      const ConvolutionParams& params = before.convolution();
       const TensorShape& shape = network_.tensors[before.output].shape;
-      const bool fuses = !stages.pool && stages.sum == kNone &&
+      const bool fuses = !params.pool && params.sum == kNone &&
                          network_.tensors[residual].shape == shape &&
                          !is_whole_image(network_.tensors[before.inputs[0]].shape, before, shape) &&
-                         (stages.rounds() || before.activation.kind == ActivationKind::None) &&
+                         (params.rounds() || before.activation.kind == ActivationKind::None) &&
                          is_bound(sum.activation);
       if (!fuses) continue;
       Layer layer = std::move(layers_[place]);
-      auto& params = layer.convolution();
-      params.sum = params.roundings.size();
+      layer.convolution().sum = layer.convolution().roundings.size();
       layer.inputs.push_back(residual);
       layer.activation = sum.activation;
       layer.name += ", " + sum.name;
@@ -189,13 +187,14 @@ class Planner {
     if (place == kNone) return {};
     Layer& before = layers_[place];
     ConvolutionParams& params = before.convolution();
-    std::vector<Rounding>& roundings = params.roundings;
+    std::vector<RoundingStage>& roundings = params.roundings;
     const auto grows = [](const std::vector<float>& factors) {
       return std::all_of(factors.begin(), factors.end(), [](float factor) { return factor >= 0; });
     };
-    const bool fuses = !params.pool && params.sum == kNone && grows(before.weight_scales) &&
-                       std::all_of(roundings.begin(), roundings.end(),
-                                   [&](const Rounding& rounding) { return grows(rounding.scale); });
+    const bool fuses =
+        !params.pool && params.sum == kNone && grows(before.weight_scales) &&
+        std::all_of(roundings.begin(), roundings.end(),
+                    [&](const RoundingStage& rounding) { return grows(rounding.scale); });
     if (!fuses) return {};
     params.pool = true;
     Activation& last = roundings.empty() ? before.activation : roundings.back().activation;
@@ -299,8 +298,8 @@ class Planner {
   /// The integers of a tensor that is rounded.
   std::size_t integers_of(std::size_t tensor, const Layer& reader) {
     if (holds_integers(tensor)) return tensor;
-    integers_.resize(roundings_.size(), kNone);
-    std::size_t& found = integers_[tensor];
+    made_integers_.resize(roundings_.size(), kNone);
+    std::size_t& found = made_integers_[tensor];
     if (found != kNone) return found;
     found = network_.add_tensor(network_.tensors[tensor].shape);
     network_.tensors[found].quant = roundings_[tensor];
@@ -311,11 +310,11 @@ class Planner {
   }
 
   Network& network_;
-  std::deque<Layer> layers_;            ///< those of the network, with their stages
-  std::vector<QuantParams> roundings_;  ///< by tensor: how its values are rounded; or not
-  std::vector<std::size_t> uses_;       ///< of each tensor of the network
-  std::vector<std::size_t> producers_;  ///< by tensor: the place in layers_; kNone
-  std::vector<std::size_t> integers_;   ///< by tensor: the one with its integers; kNone
+  std::deque<Layer> layers_;                ///< those of the network, with their stages
+  std::vector<QuantParams> roundings_;      ///< by tensor: how its values are rounded; or not
+  std::vector<std::size_t> uses_;           ///< of each tensor of the network
+  std::vector<std::size_t> producers_;      ///< by tensor: the place in layers_; kNone
+  std::vector<std::size_t> made_integers_;  ///< by tensor: the one with its integers; kNone
 };
 
 }  // namespace

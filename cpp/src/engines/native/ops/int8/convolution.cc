@@ -360,7 +360,7 @@ class Convolution final : public Op {
     const auto& params = layer.convolution();
     const auto step_of = [](const QuantParams& quant) { return quant ? double{quant.scale} : 1; };
     // A result that is not rounded has a step of 1.
-    const Rounding as_it_is{{}, layer.activation, {}, {}};
+    const RoundingStage as_it_is{{}, layer.activation, {}, {}};
     double before = step_of(from_.quant);
     const double taps = static_cast<double>(layer.integers.size() / layer.bias.size());
     const double most_steps = kLargestSum - (taps + 1) * 255 * 128;
