@@ -193,8 +193,9 @@ class Server final : public GrpcServer {
 
   std::string address() const override { return address_; }
   void begin_stop() override {
-    health().SetServingStatus(false);
+    // Who is told that nothing is served any more must find it so.
     calls_.begin_stop();
+    health().SetServingStatus(false);
   }
   bool running() const override { return calls_.open > 0; }
   std::size_t stop() override { return calls_.stop(); }
