@@ -275,6 +275,14 @@ TEST_CASE("the layers of a network fit, or the verifier names the one that does 
                   "the layer e gives another number of values than it takes");
   refuses_network([](Network& network) { network.layers[4].kind = LayerKind::Identity; },
                   "the layer e has the parameters of another kind");
+  refuses_network([](Network& network) { network.tensors[5].quant.scale = 1; },
+                  "the layer e gives integers that it has no kernel for");
+  refuses_network(
+      [](Network& network) {
+        network.tensors[4].quant.scale = 1;
+        network.tensors[4].layout = native::Layout::ChannelsLast;
+      },
+      "the layer e takes integers that it has no kernel for");
   refuses_network([](Network& network) { network.tensors[8].shape = {40}; },
                   "the layer h gives another number of values than it takes");
   refuses_network([](Network& network) { network.tensors[3].shape.channels = 9; },
