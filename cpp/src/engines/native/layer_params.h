@@ -34,7 +34,8 @@ struct NoParams {
 struct RoundingStage {
   QuantParams quant;
   Activation activation;  ///< before it
-  // Of what the rounding before gave, by channel; empty: as it is.
+  // Each channel of what the rounding before gave is first multiplied by `scale`, and `bias` is
+  // added. Where they are empty, it stays as it is.
   std::vector<float> scale;
   std::vector<float> bias;
 };

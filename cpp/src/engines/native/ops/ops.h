@@ -32,7 +32,7 @@ enum class ConvMethod : std::uint8_t {
   ChannelsBf16,             ///< by the definition, of pairs in bf16, vectors of channels
   Dense,                    ///< a fully connected layer, vectors of channels
   Channels,                 ///< by the definition, vectors of channels
-  // Of integers. The kernels of these names are described in kernels/int8/kernels.h.
+  // Those below multiply integers. kernels/int8/kernels.h describes the kernels of these names.
   IntegerDepthwise3x3,
   IntegerDepthwise,
   IntegerColumns,

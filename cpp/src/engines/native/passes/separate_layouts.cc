@@ -80,8 +80,7 @@ class Separator {
   void add(Layer layer, bool is_written) {
     const bool integers = takes_integers(network_, layer);
     if (integers || layer.kind == LayerKind::Quantize) {
-      // A rounding takes any layout.
-      for (std::size_t& input : layer.inputs) input = integers ? input : as_it_is(input);
+      if (!integers) layer.inputs[0] = as_it_is(layer.inputs[0]);  // a rounding takes any layout
       give(layer.output, Layout::ChannelsLast);
       network_.layers.push_back(std::move(layer));
       return;
