@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cmath>
+#include <functional>
 #include <random>
 
 #include "engines/native/compile/program_builder.h"
 #include "engines/native/kernels/dispatch.h"
 #include "engines/native/ops/int8/integers.h"
 #include "engines/native/passes/passes.h"
+#include "engines/native/runtime/thread_pool.h"
 #include "engines/native/verify_network.h"
 #include "support.h"
 
@@ -108,8 +110,8 @@ inline double windowed(const native::Layer& layer, const std::vector<double>& im
                        std::int64_t c, std::int64_t y, std::int64_t x) {
   const bool pool = layer.kind == native::LayerKind::Pool;
   const Window& window = pool ? layer.get<native::PoolParams>().window : layer.convolution().window;
-  const std::int64_t inputs = pool ? 1 : in.channels / layer.convolution().groups;
-  const std::int64_t first = pool ? c : c / (out.channels / layer.convolution().groups) * inputs;
+  const std::int64_t inputs = pool ? 1 : in.channels() / layer.convolution().groups;
+  const std::int64_t first = pool ? c : c / (out.channels() / layer.convolution().groups) * inputs;
   // Pointers and counts of its own: an unoptimized build under a sanitizer spends its time here.
   const std::int64_t taps = window.kernel[0] * window.kernel[1];
   const float* const weights =
@@ -125,12 +127,12 @@ inline double windowed(const native::Layer& layer, const std::vector<double>& im
   for (std::int64_t tap = 0; tap < taps; ++tap) {
     const std::int64_t row = top + tap / window.kernel[1] * window.dilations[0];
     const std::int64_t column = left + tap % window.kernel[1] * window.dilations[1];
-    padded += row < in.height + window.padding[1] && column < in.width + window.padding[3];
-    if (row < 0 || column < 0 || row >= in.height || column >= in.width) continue;
+    padded += row < in.height() + window.padding[1] && column < in.width() + window.padding[3];
+    if (row < 0 || column < 0 || row >= in.height() || column >= in.width()) continue;
     ++inside;
-    const double* const pixel = image.data() + row * in.width + column;
+    const double* const pixel = image.data() + row * in.width() + column;
     for (std::int64_t from = 0; from < inputs; ++from) {
-      const double value = pixel[(first + from) * in.height * in.width];
+      const double value = pixel[(first + from) * in.height() * in.width()];
       const std::int64_t at = from * taps + tap;
       if (pool && value > largest) largest = value;
       sum += value * (weights != nullptr ? weights[at] : integers != nullptr ? integers[at] : 1);
@@ -156,6 +158,8 @@ inline double activated(double value, const native::Activation& activation) {
       return std::clamp<double>(value, alpha, activation.beta);
     case native::ActivationKind::HardSwish:
       return value * std::clamp(alpha * value + activation.beta, 0.0, 1.0);
+    case native::ActivationKind::Gelu:
+      return value / 2 * (1 + std::erf(value / std::sqrt(2.0)));
     default:
       REQUIRE(activation.kind == native::ActivationKind::None);
       return value;
@@ -240,9 +244,9 @@ inline std::vector<double> definition_of_one(const native::Network& network, con
       tensors[layer.output] = std::move(results);
       continue;
     }
-    for (std::int64_t c = 0; c < out.channels; ++c) {
-      for (std::int64_t y = 0; y < out.height; ++y) {
-        for (std::int64_t x = 0; x < out.width; ++x) {
+    for (std::int64_t c = 0; c < out.channels(); ++c) {
+      for (std::int64_t y = 0; y < out.height(); ++y) {
+        for (std::int64_t x = 0; x < out.width(); ++x) {
           const std::size_t i = results.size();
           double found = 0;
           if (layer.kind == LayerKind::Convolution || layer.kind == LayerKind::Pool) {
@@ -292,6 +296,7 @@ inline std::unique_ptr<native::Program> compiled(
     const std::optional<native::IntegerOps>& integers = {}) {
   native::separate_layouts(network);
   native::join_copies(network);
+  native::join_converts(network, kernels.lanes);
   native::verify_network(network);
   native::ProgramBuilder builder(network, kernels, interleaved, min_shared_bytes, bf16, integers);
   auto program = builder.make_program(network);
@@ -363,6 +368,130 @@ inline std::vector<float> outputs(const native::Program& program, const std::vec
     program.run({images.data(), {}}, n, at_once, memory.data(), &output);
   }
   return found;
+}
+
+/// Returns what a program gives for images, all at once, when threads share each layer.
+inline std::vector<float> outputs_of_threads(const native::Program& program,
+                                             const std::vector<float>& images, std::int64_t count,
+                                             std::size_t threads) {
+  auto memory = program.memory(count);
+  native::Aligned<char> scratch(static_cast<std::size_t>(program.scratch_bytes()) * threads);
+  std::vector<float> found(static_cast<std::size_t>(count * program.output_values()));
+  float* const output = found.data();
+  native::ThreadPool pool(threads);
+  native::Team::run(pool, threads, [&](native::Team& team) {
+    const native::Crew crew{team, scratch.data()};
+    const auto ignore = [](std::size_t) {};
+    program.run({images.data(), {}}, 0, count, memory.data(), &output, ignore, &crew);
+  });
+  return found;
+}
+
+// ---- a layer against its definition
+
+/// The values that a layer gives, computed in double from its definition.
+struct Definition {
+  std::vector<double> values;
+  std::vector<double> sizes;  ///< of the terms of each value; an error is divided by its size
+};
+
+/// Computes what a layer gives for its inputs, each of one image.
+using Define = std::function<Definition(const std::vector<std::vector<float>>&)>;
+
+/// Draws no function, or one of those that the layers of transformers apply to their results.
+inline native::Activation draw_activation(Random& random) {
+  using native::ActivationKind;
+  constexpr native::Activation kAll[] = {
+      {}, {}, {ActivationKind::Relu}, {ActivationKind::Clip, -1, 2}, {ActivationKind::Gelu}};
+  return kAll[random.from(0, 4)];
+}
+
+/// A tensor of so many values, of one of the shapes that lie in the order of the program.
+inline native::TensorShape shape_of(std::int64_t values, Random& random) {
+  return random.coin() ? native::TensorShape{values} : native::TensorShape{1, 1, values};
+}
+
+/// A network of one layer, whose inputs are parts of the image one after the other.
+inline native::Network network_of(native::Layer layer, const std::vector<std::int64_t>& inputs,
+                                  std::int64_t values, Random& random) {
+  native::Network network;
+  std::int64_t all = 0;
+  for (const std::int64_t input : inputs) all += input;
+  network.tensors = {native::TensorShape{1, 1, all}};
+  std::int64_t first = 0;
+  for (const std::int64_t input : inputs) {
+    native::Layer copy = layer_of(native::LayerKind::Copy);
+    copy.inputs = {0};
+    Box box;
+    box.from = first;
+    box.add({input, 1, 1});
+    copy.params = native::CopyParams{{box}};
+    layer.inputs.push_back(network.tensors.size());
+    add_layer(network, copy, shape_of(input, random));
+    first += input;
+  }
+  layer.name = to_string(layer.kind);
+  add_layer(network, layer, shape_of(values, random));
+  return network;
+}
+
+constexpr std::int64_t kCheckedImages = 3;  // at once, in check_program
+
+/// Compares what a program of one layer gives with the definition. The outputs must have the same
+/// bits for any number of images at once, and of threads.
+/// \param images kCheckedImages of them
+/// \param inputs how many values each input of the layer has
+/// \param error the largest that is allowed, divided by the size (Definition::sizes)
+inline void check_program(const native::Program& program, const std::vector<float>& images,
+                          const std::vector<std::int64_t>& inputs, const Define& define,
+                          double error) {
+  const std::int64_t image = program.input_values();
+  const std::int64_t values = program.output_values();
+  const std::vector<float> found = outputs(program, images);
+  CHECK(outputs(program, images, kCheckedImages) == found);
+  double worst = 0;
+  for (std::int64_t n = 0; n < kCheckedImages; ++n) {
+    std::vector<std::vector<float>> parts;
+    const float* from = images.data() + n * image;
+    const std::vector<float> own(from, from + image);
+    for (const std::int64_t input : inputs) {
+      parts.emplace_back(from, from + input);
+      from += input;
+    }
+    const Definition expected = define(parts);
+    REQUIRE(static_cast<std::int64_t>(expected.values.size()) == values);
+    const auto first = found.begin() + n * values;
+    for (std::size_t i = 0; i < expected.values.size(); ++i) {
+      const double apart = std::abs(first[static_cast<std::ptrdiff_t>(i)] - expected.values[i]);
+      const double of_size = apart / (expected.sizes[i] + 1e-30);
+      if (!(of_size <= worst)) worst = of_size;
+    }
+    if (n > 0) continue;
+    const std::vector<float> one(first, first + values);
+    for (const std::size_t threads : {2U, 3U}) {
+      CHECK(outputs_of_threads(program, own, 1, threads) == one);
+    }
+  }
+  CHECK(worst <= error);
+}
+
+/// Compares a network of network_of() with the definition of its layer in every instruction set, as
+/// check_program does.
+inline void check_network(const native::Network& network, const std::vector<std::int64_t>& inputs,
+                          Random& random, const Define& define, double error) {
+  const std::vector<float> images =
+      random.values(kCheckedImages * network.tensors[0].shape.values());
+  for (const native::Kernels* kernels : available_kernels(native::kernels_named)) {
+    CAPTURE(std::string(kernels->name));
+    check_program(*compiled(network, *kernels), images, inputs, define, error);
+  }
+}
+
+/// Compares a layer with its definition in every instruction set.
+/// \param values how many the layer gives
+inline void check_layer(const native::Layer& layer, const std::vector<std::int64_t>& inputs,
+                        std::int64_t values, Random& random, const Define& define, double error) {
+  check_network(network_of(layer, inputs, values, random), inputs, random, define, error);
 }
 
 }  // namespace lenet::tests

@@ -24,7 +24,7 @@ Activation some_activation(Random& random) {
 /// The pool that convolutions compute on the way, or any other.
 void add_pool(Network& network, Random& random) {
   const TensorShape in = network.tensors.back().shape;
-  TensorShape out = {in.channels, in.height / 2, in.width / 2};
+  TensorShape out = {in.channels(), in.height() / 2, in.width() / 2};
   Layer pool = pool_of(2, 2);
   pool.activation = relu_or_none(random);
   auto& params = pool.get<native::PoolParams>();
@@ -38,8 +38,8 @@ void add_pool(Network& network, Random& random) {
       params.window.padding[2 * i + 1] = random.from(0, kernel / 2);
       return count_windows(size, params.window, i);
     };
-    out.height = direction(0, in.height);
-    out.width = direction(1, in.width);
+    const std::int64_t height = direction(0, in.height());
+    out = {in.channels(), height, direction(1, in.width())};
   }
   add_layer(network, pool, out);
 }
@@ -51,8 +51,8 @@ void add_residual(Network& network, Random& random) {
   const std::int64_t pad = random.from(0, 1);
   Layer convolution = convolution_of(2 * pad + 1, 2 * pad + 1);
   convolution.convolution().window.padding = {pad, pad, pad, pad};
-  convolution.weights = random.values(shape.channels * shape.channels * (8 * pad + 1));
-  convolution.bias = random.values(shape.channels);
+  convolution.weights = random.values(shape.channels() * shape.channels() * (8 * pad + 1));
+  convolution.bias = random.values(shape.channels());
   if (random.from(0, 3) == 0) convolution.activation = some_activation(random);
   add_layer(network, convolution, shape);
   Layer sum = layer_of(LayerKind::Add);
@@ -63,7 +63,7 @@ void add_residual(Network& network, Random& random) {
   if (random.coin()) return;
   Layer join = layer_of(LayerKind::Concat);  // for which what was added is still there
   join.inputs = {from + 2, from};
-  add_layer(network, join, {2 * shape.channels, shape.height, shape.width});
+  add_layer(network, join, {2 * shape.channels(), shape.height(), shape.width()});
 }
 
 /// A layer that moves values, or reads them in the order of the program.
@@ -71,16 +71,17 @@ void add_order(Network& network, Random& random) {
   const TensorShape in = network.tensors.back().shape;
   Layer layer;
   TensorShape out = in;
-  const Shape sizes = {in.channels, in.height, in.width};
+  const Shape sizes = {in.channels(), in.height(), in.width()};
   const auto axis = static_cast<std::size_t>(random.from(0, 2));
   const native::Axis along = {sizes[axis], steps_of(sizes)[axis]};
   const bool logarithm = random.coin();
   switch (random.from(0, 4)) {
     case 0:
       layer.set_kind(LayerKind::Channels);
-      out.channels = random.from(1, 2 * in.channels);
-      for (std::int64_t c = 0; c < out.channels; ++c) {
-        layer.get<native::ChannelsParams>().sources.push_back({0, random.from(0, in.channels - 1)});
+      out = {random.from(1, 2 * in.channels()), in.height(), in.width()};
+      for (std::int64_t c = 0; c < out.channels(); ++c) {
+        layer.get<native::ChannelsParams>().sources.push_back(
+            {0, random.from(0, in.channels() - 1)});
       }
       break;
     case 1: {  // turned in any way, in a frame
@@ -93,7 +94,7 @@ void add_order(Network& network, Random& random) {
         std::next_permutation(axes.begin(), axes.end());
       }
       out = {sizes[axes[0]] + frame, sizes[axes[1]] + frame, sizes[axes[2]]};
-      const Integers given = steps_of({out.channels, out.height, out.width});
+      const Integers given = steps_of({out.channels(), out.height(), out.width()});
       Integers to(3);
       for (std::size_t k = 0; k < 3; ++k) to[axes[k]] = given[k];
       copy.boxes = {box_of(sizes, steps_of(sizes), to)};
@@ -101,7 +102,7 @@ void add_order(Network& network, Random& random) {
     }
     case 2: {  // of small values: of large ones it makes the errors larger
       Layer scale = layer_of(LayerKind::ChannelScale);
-      const auto channels = static_cast<std::size_t>(in.channels);
+      const auto channels = static_cast<std::size_t>(in.channels());
       scale.params = native::ScaleParams{std::vector<float>(channels, 1.0F / 64),
                                          std::vector<float>(channels)};
       add_layer(network, scale, in);
@@ -113,11 +114,12 @@ void add_order(Network& network, Random& random) {
       layer.set_kind(LayerKind::Reduce);
       layer.params =
           native::ReduceParams{along, random.coin() ? ReduceKind::Max : ReduceKind::Mean};
-      out = {axis == 0 ? 1 : in.channels, axis == 1 ? 1 : in.height, axis == 2 ? 1 : in.width};
+      out = {axis == 0 ? 1 : in.channels(), axis == 1 ? 1 : in.height(),
+             axis == 2 ? 1 : in.width()};
       break;
     default:
       layer.set_kind(LayerKind::View);
-      out = {in.height * in.channels, 1, in.width};
+      out = {in.height() * in.channels(), 1, in.width()};
   }
   add_layer(network, layer, out);
 }
@@ -128,18 +130,16 @@ Network random_network(Random& random, bool winograd) {
   Network network;
   Layer convolution = layer_of(LayerKind::Convolution);
   if (!winograd && random.from(0, 2) == 0) convolution.convolution().groups = random.from(2, 20);
-  TensorShape in;
-  TensorShape out;
-  in.channels = winograd
-                    ? random.from(4, 9)
-                    : convolution.convolution().groups * (random.coin() ? 1 : random.from(1, 9));
-  const bool depthwise = convolution.convolution().groups == in.channels && random.coin();
-  out.channels =
+  const std::int64_t inputs =
+      winograd ? random.from(4, 9)
+               : convolution.convolution().groups * (random.coin() ? 1 : random.from(1, 9));
+  const bool depthwise = convolution.convolution().groups == inputs && random.coin();
+  const std::int64_t outputs =
       convolution.convolution().groups * (depthwise ? 1 : random.from(winograd ? 4 : 1, 20));
   const bool plain = random.coin();  // as the special cases want it
   const bool simple = plain || winograd;
-  std::int64_t* const sizes[] = {&in.height, &in.width};
-  std::int64_t* const results[] = {&out.height, &out.width};
+  std::array<std::int64_t, 2> sizes{};
+  std::array<std::int64_t, 2> results{};
   Window& window = convolution.convolution().window;
   for (std::size_t i = 0; i < 2; ++i) {
     window.kernel[i] = winograd ? 5 : random.from(1, 5);
@@ -148,29 +148,31 @@ Network random_network(Random& random, bool winograd) {
     }
     window.strides[i] = simple ? 1 : random.from(1, 3);
     window.dilations[i] = simple ? 1 : random.from(1, 2);
-    *sizes[i] = winograd
-                    ? 2 * random.from(1, 14) + 4 - window.padding[2 * i] - window.padding[2 * i + 1]
-                    : random.from(1, 40) + window.dilations[i] * (window.kernel[i] - 1);
-    *results[i] = count_windows(*sizes[i], window, i);
+    sizes[i] = winograd
+                   ? 2 * random.from(1, 14) + 4 - window.padding[2 * i] - window.padding[2 * i + 1]
+                   : random.from(1, 40) + window.dilations[i] * (window.kernel[i] - 1);
+    results[i] = count_windows(sizes[i], window, i);
   }
+  const TensorShape in = {inputs, sizes[0], sizes[1]};
+  TensorShape out = {outputs, results[0], results[1]};
   convolution.weights = random.values(
-      out.channels * (in.channels / convolution.convolution().groups) *
+      out.channels() * (in.channels() / convolution.convolution().groups) *
       convolution.convolution().window.kernel[0] * convolution.convolution().window.kernel[1]);
-  convolution.bias = random.values(out.channels);
+  convolution.bias = random.values(out.channels());
   convolution.activation = some_activation(random);
   network.tensors = {in};
   add_layer(network, convolution, out);
   if (random.from(0, 2) == 0) {
     Layer scale = layer_of(LayerKind::ChannelScale);
     auto& params = scale.get<native::ScaleParams>();
-    params.scale = random.values(out.channels);
-    params.bias = random.values(out.channels);
+    params.scale = random.values(out.channels());
+    params.bias = random.values(out.channels());
     scale.activation = some_activation(random);
     add_layer(network, scale, out);
     Layer join = layer_of(random.coin() ? LayerKind::Add : LayerKind::Concat);
     join.inputs = {1, 2};
     if (join.kind == LayerKind::Add) join.activation.kind = ActivationKind::Relu;
-    if (join.kind == LayerKind::Concat) out.channels *= 2;
+    if (join.kind == LayerKind::Concat) out = {2 * out.channels(), out.height(), out.width()};
     add_layer(network, join, out);
     if (random.coin()) {
       Layer activate = layer_of(LayerKind::Activate);
@@ -183,7 +185,7 @@ Network random_network(Random& random, bool winograd) {
   for (std::int64_t i = random.from(-4, 3); i > 0; --i) add_order(network, random);
   if (random.coin()) {
     const TensorShape image = network.tensors.back().shape;
-    Layer linear = convolution_of(image.height, image.width);
+    Layer linear = convolution_of(image.height(), image.width());
     const std::int64_t classes = random.from(1, 150);
     linear.weights = random.values(classes * image.values());
     linear.bias = random.values(classes);
@@ -244,7 +246,7 @@ Network deep_network(std::mt19937& generator) {
   const auto convolve = [&](std::int64_t channels, std::int64_t kernel, std::int64_t stride,
                             std::int64_t groups, const Activation& activation) {
     const TensorShape in = network.tensors.back().shape;
-    const std::int64_t taps = in.channels / groups * kernel * kernel;
+    const std::int64_t taps = in.channels() / groups * kernel * kernel;
     Layer layer = convolution_of(kernel, kernel);
     layer.convolution().window.strides = {stride, stride};
     layer.convolution().window.padding.fill(kernel / 2);
@@ -252,7 +254,7 @@ Network deep_network(std::mt19937& generator) {
     layer.weights = exact_values(generator, channels * taps);
     for (float& weight : layer.weights) weight = std::ldexp(weight, -std::ilogb(taps) / 2);
     layer.bias = exact_values(generator, channels);
-    const std::int64_t size = count_windows(in.width, layer.convolution().window, 0);
+    const std::int64_t size = count_windows(in.width(), layer.convolution().window, 0);
     add(layer, {channels, size, size}, activation);
   };
   const auto combine = [&](LayerKind kind, std::size_t back, const Activation& activation) {
@@ -363,10 +365,10 @@ TEST_CASE("convolutions of images that the caches do not hold are what their def
       Layer convolution = convolution_of(2 * border + 1, 2 * border + 1);
       convolution.inputs = {from};
       convolution.convolution().window.padding = {border, border, border, border};
-      convolution.weights = random.values(to.channels * network.tensors[from].shape.channels *
+      convolution.weights = random.values(to.channels() * network.tensors[from].shape.channels() *
                                           convolution.convolution().window.kernel[0] *
                                           convolution.convolution().window.kernel[1]);
-      convolution.bias = random.values(to.channels);
+      convolution.bias = random.values(to.channels());
       add_layer(network, convolution, to);
     };
     add(0, inner, 0);
@@ -397,10 +399,10 @@ TEST_CASE("threads that share each layer of an image give the bits that one give
     Layer convolution = convolution_of(kernel, kernel);
     convolution.convolution().window.strides = {stride, stride};
     convolution.convolution().groups = groups;
-    convolution.weights = random.values(channels * from.channels / groups * kernel * kernel);
+    convolution.weights = random.values(channels * from.channels() / groups * kernel * kernel);
     convolution.bias = random.values(channels);
     const auto size = [&](std::size_t i) {
-      return count_windows(from.width, convolution.convolution().window, i);
+      return count_windows(from.width(), convolution.convolution().window, i);
     };
     add_layer(network, convolution, {channels, size(0), size(1)});
   };

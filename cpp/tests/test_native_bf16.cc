@@ -1,7 +1,6 @@
 // The native engine's multiplications in bf16, against the definition of a network in double
 // precision: of its numbers as they are, and rounded to bf16 where they are multiplied.
 
-#include "engines/native/runtime/thread_pool.h"
 #include "native_support.h"
 #include "notation.h"
 
@@ -29,9 +28,9 @@ void add_copy(Network& network) {
   const TensorShape shape = network.tensors[0].shape;
   Layer copy = convolution_of(1, 1);
   copy.inputs = {0};
-  copy.bias.resize(static_cast<std::size_t>(shape.channels));
-  for (std::int64_t i = 0; i < shape.channels * shape.channels; ++i) {
-    copy.weights.push_back(i % shape.channels == i / shape.channels ? 1.0F : 0.0F);
+  copy.bias.resize(static_cast<std::size_t>(shape.channels()));
+  for (std::int64_t i = 0; i < shape.channels() * shape.channels(); ++i) {
+    copy.weights.push_back(i % shape.channels() == i / shape.channels() ? 1.0F : 0.0F);
   }
   add_layer(network, copy, shape);
 }
@@ -43,16 +42,15 @@ Network random_convolution(Random& random, bool winograd) {
   Layer layer = layer_of(LayerKind::Convolution);
   Window& window = layer.convolution().window;
   if (!winograd && random.from(0, 3) == 0) layer.convolution().groups = random.from(2, 4);
-  TensorShape in = {layer.convolution().groups * random.from(winograd ? 16 : 1, 50), 0, 0};
-  if (layer.convolution().groups > 1 && random.coin())
-    in.channels = layer.convolution().groups * 16 * random.from(1, 2);
-  TensorShape out = {layer.convolution().groups * random.from(1, 70), 0, 0};
-  if (layer.convolution().groups > 1 && random.coin())
-    out.channels = layer.convolution().groups * 32;
+  const std::int64_t groups = layer.convolution().groups;
+  std::int64_t inputs = groups * random.from(winograd ? 16 : 1, 50);
+  if (groups > 1 && random.coin()) inputs = groups * 16 * random.from(1, 2);
+  std::int64_t outputs = groups * random.from(1, 70);
+  if (groups > 1 && random.coin()) outputs = groups * 32;
   const bool whole = !winograd && random.from(0, 3) == 0;
   const bool same = random.coin();  // size of the output, for what is added to it
-  std::int64_t* const sizes[] = {&in.height, &in.width};
-  std::int64_t* const results[] = {&out.height, &out.width};
+  std::array<std::int64_t, 2> sizes{};
+  std::array<std::int64_t, 2> results{};
   for (std::size_t i = 0; i < 2; ++i) {
     window.kernel[i] = winograd ? 3 : random.from(1, 5);
     if (!winograd && !whole) {
@@ -62,15 +60,17 @@ Network random_convolution(Random& random, bool winograd) {
     const std::int64_t pad = window.dilations[i] * (window.kernel[i] - 1);
     if (!whole) window.padding[2 * i] = random.from(0, std::min<std::int64_t>(pad, 2));
     if (!whole) window.padding[2 * i + 1] = same ? pad - window.padding[2 * i] : random.from(0, 2);
-    *sizes[i] = whole ? window.kernel[i] : random.from(1, 20) + pad;
-    *results[i] = count_windows(*sizes[i], window, i);
+    sizes[i] = whole ? window.kernel[i] : random.from(1, 20) + pad;
+    results[i] = count_windows(sizes[i], window, i);
   }
+  const TensorShape in = {inputs, sizes[0], sizes[1]};
+  const TensorShape out = {outputs, results[0], results[1]};
   network.tensors = {in};
-  const bool adds = same && !whole && out.channels == in.channels;
+  const bool adds = same && !whole && out.channels() == in.channels();
   if (adds || winograd || random.coin()) add_copy(network);
-  layer.weights = random.values(out.channels * in.channels / layer.convolution().groups *
+  layer.weights = random.values(out.channels() * in.channels() / layer.convolution().groups *
                                 window.kernel[0] * window.kernel[1]);
-  layer.bias = random.values(out.channels);
+  layer.bias = random.values(out.channels());
   if (!adds) layer.activation = relu_or_none(random);
   add_layer(network, layer, out);
   if (!adds) return network;
@@ -79,22 +79,6 @@ Network random_convolution(Random& random, bool winograd) {
   sum.activation = relu_or_none(random);
   add_layer(network, sum, out);
   return network;
-}
-
-/// What threads give that share each layer.
-std::vector<float> outputs_of_threads(const Program& program, const std::vector<float>& images,
-                                      std::int64_t count, std::size_t threads) {
-  auto memory = program.memory(count);
-  native::Aligned<char> scratch(static_cast<std::size_t>(program.scratch_bytes()) * threads);
-  std::vector<float> found(static_cast<std::size_t>(count * program.output_values()));
-  float* const output = found.data();
-  ThreadPool pool(threads);
-  native::Team::run(pool, threads, [&](native::Team& team) {
-    const native::Crew crew{team, scratch.data()};
-    const auto ignore = [](std::size_t) {};
-    program.run({images.data(), {}}, 0, count, memory.data(), &output, ignore, &crew);
-  });
-  return found;
 }
 
 TEST_CASE("products in bf16 are what their definition says, for any batch and threads" *

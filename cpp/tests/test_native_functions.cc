@@ -9,8 +9,7 @@
 namespace lenet::tests {
 namespace {
 
-using native::Activation;
-using native::ActivationKind;
+using namespace native;
 
 struct Function {
   Activation activation;
@@ -194,6 +193,31 @@ TEST_CASE("x times a function is the one that the table says") {
     }
   }
   CHECK(products == 2);
+}
+
+TEST_CASE("functions of one value after the other") {
+  Random random(22);
+  for (const TensorShape& shape :
+       {TensorShape{5}, TensorShape{1, 1, 67}, TensorShape{3, 7, 5}, TensorShape{20, 9, 33}}) {
+    Layer layer = layer_of(LayerKind::Activate);
+    layer.inputs = {0};
+    layer.activation = {ActivationKind::Scalar, 2, -1,
+                        [](double x, double alpha, double beta) { return alpha * x + beta; }};
+    Network network;
+    network.tensors = {shape};
+    add_layer(network, layer, shape);
+    const std::vector<float> images = random.values(3 * shape.values());
+    std::vector<float> expected;
+    for (const float value : images) expected.push_back(2 * value - 1);
+    for (const Kernels* kernels : available_kernels(kernels_named)) {
+      CAPTURE(std::string(kernels->name));
+      const std::vector<float> found = outputs(*compiled(network, *kernels), images, 3);
+      REQUIRE(found.size() == expected.size());
+      for (std::size_t i = 0; i < found.size(); ++i) {
+        CHECK(found[i] == doctest::Approx(expected[i]).epsilon(1e-6));
+      }
+    }
+  }
 }
 
 }  // namespace lenet::tests

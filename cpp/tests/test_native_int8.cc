@@ -43,10 +43,10 @@ void add_residual(Network& network, Random& random) {
   const bool depthwise = random.coin();
   Layer convolution = depthwise ? convolution_of(3, 3) : convolution_of(1, 1);
   if (depthwise) {
-    convolution.convolution().groups = shape.channels;
+    convolution.convolution().groups = shape.channels();
     convolution.convolution().window.padding = {1, 1, 1, 1};
   }
-  give_weights(convolution, random, shape.channels, depthwise ? 9 : shape.channels);
+  give_weights(convolution, random, shape.channels(), depthwise ? 9 : shape.channels());
   add_layer(network, convolution, shape);
   if (random.coin()) add_quantize(network, random, -2, 1);
   Layer sum = layer_of(LayerKind::Add);
@@ -55,11 +55,11 @@ void add_residual(Network& network, Random& random) {
   sum.activation = relu_or_none(random);
   if (random.coin()) sum.activation = {ActivationKind::Clip, 0, 6};
   add_layer(network, sum, shape);
-  if (shape.height >= 2 && shape.width >= 2 && random.coin()) {
+  if (shape.height() >= 2 && shape.width() >= 2 && random.coin()) {
     add_quantize(network, random, -2, 1);
     Layer pool = pool_of(2, 2);
     pool.get<native::PoolParams>().kind = PoolKind::Average;
-    add_layer(network, pool, {shape.channels, shape.height / 2, shape.width / 2});
+    add_layer(network, pool, {shape.channels(), shape.height() / 2, shape.width() / 2});
   }
   if (random.coin()) add_quantize(network, random, -2, 1);
 }
@@ -83,10 +83,8 @@ Network random_network(Random& random, bool many = false) {
   const std::int64_t outputs = few      ? random.from(1, 8)
                                : padded ? random.from(17, 24)
                                         : random.from(many ? 16 : 1, 40);
-  TensorShape shape = {inputs * convolution.convolution().groups, 0, 0};
-  TensorShape out = {outputs * convolution.convolution().groups, 0, 0};
-  const std::array<std::int64_t*, 2> sizes = {&shape.height, &shape.width};
-  const std::array<std::int64_t*, 2> results = {&out.height, &out.width};
+  std::array<std::int64_t, 2> sizes{};
+  std::array<std::int64_t, 2> results{};
   Window& window = convolution.convolution().window;
   for (std::size_t i = 0; i < 2; ++i) {
     window.kernel[i] = random.from(1, many ? 3 : 7);
@@ -94,29 +92,31 @@ Network random_network(Random& random, bool many = false) {
     window.dilations[i] = few ? 1 : random.from(1, 2);
     window.padding[2 * i] = random.from(0, 3);
     window.padding[2 * i + 1] = random.from(0, 3);
-    *sizes[i] =
+    sizes[i] =
         random.from(1, many && i == 0 ? 9 : 36) + window.dilations[i] * (window.kernel[i] - 1);
-    *results[i] = count_windows(*sizes[i], window, i);
+    results[i] = count_windows(sizes[i], window, i);
   }
-  network.tensors = {shape};
+  const std::int64_t groups = convolution.convolution().groups;
+  const TensorShape out = {outputs * groups, results[0], results[1]};
+  network.tensors = {TensorShape{inputs * groups, sizes[0], sizes[1]}};
   add_quantize(network, random, -7, -5);
-  give_weights(convolution, random, out.channels, inputs * window.kernel[0] * window.kernel[1]);
+  give_weights(convolution, random, out.channels(), inputs * window.kernel[0] * window.kernel[1]);
   convolution.activation = relu_or_none(random);
   // Negative steps keep the pool out of the kernel.
   if (random.coin()) {
     for (float& step : convolution.weight_scales) step = std::abs(step);
   }
   add_layer(network, convolution, out);
-  if (out.height >= 2 && out.width >= 2 && random.coin()) {
+  if (out.height() >= 2 && out.width() >= 2 && random.coin()) {
     Layer pool = pool_of(2, 2);
     pool.activation = relu_or_none(random);
-    add_layer(network, pool, {out.channels, out.height / 2, out.width / 2});
+    add_layer(network, pool, {out.channels(), out.height() / 2, out.width() / 2});
   }
   if (random.from(0, 3) > 0) {
     add_quantize(network, random, -3, 0);
     if (random.coin()) {
       Layer scale = layer_of(LayerKind::ChannelScale);
-      for (std::int64_t c = 0; c < network.tensors.back().shape.channels; ++c) {
+      for (std::int64_t c = 0; c < network.tensors.back().shape.channels(); ++c) {
         scale.get<native::ScaleParams>().scale.push_back(1);
         scale.get<native::ScaleParams>().bias.push_back(static_cast<float>(random.from(-64, 64)) /
                                                         4);
@@ -129,7 +129,7 @@ Network random_network(Random& random, bool many = false) {
     // Of integers and few channels: float32 might not hold the sums of others.
     if (network.layers.back().kind == LayerKind::Quantize && !many && random.from(0, 3) > 0) {
       const TensorShape image = network.tensors.back().shape;
-      Layer linear = convolution_of(image.height, image.width);
+      Layer linear = convolution_of(image.height(), image.width());
       const std::int64_t classes = random.from(1, 150);
       give_weights(linear, random, classes, image.values());
       add_layer(network, linear, {classes, 1, 1});
@@ -208,8 +208,8 @@ void add_padded(Network& network, Random& random, std::int64_t channels) {
   Layer convolution = convolution_of(3, 3);
   convolution.convolution().window.padding = {1, 1, 1, 1};
   const TensorShape from = network.tensors.back().shape;
-  give_weights(convolution, random, channels, from.channels * 9);
-  add_layer(network, convolution, {channels, from.height, from.width});
+  give_weights(convolution, random, channels, from.channels() * 9);
+  add_layer(network, convolution, {channels, from.height(), from.width()});
 }
 
 TEST_CASE("images of a batch that share the weights of large layers do not change") {
@@ -440,8 +440,7 @@ TEST_CASE("rows of integers times a matrix are what their definition says, in al
       native::LayerMemory memory(1e9);
       native::WeightArena arena;
       const bool tiles = kernels->conv_tiles != nullptr && columns >= kernels->lanes;
-      const auto method =
-          tiles ? native::ConvMethod::IntegerTiles : native::ConvMethod::IntegerChannels;
+      const auto method = tiles ? native::Method::IntegerTiles : native::Method::IntegerChannels;
       const auto product = native::int8::make_row_product({native::choose_kernels(),
                                                            kernels,
                                                            nullptr,

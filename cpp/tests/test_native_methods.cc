@@ -1,7 +1,7 @@
-// Which method computes which convolution (compile/conv_methods.h). The expected names follow from
+// Which method computes which convolution (compile/methods.h). The expected names follow from
 // docs/native-engine.md and the comments of kernels.h, also for kernels that this processor lacks.
 
-#include "engines/native/compile/conv_methods.h"
+#include "engines/native/compile/methods.h"
 #include "native_support.h"
 
 namespace lenet::tests {
@@ -33,21 +33,21 @@ struct Setting {
 std::string method_of(const TensorShape& from, const TensorShape& to, Layer layer,
                       const Setting& setting = {}) {
   static const native::Kernels kernels = kernels_of_16();
-  const std::int64_t taps = from.channels / layer.convolution().groups *
+  const std::int64_t taps = from.channels() / layer.convolution().groups *
                             layer.convolution().window.kernel[0] *
-                            layer.convolution().window.kernel[1] * to.channels;
+                            layer.convolution().window.kernel[1] * to.channels();
   if (setting.integers == nullptr) {
     layer.weights.resize(static_cast<std::size_t>(taps));
   } else {
     layer.integers.resize(static_cast<std::size_t>(taps));
   }
-  layer.bias.resize(static_cast<std::size_t>(to.channels));
+  layer.bias.resize(static_cast<std::size_t>(to.channels()));
   native::Network network;
   network.tensors.emplace_back(from);
   add_layer(network, std::move(layer), to);
-  return native::choose_conv_method({network, network.layers.front(), kernels, setting.bf16,
-                                     setting.integers, setting.interleaved, setting.from_planes,
-                                     setting.to_planes})
+  return native::find_method({network, network.layers.front(), kernels, setting.bf16,
+                              setting.integers, setting.interleaved, setting.from_planes,
+                              setting.to_planes})
       .name;
 }
 

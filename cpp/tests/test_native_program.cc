@@ -49,17 +49,17 @@ TEST_CASE("a concat of whole vectors costs nothing, within another too") {
     Layer layer = convolution_of(3, 3);
     layer.inputs = {from};
     layer.convolution().window.padding = {1, 1, 1, 1};
-    layer.weights = random.values(channels * in.channels * 9);
+    layer.weights = random.values(channels * in.channels() * 9);
     layer.bias = random.values(channels);
-    add_layer(network, layer, {channels, in.height, in.width});
+    add_layer(network, layer, {channels, in.height(), in.width()});
     return network.outputs[0];
   };
   const auto join = [&](std::vector<std::size_t> inputs) {
     Layer layer = layer_of(LayerKind::Concat);
-    TensorShape shape{0, 15, 16};
-    for (const std::size_t input : inputs) shape.channels += network.tensors[input].shape.channels;
+    std::int64_t channels = 0;
+    for (const std::size_t input : inputs) channels += network.tensors[input].shape.channels();
     layer.inputs = std::move(inputs);
-    add_layer(network, layer, shape);
+    add_layer(network, layer, {channels, 15, 16});
     return network.outputs[0];
   };
   const std::size_t first = convolve(0, 32);
@@ -206,7 +206,7 @@ TEST_CASE("a plan is right, or the verifier names the step that reads what is no
       "step 3 (c) does not copy what step 1 (a)" + elsewhere);
   refuses([](HandMade& plan) { plan.steps[2].inputs = {2, 1}; },
           "step 3 (c) does not copy what step 2 (b)" + elsewhere);
-  refuses([](HandMade& plan) { plan.placements[1].shape.channels = 3; },
+  refuses([](HandMade& plan) { plan.placements[1].shape = {3, 2, 2}; },
           "step 3 (c) does not copy what step 1 (a)" + elsewhere);
   // The image's pixels lie where the border is, or what stands for another zero.
   refuses([](HandMade& plan) { plan.clears[4] = false; },
@@ -285,7 +285,7 @@ TEST_CASE("the layers of a network fit, or the verifier names the one that does 
       "the layer e takes integers that it has no kernel for");
   refuses_network([](Network& network) { network.tensors[8].shape = {40}; },
                   "the layer h gives another number of values than it takes");
-  refuses_network([](Network& network) { network.tensors[3].shape.channels = 9; },
+  refuses_network([](Network& network) { network.tensors[3].shape = {9, 3, 3}; },
                   "the layer c gives other channels than it takes");
   refuses_network(
       [](Network& network) { network.layers[3].get<ChannelsParams>().sources[0].channel = 8; },
@@ -305,9 +305,9 @@ TEST_CASE("the layers of a network fit, or the verifier names the one that does 
                   "the layer g combines tensors of other shapes");
   refuses_network([](Network& network) { network.layers[0].convolution().groups = 2; },
                   "the layer a reads more channels than there are");
-  refuses_network([](Network& network) { network.tensors[1].shape.height = 7; },
+  refuses_network([](Network& network) { network.tensors[1].shape = {4, 7, 6}; },
                   "the layer a has windows that end outside the padded image");
-  refuses_network([](Network& network) { network.tensors[2].shape.channels = 5; },
+  refuses_network([](Network& network) { network.tensors[2].shape = {5, 3, 3}; },
                   "the layer b gives other channels than it takes");
   refuses_network([](Network& network) { network.layers[2].inputs[1] = 7; },
                   "the layer c takes a tensor that no layer before it gives");
@@ -403,7 +403,7 @@ Network resnet50_vd() {
       const std::int64_t pad = (window.kernel[0] - 1) / 2;
       window.padding = {pad, pad, pad, pad};
     }
-    add_layer(network, layer, {channels, in.height / stride, in.width / stride});
+    add_layer(network, layer, {channels, in.height() / stride, in.width() / stride});
     return network.outputs[0];
   };
   const auto convolve = [&](std::size_t from, std::int64_t channels, std::int64_t kernel,
@@ -411,7 +411,7 @@ Network resnet50_vd() {
     return add(convolution_of(kernel, kernel), {from}, channels, stride);
   };
   const auto pool = [&](std::size_t from, std::int64_t kernel) {
-    return add(pool_of(kernel, kernel), {from}, network.tensors[from].shape.channels, 2);
+    return add(pool_of(kernel, kernel), {from}, network.tensors[from].shape.channels(), 2);
   };
   std::size_t last = pool(convolve(convolve(convolve(0, 32, 3, 2), 32, 3, 1), 64, 3, 1), 3);
   const std::array<int, 4> blocks = {3, 4, 6, 3};

@@ -17,24 +17,25 @@ Network network_3x3(Random& random, const TensorShape& image, std::int64_t chann
     Layer layer = convolution_of(1, 1);
     layer.inputs = {0};
     layer.bias.resize(static_cast<std::size_t>(copied));
-    for (std::int64_t i = 0; i < copied * image.channels; ++i) {
-      layer.weights.push_back(i % image.channels == i / image.channels % image.channels ? 1 : 0);
+    for (std::int64_t i = 0; i < copied * image.channels(); ++i) {
+      layer.weights.push_back(i % image.channels() == i / image.channels() % image.channels() ? 1
+                                                                                              : 0);
     }
-    add_layer(network, layer, {copied, image.height, image.width});
+    add_layer(network, layer, {copied, image.height(), image.width()});
   };
   copy(channels);
-  copy(image.channels);
+  copy(image.channels());
   Layer convolution = convolution_of(3, 3);
-  TensorShape out = {channels, 0, 0};
-  std::int64_t* const sizes[] = {&out.height, &out.width};
+  std::array<std::int64_t, 2> sizes{};
   for (std::size_t i = 0; i < 2; ++i) {
     auto& padding = convolution.convolution().window.padding;
     padding[2 * i] = random.from(0, 2);
     padding[2 * i + 1] = adds ? 2 - padding[2 * i] : random.from(0, 2);
-    *sizes[i] =
-        count_windows(i == 0 ? image.height : image.width, convolution.convolution().window, i);
+    sizes[i] =
+        count_windows(i == 0 ? image.height() : image.width(), convolution.convolution().window, i);
   }
-  convolution.weights = random.values(channels * image.channels * 9);
+  const TensorShape out = {channels, sizes[0], sizes[1]};
+  convolution.weights = random.values(channels * image.channels() * 9);
   convolution.bias = random.values(channels);
   if (!adds) convolution.activation = relu_or_none(random);
   add_layer(network, convolution, out);
@@ -117,24 +118,24 @@ Network network_of_rows(Random& random, const TensorShape& out, std::int64_t inp
   Layer convolution = convolution_of(5, 5);
   auto& padding = convolution.convolution().window.padding;
   for (std::int64_t& side : padding) side = random.from(0, 2);
-  network.tensors = {TensorShape{inputs, out.height + 4 - padding[0] - padding[1],
-                                 out.width + 4 - padding[2] - padding[3]}};
-  convolution.weights = random.values(out.channels * inputs * 25);
-  convolution.bias = random.values(out.channels);
+  network.tensors = {TensorShape{inputs, out.height() + 4 - padding[0] - padding[1],
+                                 out.width() + 4 - padding[2] - padding[3]}};
+  convolution.weights = random.values(out.channels() * inputs * 25);
+  convolution.bias = random.values(out.channels());
   convolution.activation = relu_or_none(random);
   add_layer(network, convolution, out);
   TensorShape given = out;
   if (pool) {
     const Layer layer = pool_of(2, 2);
-    given = {out.channels, out.height / 2, out.width / 2};
+    given = {out.channels(), out.height() / 2, out.width() / 2};
     add_layer(network, layer, given);
   }
   Layer copy = convolution_of(1, 1);
-  copy.weights.resize(static_cast<std::size_t>(out.channels * out.channels));
-  for (std::int64_t o = 0; o < out.channels; ++o) {
-    copy.weights[static_cast<std::size_t>(o * (out.channels + 1))] = 1;
+  copy.weights.resize(static_cast<std::size_t>(out.channels() * out.channels()));
+  for (std::int64_t o = 0; o < out.channels(); ++o) {
+    copy.weights[static_cast<std::size_t>(o * (out.channels() + 1))] = 1;
   }
-  copy.bias.resize(static_cast<std::size_t>(out.channels));
+  copy.bias.resize(static_cast<std::size_t>(out.channels()));
   add_layer(network, copy, given);
   return network;
 }
@@ -173,8 +174,9 @@ TEST_CASE("Winograd's method along rows is nearly as accurate as the definition,
       }
       const bool by_rows = has_kernel(*program, "winograd_rows");
       CHECK(has_kernel(*many, "winograd_rows_interleaved") == by_rows);
-      CHECK(by_rows == (kernels->winograd_rows != nullptr && inputs <= 8 && out.channels > 2 &&
-                        out.height % 2 == 0 && out.width % 4 == 0 && out.width >= kernels->lanes));
+      CHECK(by_rows ==
+            (kernels->winograd_rows != nullptr && inputs <= 8 && out.channels() > 2 &&
+             out.height() % 2 == 0 && out.width() % 4 == 0 && out.width() >= kernels->lanes));
       if (!by_rows) continue;
       CHECK(accuracy.add(found, direct, expected) <= 2e-6);  // 1.2e-6
     }

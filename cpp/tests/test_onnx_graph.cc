@@ -279,8 +279,8 @@ TEST_CASE("a network by hand") {
   CHECK(pooling.kind == native::PoolKind::Average);
   CHECK(pooling.window.kernel == std::array<std::int64_t, 2>{3, 2});
   CHECK(pooling.window.padding == std::array<std::int64_t, 4>{1, 0, 0, 0});
-  CHECK(network.tensors[pool.output].shape.height == 2);
-  CHECK(network.tensors[pool.output].shape.width == 2);
+  CHECK(network.tensors[pool.output].shape.height() == 2);
+  CHECK(network.tensors[pool.output].shape.width() == 2);
   const native::Layer& linear = network.layers[2];
   CHECK(linear.convolution().window.kernel == std::array<std::int64_t, 2>{2, 2});
   for (std::size_t i = 0; i < 16; ++i) {

@@ -403,9 +403,9 @@ def test_what_lenet_costs_layer_by_layer(lenets, monkeypatch, name, images):
     assert [layer.output for layer in layers] == [
         (6, 14, 14),
         (16, 5, 5),
-        (120, 1, 1),
-        (84, 1, 1),
-        (10, 1, 1),
+        (120,),
+        (84,),
+        (10,),
     ]
     kernels = [layer.kernel for layer in layers]
     assert kernels[1:] == ["conv_channels_int8", *["fully_connected_int8"] * 3]

@@ -17,7 +17,7 @@ struct LayerProfile {
   std::string name;             ///< the operators and what they give, or what else is done
   std::string kernel;           ///< the method and the kernel; empty for what is no layer
   std::string layout;           ///< of the output: NCHW, NHWC, NCHW16c or NHWC16n (16 images)
-  Shape output;                 ///< of one image: channels, height, width
+  Shape output;                 ///< sizes for one image, of any rank
   double multiply_adds = 0;     ///< for one image
   double weight_bytes = 0;      ///< weights and biases, whatever the number of images
   double activation_bytes = 0;  ///< inputs and output of one image

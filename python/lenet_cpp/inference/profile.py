@@ -20,7 +20,7 @@ class LayerProfile:
     layout: str
     """The layout of the output: NCHW, NCHW16c (16 channels a block), NHWC16n (16 images), NHWC."""
     output: tuple[int, ...]
-    """The shape for one image: channels, height, width."""
+    """The sizes for one image, of any rank, such as [channels, height, width]."""
     multiply_adds: int
     """For one image."""
     weight_bytes: int

@@ -311,7 +311,7 @@ void show_convolutions(native::Network& network, std::size_t most) {
     network.outputs.push_back(layer.output);
     const std::int64_t images = network.input_spec.shape[0];
     network.output_specs.push_back(
-        {layer.name, {images, shape.channels, shape.height, shape.width}, "float32"});
+        {layer.name, {images, shape.channels(), shape.height(), shape.width()}, "float32"});
     network.output_images.push_back({0, 1, 1});
     --most;
   }

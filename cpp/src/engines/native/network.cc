@@ -76,7 +76,7 @@ std::vector<ChannelSource> sources_of(const Network& network, const Layer& layer
   if (layer.kind == LayerKind::Channels) return layer.get<ChannelsParams>().sources;
   std::vector<std::int64_t> channels;
   for (const std::size_t input : layer.inputs) {
-    channels.push_back(network.tensors[input].shape.channels);
+    channels.push_back(network.tensors[input].shape.channels());
   }
   return all_channels(channels);
 }
@@ -98,7 +98,7 @@ bool is_max_pool_2x2(const Network& network, const Layer& layer) {
   const TensorShape& to = network.tensors[layer.output].shape;
   return !adaptive && window.dilations == Window().dilations &&
          window.kernel == std::array<std::int64_t, 2>{2, 2} && window.strides == window.kernel &&
-         !window.pads() && to.height == from.height / 2 && to.width == from.width / 2;
+         !window.pads() && to.height() == from.height() / 2 && to.width() == from.width() / 2;
 }
 
 std::vector<OutputSource> output_sources(const Network& network) {

@@ -151,12 +151,18 @@ double bytes_of(const Layer& layer);
 inline bool is_whole_image(const TensorShape& image, const Layer& layer,
                            const TensorShape& output) {
   const Window& window = layer.convolution().window;
-  return output.height == 1 && output.width == 1 && window.kernel[0] == image.height &&
-         window.kernel[1] == image.width && layer.convolution().groups == 1 && !window.pads();
+  return output.height() == 1 && output.width() == 1 && window.kernel[0] == image.height() &&
+         window.kernel[1] == image.width() && layer.convolution().groups == 1 && !window.pads();
 }
 
 inline bool is_max_pool(const Layer& layer) {
   return layer.kind == LayerKind::Pool && layer.get<PoolParams>().kind == PoolKind::Max;
+}
+
+/// Whether a convolution or product multiplies by constants, and not by another tensor.
+inline bool has_weights(const Layer& layer) {
+  return layer.kind == LayerKind::Convolution ||
+         (layer.kind == LayerKind::MatMul && layer.inputs.size() == 1);
 }
 
 /// Whether a layer is a convolution whose weights are integers.

@@ -118,7 +118,7 @@ class NetworkReader {
     const auto found = latest_.find(value);
     return found == latest_.end() ? value : found->second;
   }
-  bool is_computed(std::size_t value) const { return network_.tensors[value].shape.channels > 0; }
+  bool is_computed(std::size_t value) const { return network_.tensors[value].shape.channels() > 0; }
   /// The sizes that an input has for one image. An axis of the images keeps its place.
   Shape sizes(const std::string& name, std::size_t index = 0) const {
     return image_of(graph_.values[value(name, index)]);
@@ -163,7 +163,7 @@ class NetworkReader {
   Layer& channel_scale(std::size_t input, std::vector<float> scale, std::vector<float> bias);
   /// Scales all channels by the same numbers.
   void scale_alike(std::size_t input, float scale, float bias) {
-    const auto channels = static_cast<std::size_t>(shape_of(input).channels);
+    const auto channels = static_cast<std::size_t>(shape_of(input).channels());
     channel_scale(input, std::vector<float>(channels, scale), std::vector<float>(channels, bias));
   }
   /// More numbers than those few that the check has given a value.

@@ -81,7 +81,7 @@ std::optional<NetworkReader::Operand> NetworkReader::operand_along(const std::st
   const auto count = std::count_if(of_constant.begin(), of_constant.end(), other_than_1);
   if (count == 0) {
     const std::size_t input = tensor(whole);
-    const auto channels = static_cast<std::size_t>(shape_of(input).channels);
+    const auto channels = static_cast<std::size_t>(shape_of(input).channels());
     return Operand{input, std::vector<float>(channels, floats(name)[0])};
   }
   const bool of_channels = count == 1 && to.size() > 1 && of_constant[1] == to[1] &&
@@ -101,7 +101,7 @@ void NetworkReader::read_combination(LayerKind kind) {
   const std::size_t a = tensor("X");
   const std::size_t b = tensor("Y");
   const auto is_vector = [this](std::size_t found) {
-    return shape_of(found).height * shape_of(found).width == 1;
+    return shape_of(found).height() * shape_of(found).width() == 1;
   };
   // Paddle 1 combines an image with a number for each of its channels so.
   const bool channels =
@@ -109,7 +109,7 @@ void NetworkReader::read_combination(LayerKind kind) {
   const bool repeats = has_channels("X") && has_channels("Y") &&
                        (shape("X").size() == shape("Y").size() || channels) &&
                        has_image_axis("X") && has_image_axis("Y") &&
-                       shape_of(a).channels == shape_of(b).channels &&
+                       shape_of(a).channels() == shape_of(b).channels() &&
                        (is_vector(a) || is_vector(b));
   if (!same_shapes("Y", 0) && !repeats) {
     return read_broadcast(broadcast_of(kind), {{"X", 0}, {"Y", 0}});
@@ -240,7 +240,7 @@ void NetworkReader::read_prelu() {
     if (mode == "element") {
       operand.tensor = add_view(operand.tensor, {shape_of(operand.tensor).values()});
     }
-    const auto channels = static_cast<std::size_t>(shape_of(operand.tensor).channels);
+    const auto channels = static_cast<std::size_t>(shape_of(operand.tensor).channels());
     if (mode == "all") operand.numbers.resize(channels, operand.numbers[0]);
     require(operand.numbers.size() == channels, "kernel for so many slopes");
   }

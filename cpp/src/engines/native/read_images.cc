@@ -92,12 +92,12 @@ void NetworkReader::read_conv_transpose() {
   const Integers pads = view_->integers("pads", Integers(line ? 2 : 4));
   const bool pairs = view_->flag("in_pairs", false) && pads.size() == 4;
   const std::int64_t rows = line ? 1 : filter.shape[2];
-  const TransposedAxis y{strides[0], dilations[0], line ? 0 : pads[0],
-                         rows,       from.height,  to.height};
+  const TransposedAxis y{strides[0], dilations[0],  line ? 0 : pads[0],
+                         rows,       from.height(), to.height()};
   const TransposedAxis x{strides[1],          dilations[1], line ? pads[0] : pads[pairs ? 2 : 1],
-                         filter.shape.back(), from.width,   to.width};
+                         filter.shape.back(), from.width(), to.width()};
   const std::int64_t groups = view_->integer("group", 1);
-  const std::int64_t inputs = from.channels / groups;  // of a group
+  const std::int64_t inputs = from.channels() / groups;  // of a group
   const std::int64_t outputs = filter.shape[1];
   const std::int64_t blocks = y.phases() * x.phases();
   const std::array<std::int64_t, 2> of_y = y.shifts();
@@ -108,7 +108,7 @@ void NetworkReader::read_conv_transpose() {
     return std::max<std::int64_t>(0, axis.counts() + last - axis.inputs);
   };
   window.padding = {-of_y[0], behind(y, of_y[1]), -of_x[0], behind(x, of_x[1])};
-  const std::int64_t channels = to.channels * blocks;
+  const std::int64_t channels = to.channels() * blocks;
   const double count = static_cast<double>(channels) * static_cast<double>(inputs) *
                        static_cast<double>(window.kernel[0]) *
                        static_cast<double>(window.kernel[1]);
@@ -118,7 +118,7 @@ void NetworkReader::read_conv_transpose() {
   // [channels][phases of rows][phases of columns][inputs of the group][window]
   y.each_tap([&](std::int64_t row_tap, std::int64_t row, std::int64_t row_shift) {
     x.each_tap([&](std::int64_t column_tap, std::int64_t column, std::int64_t column_shift) {
-      for (std::int64_t channel = 0; channel < to.channels; ++channel) {
+      for (std::int64_t channel = 0; channel < to.channels(); ++channel) {
         for (std::int64_t i = 0; i < inputs; ++i) {
           const std::int64_t of_input = channel / outputs * inputs + i;
           const std::int64_t at =
@@ -156,10 +156,10 @@ void NetworkReader::read_conv_transpose() {
     for (const TransposedAxis::Part& column : x.parts()) {
       Box box;
       box.from = (row.phase * x.phases() + column.phase) * pixels;
-      box.to = row.phase * to.width + column.phase;
-      box.add({to.channels, blocks * pixels, to.pixels()});
-      box.add({row.counts, phases.width, y.stride * to.width});
-      box.add({row.phases, x.phases() * pixels, to.width});
+      box.to = row.phase * to.width() + column.phase;
+      box.add({to.channels(), blocks * pixels, to.pixels()});
+      box.add({row.counts, phases.width(), y.stride * to.width()});
+      box.add({row.phases, x.phases() * pixels, to.width()});
       box.add({column.counts, 1, x.stride});
       box.add({column.phases, pixels, 1});
       moved.get<CopyParams>().boxes.push_back(std::move(box));

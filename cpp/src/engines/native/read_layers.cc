@@ -39,7 +39,7 @@ Window NetworkReader::read_window(const TensorShape& image) {
           "convolution whose filter is no parameter");
   Shape kernel = filter->shape;
   if (kernel.size() == 3) kernel.insert(kernel.begin() + 2, 1);
-  return plan_window(*view_, {kernel[2], kernel[3]}, {image.height, image.width}, false).window;
+  return plan_window(*view_, {kernel[2], kernel[3]}, {image.height(), image.width()}, false).window;
 }
 
 void NetworkReader::give_filter(Layer& made) {
@@ -85,7 +85,8 @@ void NetworkReader::read_convolution_of_parts() {
 void NetworkReader::read_pool() {
   const std::size_t input = image_or_line("X");
   const TensorShape& from = shape_of(input);
-  Window window = plan_window(*view_, pool_kernel(*view_), {from.height, from.width}, true).window;
+  Window window =
+      plan_window(*view_, pool_kernel(*view_), {from.height(), from.width()}, true).window;
   // Where Paddle counts the padding in a window, it takes that before the image for that after
   // it.
   const bool paddle = view_->flag("in_pairs", false);
@@ -214,7 +215,7 @@ void NetworkReader::read_lrn() {
   require(!channels_last(*view_, "data_format"), "kernel for data_format NHWC");
   const std::size_t input = with_channels("X");
   const TensorShape sizes = shape_of(input);
-  const std::int64_t channels = sizes.channels;
+  const std::int64_t channels = sizes.channels();
   const bool of_sum = view_->flag("of_sum", false);  // of Paddle 1: not divided by the size
   const std::int64_t size = view_->integer("size");
   layer_memory_.add(static_cast<double>(channels) * static_cast<double>(channels) * sizeof(float));
@@ -339,7 +340,7 @@ void NetworkReader::read_group_norm() {
   const std::size_t input = shaped("X");
   const TensorShape image = shape_of(input);
   const bool of_groups = op_->kind == "GroupNormalization";
-  const std::int64_t groups = of_groups ? view_->integer("group") : image.channels;
+  const std::int64_t groups = of_groups ? view_->integer("group") : image.channels();
   Layer& made = layer(LayerKind::Normalize, {input});
   auto& norm = made.get<NormalizeParams>();
   norm.count = image.values() / groups;
@@ -347,7 +348,7 @@ void NetworkReader::read_group_norm() {
   if (!view_->has("Scale") && !view_->has("Bias")) return;
   made.output = network_.add_tensor(image);
   const std::size_t normalized = made.output;
-  const auto channels = static_cast<std::size_t>(image.channels);
+  const auto channels = static_cast<std::size_t>(image.channels());
   const auto parameter = [&](const char* name, float otherwise) {
     if (!view_->has(name)) return std::vector<float>(channels, otherwise);
     std::vector<float> numbers = floats(name);
@@ -355,7 +356,7 @@ void NetworkReader::read_group_norm() {
     // Before operator set 21 of ONNX there is one for each group.
     require(static_cast<std::int64_t>(numbers.size()) == groups,
             "normalization of so many channels");
-    return repeated_numbers(numbers, {groups, 1}, {groups, image.channels / groups});
+    return repeated_numbers(numbers, {groups, 1}, {groups, image.channels() / groups});
   };
   std::vector<float> scale = parameter("Scale", 1);
   channel_scale(normalized, std::move(scale), parameter("Bias", 0));

@@ -328,7 +328,7 @@ std::size_t NetworkReader::with_channels(const std::string& name) {
   const std::size_t found = tensor(name);
   const Shape whole = sizes(name);
   require(has_image_axis(name), "kernel for channels of images that are not first");
-  return whole.size() > 1 && shape_of(found).channels == whole[1] ? found : shaped(name);
+  return whole.size() > 1 && shape_of(found).channels() == whole[1] ? found : shaped(name);
 }
 
 std::size_t NetworkReader::add_view(std::size_t from, const TensorShape& to) {
@@ -345,10 +345,9 @@ TensorShape NetworkReader::image_shape(const Shape& sizes) const {
   const bool known = std::all_of(sizes.begin(), sizes.end(), [](auto size) { return size > 0; });
   require(known, "size that is not fixed");
   const std::size_t first = !sizes.empty() && sizes[0] == 1 ? 1 : 0;  // of the images, mostly
-  const std::size_t rank = sizes.size() - first;
-  if (rank == 0) return {1};
-  if (rank == 1) return {sizes[first]};
-  return {sizes[first], product(sizes, first + 1, sizes.size() - 1), sizes.back()};
+  Shape of_image(sizes.begin() + static_cast<std::ptrdiff_t>(first), sizes.end());
+  if (of_image.empty()) of_image = {1};
+  return TensorShape(std::move(of_image));
 }
 
 void NetworkReader::require_declared_values(std::size_t value) const {

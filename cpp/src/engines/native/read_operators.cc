@@ -135,7 +135,7 @@ void NetworkReader::move(std::vector<Box> boxes, const std::vector<std::size_t>&
   std::int64_t end = 0;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const TensorShape& input = shape_of(inputs[i]);
-    same_pixels &= input.height == from.height && input.width == from.width;
+    same_pixels &= input.height() == from.height() && input.width() == from.width();
     joins &= boxes[i].is_run(i, end, input.values());
     end += input.values();
   }
@@ -157,7 +157,7 @@ void NetworkReader::move(std::vector<Box> boxes, const std::vector<std::size_t>&
     require(!std::isnan(fill), "kernel for such a value");
     made.params = CopyParams{std::move(boxes), fill};
   } else {
-    network_.tensors[made.output].shape = {channels, from.height, from.width};
+    network_.tensors[made.output].shape = {channels, from.height(), from.width()};
   }
 }
 

@@ -30,7 +30,7 @@ void NetworkReader::read_matmul() {
   const bool flat = image.values() == sums && product(matrix, 0, rank - 2) == 1;
   if (!flat) return read_product();
   Layer& made = layer(LayerKind::Convolution, {input});
-  made.convolution().window.kernel = {image.height, image.width};  // what was flattened
+  made.convolution().window.kernel = {image.height(), image.width()};  // what was flattened
   made.bias.assign(static_cast<std::size_t>(outputs), 0);
   give_weights(made, constant_name, axis);
   add_factors(made);

@@ -2,22 +2,46 @@
 /// The tensors of a network: their shapes, how they lie in memory, and how they are rounded.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
+#include <initializer_list>
+#include <utility>
+
+#include "lenet/tensor.h"
 
 namespace lenet::native {
 
-/// The shape of one image as images have it: a vector is [channels, 1, 1]. Of other ranks the first
-/// dimension has the channels, the last one the width, and those between make up the height.
-struct TensorShape {
-  std::int64_t channels = 0;
-  std::int64_t height = 1;
-  std::int64_t width = 1;
+/// The sizes of a tensor of one image, of any rank, the outermost first. Convolutions, pools and
+/// all else that knows channels see it as an image: the first size is that of the channels, the
+/// last one the width, and those between make up the height. A vector has one pixel.
+class TensorShape {
+ public:
+  TensorShape() = default;  ///< of a tensor that is not computed from the image
+  TensorShape(std::initializer_list<std::int64_t> sizes) : sizes_(sizes) {}
+  explicit TensorShape(Shape sizes) : sizes_(std::move(sizes)) {}
 
-  std::int64_t values() const { return channels * height * width; }
-  std::int64_t pixels() const { return height * width; }
-  bool operator==(const TensorShape& other) const {
-    return channels == other.channels && height == other.height && width == other.width;
+  const Shape& sizes() const { return sizes_; }
+  std::int64_t values() const { return sizes_.empty() ? 0 : product_of(0, sizes_.size()); }
+
+  // As an image has them.
+  std::int64_t channels() const { return sizes_.empty() ? 0 : sizes_.front(); }
+  std::int64_t height() const { return sizes_.size() < 3 ? 1 : product_of(1, sizes_.size() - 1); }
+  std::int64_t width() const { return sizes_.size() < 2 ? 1 : sizes_.back(); }
+  std::int64_t pixels() const { return height() * width(); }
+  /// Channels, height and width.
+  std::array<std::int64_t, 3> image() const { return {channels(), height(), width()}; }
+  /// Whether both are the same image, and so lie alike in each layout. Their ranks may differ.
+  bool operator==(const TensorShape& other) const { return image() == other.image(); }
+
+ private:
+  std::int64_t product_of(std::size_t first, std::size_t end) const {
+    std::int64_t product = 1;
+    for (std::size_t i = first; i < end; ++i) product *= sizes_[i];
+    return product;
   }
+
+  Shape sizes_;
 };
 
 /// In which order the values of a tensor lie in memory. The drawings show an image of 6 channels a

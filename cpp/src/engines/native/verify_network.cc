@@ -123,18 +123,18 @@ class Verifier {
   void verify_convolution() const {
     const Window& window = layer_->convolution().window;
     const auto outputs = static_cast<std::int64_t>(layer_->bias.size());
-    require(outputs > 0 && outputs == output().channels, "has another number of biases");
+    require(outputs > 0 && outputs == output().channels(), "has another number of biases");
     const std::size_t weights = std::max(layer_->view_weights().count, layer_->integers.size());
     const std::int64_t taps = window.kernel[0] * window.kernel[1];
     const std::int64_t of_group = static_cast<std::int64_t>(weights) / outputs / taps;
     require(layer_->convolution().first_channel + layer_->convolution().groups * of_group <=
-                input().channels,
+                input().channels(),
             "reads more channels than there are");
     const ConvolutionParams& params = layer_->convolution();
     const std::int64_t windows =
         params.pool ? 2 : 1;  // of each direction that a pixel is the largest of
-    verify_windows(input().height, output().height * windows, 0);
-    verify_windows(input().width, output().width * windows, 1);
+    verify_windows(input().height(), output().height() * windows, 0);
+    verify_windows(input().width(), output().width() * windows, 1);
     require(params.roundings.empty() || is_integer_convolution(*layer_),
             "rounds sums that are no integers");
     require(params.rounds() == static_cast<bool>(network_.tensors[layer_->output].quant),
@@ -156,14 +156,14 @@ class Verifier {
 
   /// The windows of a pool are cut off where the image ends; its kernels refuse those outside.
   void verify_pool() const {
-    require(output().channels == input().channels, "gives other channels than it takes");
+    require(output().channels() == input().channels(), "gives other channels than it takes");
   }
 
   void verify_resize() const {
     verify_pool();
     const auto& resize = layer_->get<ResizeParams>();
-    verify_taps(resize.rows, input().height, output().height);
-    verify_taps(resize.columns, input().width, output().width);
+    verify_taps(resize.rows, input().height(), output().height());
+    verify_taps(resize.columns, input().width(), output().width());
   }
 
   void verify_taps(const Taps& taps, std::int64_t size, std::int64_t outputs) const {
@@ -181,14 +181,14 @@ class Verifier {
   }
 
   void verify_combination() const {
-    const auto channels = static_cast<std::size_t>(output().channels);
+    const auto channels = static_cast<std::size_t>(output().channels());
     if (const auto* params = std::get_if<ScaleParams>(&layer_->params)) {
       for (const std::vector<float>* numbers : {&params->scale, &params->bias}) {
         require(numbers->empty() || numbers->size() == channels,
                 "has numbers for another number of channels");
       }
     }
-    const TensorShape repeated = {output().channels};
+    const TensorShape repeated = {output().channels()};
     for (const std::size_t each : layer_->inputs) {
       const TensorShape& shape = network_.tensors[each].shape;
       require(shape == output() || shape == repeated, "combines tensors of other shapes");
@@ -200,18 +200,18 @@ class Verifier {
     for (const std::size_t each : layer_->inputs) {
       require(network_.tensors[each].shape.pixels() == output().pixels(),
               "joins images of other sizes");
-      channels += network_.tensors[each].shape.channels;
+      channels += network_.tensors[each].shape.channels();
     }
-    require(channels == output().channels, "gives other channels than it takes");
+    require(channels == output().channels(), "gives other channels than it takes");
   }
 
   void verify_channels() const {
     const std::vector<ChannelSource>& sources = layer_->get<ChannelsParams>().sources;
-    require(static_cast<std::int64_t>(sources.size()) == output().channels,
+    require(static_cast<std::int64_t>(sources.size()) == output().channels(),
             "gives other channels than it takes");
     for (const ChannelSource& source : sources) {
       const TensorShape& from = input(source.input);
-      require(0 <= source.channel && source.channel < from.channels,
+      require(0 <= source.channel && source.channel < from.channels(),
               "reads a channel that there is not");
       require(from.pixels() == output().pixels(), "joins images of other sizes");
     }

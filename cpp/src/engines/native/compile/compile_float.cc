@@ -48,6 +48,7 @@ void compile_float(Network network, const Bf16Choice& bf16,
   split_long_sums(network);
   const bool in_order = separate_layouts(network);
   join_copies(network);
+  join_converts(network, kernels.lanes);
   verify_network(network);
   auto one = std::make_shared<ProgramBuilder>(network, kernels, false);
   const auto many = make_side_by_side(network, kernels, *one, in_order);

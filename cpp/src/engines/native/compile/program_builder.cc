@@ -27,8 +27,8 @@ std::size_t pool_after(const Network& network, const Links& links, std::size_t l
              : kNone;
 }
 
-/// The sum that alone reads what a convolution gives, and whose other input is there before: it
-/// could become part of the convolution; or kNone.
+/// The sum that alone reads what a convolution or product gives, and whose other input is there
+/// before: it could become part of that layer; or kNone.
 std::size_t sum_after(const Network& network, const Links& links, std::size_t layer) {
   const std::size_t given = network.layers[layer].output;
   const std::size_t reader = links.readers[given];
@@ -39,15 +39,21 @@ std::size_t sum_after(const Network& network, const Links& links, std::size_t la
   }
   const std::size_t other = other_input(network.layers[reader], given);
   const std::size_t producer = links.producers[other];
-  const bool same = network.tensors[other].shape == network.tensors[given].shape;
+  const NetworkTensor& added = network.tensors[other];
+  const NetworkTensor& sums = network.tensors[given];
+  // Products add values in the order of the program. A vector may be in both layouts.
+  const bool same =
+      added.shape == sums.shape && added.layout == sums.layout &&
+      (network.layers[layer].kind != LayerKind::MatMul || added.layout == Layout::Order);
   return same && producer != kNone && producer < layer ? reader : kNone;
 }
 
 /// Makes the operator of a layer in float32 or bf16.
-/// \param method of a convolution
-std::unique_ptr<Op> make_op(const PlacedLayer& source, const ConvMethodRow* method) {
+/// \param method of a convolution or product
+std::unique_ptr<Op> make_op(const PlacedLayer& source, const MethodRow* method) {
   switch (source.layer.kind) {
     case LayerKind::Convolution:
+    case LayerKind::MatMul:
       return method->make(source);
     case LayerKind::Pool:
       return make_pool(source);
@@ -64,8 +70,6 @@ std::unique_ptr<Op> make_op(const PlacedLayer& source, const ConvMethodRow* meth
       return make_axis_op(source);
     case LayerKind::Along:
       return make_along(source);
-    case LayerKind::MatMul:
-      return make_matmul(source);
     case LayerKind::Broadcast:
       return make_broadcast(source);
     case LayerKind::Normalize:
@@ -171,7 +175,7 @@ void ProgramBuilder::lower(const Network& network, bool interleaved) {
     if (fused[i] || is_written_softmax(network, links, layer)) continue;
     Lowered step{i};
     StepIo io{layer.inputs, layer.output};
-    if (layer.kind == LayerKind::Convolution || !layer.integers.empty()) {
+    if (layer.kind == LayerKind::Convolution || layer.kind == LayerKind::MatMul) {
       choose_method(network, links, interleaved, no_planes, step);
       if (step.pool != kNone) {
         io.output = network.layers[step.pool].output;
@@ -193,23 +197,28 @@ void ProgramBuilder::choose_method(const Network& network, const Links& links, b
   auto& placements = arrangement_.placements;
   const Layer& layer = network.layers[step.layer];
   const int8::Kernels* const integers = integer_ops_ ? integer_ops_->kernels : nullptr;
+  MethodCase of{network, layer, kernels_, bf16_, integers, false, false, false};
   if (!layer.integers.empty()) {  // passes have fused what these compute too
-    step.method =
-        &choose_conv_method({network, layer, kernels_, bf16_, integers, false, false, false});
+    step.method = &find_method(of);
     return;
   }
-  const bool from_planes = placements[layer.inputs[0]].layout == Layout::Planes;
-  if (!from_planes && !splits_vectors(network, layer, kernels_.lanes)) {
+  if (layer.kind == LayerKind::MatMul) {
+    step.method = &find_method(of);
+    if (step.method->also == AlsoComputes::Sum) step.sum = sum_after(network, links, step.layer);
+    return;
+  }
+  of.interleaved = interleaved;
+  of.from_planes = placements[layer.inputs[0]].layout == Layout::Planes;
+  if (!of.from_planes && !splits_vectors(network, layer, kernels_.lanes)) {
     step.tap_lanes = kernels_.lanes;
   }
   const std::size_t pool = pool_after(network, links, step.layer);
   const std::size_t given = pool == kNone ? layer.output : network.layers[pool].output;
   // Images side by side have no such layout, but add up in the same order.
-  const bool to_planes = placements[network.input].layout == Layout::Planes && !no_planes[given] &&
-                         suits_planes(network, layer, kernels_);
-  if (to_planes) placements[given].layout = Layout::Planes;
-  step.method = &choose_conv_method(
-      {network, layer, kernels_, bf16_, integers, interleaved, from_planes, to_planes});
+  of.to_planes = placements[network.input].layout == Layout::Planes && !no_planes[given] &&
+                 suits_planes(network, layer, kernels_);
+  if (of.to_planes) placements[given].layout = Layout::Planes;
+  step.method = &find_method(of);
   if (step.method->also == AlsoComputes::MaxPool2x2) step.pool = pool;
   if (step.method->also == AlsoComputes::Sum) step.sum = sum_after(network, links, step.layer);
 }
@@ -227,9 +236,7 @@ std::size_t ProgramBuilder::first_batched(const Network& network) const {
                             network.tensors[layer.output].shape) ||
              bytes_of(layer) > std::max(values, kMinSharedWeights);
     }
-    const bool weighs = layer.kind == LayerKind::Convolution ||
-                        (layer.kind == LayerKind::MatMul && layer.inputs.size() == 1);
-    return !weighs || bytes_of(layer) > values * sizeof(float);
+    return !has_weights(layer) || bytes_of(layer) > values * sizeof(float);
   };
   std::size_t first = lowered_.size();
   while (first > 0 && reads_weights(first - 1)) --first;
@@ -245,7 +252,7 @@ void ProgramBuilder::describe_step(const Network& network, std::size_t step) {
   arrangement_.steps[step].in_place = facts_of(layer.kind).has(kInPlace) ? 0
                                       : adds_last                        ? 1
                                                                          : kNone;
-  const ConvMethodRow* const method = lowered_[step].method;
+  const MethodRow* const method = lowered_[step].method;
   if (layer.kind == LayerKind::Convolution && method->reads_border) {
     arrangement_.placements[layer.inputs[0]].pad(layer.convolution().window);
   }
@@ -284,7 +291,7 @@ void ProgramBuilder::join_in_place(const Network& network) {
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       const std::size_t input = inputs[i];
       const Placement& tensor = placements[input];
-      const std::int64_t channels = tensor.shape.channels;
+      const std::int64_t channels = tensor.shape.channels();
       const bool ends = channels % kernels_.lanes == 0 || i + 1 == inputs.size();
       // Vectors without a border may be read in the order of the program.
       const bool may_widen =
@@ -327,7 +334,7 @@ void ProgramBuilder::add_steps(const Network& network, Program& program,
                        layer,
                        fused(step.pool),
                        fused(step.sum),
-                       step.method == nullptr ? ConvMethod::Channels : step.method->method,
+                       step.method == nullptr ? Method::Channels : step.method->method,
                        step.method == nullptr ? "" : step.method->name,
                        step.tap_lanes,
                        network.tensors[layer.output].shape,

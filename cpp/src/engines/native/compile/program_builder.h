@@ -8,7 +8,7 @@
 #include <optional>
 #include <vector>
 
-#include "engines/native/compile/conv_methods.h"
+#include "engines/native/compile/methods.h"
 #include "engines/native/kernels/kernels.h"
 #include "engines/native/network.h"
 #include "engines/native/ops/ops.h"
@@ -54,9 +54,9 @@ class ProgramBuilder {
   /// What one step computes.
   struct Lowered {
     std::size_t layer;
-    std::size_t pool = kNone;  ///< fused into the convolution
-    std::size_t sum = kNone;   ///< fused into the convolution, which takes what is added too
-    const ConvMethodRow* method = nullptr;  ///< of a convolution, and of a product of integers
+    std::size_t pool = kNone;           ///< fused into the convolution
+    std::size_t sum = kNone;            ///< fused into the layer, which takes what is added too
+    const MethodRow* method = nullptr;  ///< of a convolution or product
     /// A convolution adds up the taps of so many channels together, pixel by pixel; with 1 it adds
     /// them up channel by channel. Images that lie side by side have the same order, and so the
     /// same bits.
@@ -65,8 +65,8 @@ class ProgramBuilder {
 
   /// Chooses how each layer is computed and how each tensor lies.
   void lower(const Network& network, bool interleaved);
-  /// Chooses how the convolution of a step is computed, what it computes too, and whether what it
-  /// gives lies as Layout::Planes.
+  /// Chooses how the convolution or product of a step is computed, what it computes too, and
+  /// whether what it gives lies as Layout::Planes.
   /// \param no_planes by tensor: whether a reader needs another layout than Planes
   void choose_method(const Network& network, const Links& links, bool interleaved,
                      const std::vector<bool>& no_planes, Lowered& step);

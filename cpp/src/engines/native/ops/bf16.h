@@ -53,16 +53,16 @@ class Bf16Input {
     planar_ = from.lanes == 1;
     lanes_ = from.lanes;
     channels_ = static_cast<std::int64_t>(source.layer.view_weights().count) /
-                (source.shape.channels * window.kernel[0] * window.kernel[1]);
+                (source.shape.channels() * window.kernel[0] * window.kernel[1]);
     height_ = span(0);
     pixel_ = planar_ ? 1 : lanes_ / 2;
-    read_pixels_ = (source.shape.width - 1) * strides_[1] + span(1);
+    read_pixels_ = (source.shape.width() - 1) * strides_[1] + span(1);
     plane_ = planar_ ? round_up(read_pixels_, vector) : read_pixels_ * pixel_;
     const std::int64_t channels_of_plane = planar_ ? 2 : lanes_;
     planes_ = (channels_ + channels_of_plane - 1) / channels_of_plane;
     line_ = plane_ * planes_;
     pixels_ = plane_ / pixel_;
-    if (source.method == ConvMethod::TilesBf16) {
+    if (source.method == Method::TilesBf16) {
       tiles_ = true;
       plane_ = pixel_;
       pixel_ *= planes_;

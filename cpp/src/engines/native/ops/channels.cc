@@ -17,9 +17,9 @@ class Channels final : public Op {
     const std::vector<ChannelSource> channels = source.sources();
     const bool interleaved = to_.layout == Layout::Images;
     if (interleaved) add_runs(channels, source.kernels.lanes);
-    const std::int64_t vectors_of = interleaved ? 0 : to_.shape.channels;
+    const std::int64_t vectors_of = interleaved ? 0 : to_.shape.channels();
     for (std::int64_t first = 0; first < vectors_of; first += to_.lanes) {
-      const std::int64_t count = std::min(to_.lanes, to_.shape.channels - first);
+      const std::int64_t count = std::min(to_.lanes, to_.shape.channels() - first);
       const ChannelSource* const of_vector = channels.data() + first;
       if (!source.there.empty() && source.there[of_vector->input]) continue;
       add_vector(of_vector, count, to_.channel_offset(first));
@@ -98,9 +98,9 @@ class Channels final : public Op {
     const float* from = frame.at<float>(input, unit) + part.sources[0].offset;
     float* to = frame.at<float>(to_, unit) + part.offset;
     const bool dense = part.floats == input.column && part.floats == to_.column;
-    const std::int64_t pixels = dense ? to_.shape.width : 1;  // at once
-    for (std::int64_t y = 0; y < to_.shape.height; ++y) {
-      for (std::int64_t x = 0; x < to_.shape.width; x += pixels) {
+    const std::int64_t pixels = dense ? to_.shape.width() : 1;  // at once
+    for (std::int64_t y = 0; y < to_.shape.height(); ++y) {
+      for (std::int64_t x = 0; x < to_.shape.width(); x += pixels) {
         std::copy_n(from + y * input.row + x * input.column, pixels * part.floats,
                     to + y * to_.row + x * to_.column);
       }
@@ -108,7 +108,7 @@ class Channels final : public Op {
   }
 
   void gather(const Frame& frame, std::int64_t unit, const Part& part) const {
-    const auto& [_, height, width] = to_.shape;
+    const auto [_, height, width] = to_.shape.image();
     bool flat = to_.row == width * to_.column;  // without a border between rows
     std::array<const float*, kMaxLanes> inputs{};
     std::array<std::int64_t, kMaxLanes> rows{};

@@ -64,7 +64,7 @@ class Convolution final : public Op {
         residual_(source.sum == nullptr ? Placement() : source.inputs[1]),
         kernel_(source.kernel),
         is_bf16_(multiplies_bf16(source.method)),
-        splits_(source.method != ConvMethod::Columns && source.method != ConvMethod::Interleaved),
+        splits_(source.method != Method::Columns && source.method != Method::Interleaved),
         whole_image_(is_whole_image(from_.shape, source.layer, source.shape)),
         at_once_(whole_image_ || splits_),
         input_(is_bf16_ ? Bf16Input(source) : Bf16Input()),
@@ -84,12 +84,12 @@ class Convolution final : public Op {
     task_.output_column = to_.column;
     task_.output_row = to_.row;
     task_.output_channel = to_.block;
-    if (clears_gaps()) task_.output_gap = to_.row - to_.shape.width * to_.column;
-    task_.columns = static_cast<std::int32_t>(source.shape.width);
-    task_.rows = static_cast<std::int32_t>(source.shape.height);
+    if (clears_gaps()) task_.output_gap = to_.row - to_.shape.width() * to_.column;
+    task_.columns = static_cast<std::int32_t>(source.shape.width());
+    task_.rows = static_cast<std::int32_t>(source.shape.height());
     task_.images = 1;
     task_.channels =
-        static_cast<std::int32_t>(source.shape.channels / source.layer.convolution().groups);
+        static_cast<std::int32_t>(source.shape.channels() / source.layer.convolution().groups);
     task_.epilogue.activation = source.activation();
     task_.epilogue.residual_row = residual_.row;
     task_.epilogue.residual_block = residual_.block;
@@ -155,24 +155,24 @@ class Convolution final : public Op {
  private:
   using Kernel = void (*)(const ConvTask&);
 
-  static bool multiplies_bf16(ConvMethod method) {
-    return method == ConvMethod::DenseBf16 || method == ConvMethod::TilesBf16 ||
-           method == ConvMethod::ChannelsBf16;
+  static bool multiplies_bf16(Method method) {
+    return method == Method::DenseBf16 || method == Method::TilesBf16 ||
+           method == Method::ChannelsBf16;
   }
 
   static Kernel kernel_of(const PlacedLayer& source) {
     switch (source.method) {
-      case ConvMethod::Columns:
+      case Method::Columns:
         return source.kernels.conv_columns;
-      case ConvMethod::Interleaved:
+      case Method::Interleaved:
         return source.kernels.conv_interleaved;
-      case ConvMethod::DenseBf16:
+      case Method::DenseBf16:
         return source.bf16->fully_connected;
-      case ConvMethod::TilesBf16:
+      case Method::TilesBf16:
         return source.bf16->conv_tiles;
-      case ConvMethod::ChannelsBf16:
+      case Method::ChannelsBf16:
         return source.bf16->conv_channels;
-      case ConvMethod::Dense:
+      case Method::Dense:
         return source.kernels.fully_connected;
       default:
         return source.kernels.conv_channels;
@@ -182,7 +182,8 @@ class Convolution final : public Op {
   void find_taps(const PlacedLayer& source) {
     const Layer& layer = source.layer;
     const auto [height, width] = layer.convolution().window.kernel;
-    const auto taps = static_cast<std::int64_t>(layer.view_weights().count) / source.shape.channels;
+    const auto taps =
+        static_cast<std::int64_t>(layer.view_weights().count) / source.shape.channels();
     const std::int64_t channels = taps / (height * width);
     source.memory.add(static_cast<double>(taps) * sizeof(std::int32_t));
     if (input_.is_for_tiles()) {
@@ -255,7 +256,7 @@ class Convolution final : public Op {
       task_.skips_zeros = !task_.prefetches && task_.taps >= kShortestRun * task_.run_count;
       return blocks;
     }
-    if (source.method == ConvMethod::Columns) {
+    if (source.method == Method::Columns) {
       task_.tile = static_cast<std::int32_t>(std::min<std::int64_t>(many_registers            ? 6
                                                                     : kernels.registers >= 16 ? 3
                                                                                               : 2,
@@ -263,7 +264,7 @@ class Convolution final : public Op {
       if (task_.tile == 5) task_.tile = 6;
     } else {
       constexpr std::int64_t kUnits = 4;  // of which a fully connected layer sees several at once
-      const std::int64_t columns = whole_image_ ? kUnits : source.shape.width;
+      const std::int64_t columns = whole_image_ ? kUnits : source.shape.width();
       task_.tile = best_tile(kernels, channels, columns, task_.pool);
     }
     blocks.assign(static_cast<std::size_t>((channels + task_.tile - 1) / task_.tile), task_.tile);
@@ -275,7 +276,7 @@ class Convolution final : public Op {
     const std::int64_t taps = task_.taps;
     const std::int64_t channels = task_.channels;
     const std::int64_t inputs = static_cast<std::int64_t>(layer.view_weights().count) /
-                                (source.shape.channels * layer.convolution().window.kernel[0] *
+                                (source.shape.channels() * layer.convolution().window.kernel[0] *
                                  layer.convolution().window.kernel[1]);
     const std::int64_t packed = std::accumulate(blocks.begin(), blocks.end(), std::int64_t{0});
     source.memory.add(static_cast<double>(layer.convolution().groups) *

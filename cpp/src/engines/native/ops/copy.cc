@@ -2,7 +2,10 @@
 #include <array>
 #include <utility>
 
+#include "engines/native/ops/copy_runs.h"
 #include "engines/native/ops/ops.h"
+#include "engines/native/runtime/views.h"
+#include "engines/native/verify_network.h"
 #include "model/boxes.h"
 
 namespace lenet::native {
@@ -41,7 +44,14 @@ class BoxCopy {
     const bool runs = along_input && loops_[count - 1].to == 1;
     transposes_ = along_output && along_input && !runs;
     if (count == 0) loops_.push_back({});
-    inner_ = loops_.size() - (transposes_ ? 2 : 1);
+    const bool short_runs = runs && count > 1 && loops_.back().count <= kShort;
+    if (short_runs) {  // most often one behind the other
+      const auto most = std::max_element(
+          loops_.begin(), loops_.end() - 1,
+          [](const Box::Loop& a, const Box::Loop& b) { return a.count < b.count; });
+      std::rotate(most, most + 1, loops_.end() - 1);
+    }
+    inner_ = loops_.size() - (transposes_ || short_runs ? 2 : 1);
   }
 
   /// \param share of the work: so many of which one is done
@@ -50,6 +60,8 @@ class BoxCopy {
   }
 
  private:
+  static constexpr std::int64_t kShort = 64;  // numbers of a run
+
   void run(const Kernels& kernels, std::size_t at, const float* from, float* to,
            const Share& share) const {
     Box::Loop loop = loops_[at];
@@ -59,8 +71,12 @@ class BoxCopy {
       loop.count = end - begin;
       from += begin * loop.from;
       to += begin * loop.to;
-      if (loop.count > 0) transposes_ ? transpose(kernels, loop, from, to) : copy(loop, from, to);
-      return;
+      if (loop.count == 0) return;
+      if (transposes_) return transpose(kernels, loop, from, to);
+      if (at + 1 < loops_.size()) {
+        return copy_runs({loops_.back().count, loop.count, loop.from, loop.to}, from, to);
+      }
+      return copy(loop, from, to);
     }
     if (loop.count < share.parts) {  // some of the parts have the same turn of this loop
       const std::int64_t turn = share.part * loop.count / share.parts;
@@ -112,6 +128,14 @@ Placement reshaped(Placement tensor, const TensorShape& shape) {
   return tensor;
 }
 
+/// A box with the places in a tensor as they lie in its layout.
+Box placed(const Box& box, const Placement& tensor, const BoxSide& side) {
+  if (tensor.is_in_order()) return box;
+  auto found = found_through(view_of(tensor), box, side);
+  if (!found) contradict("a copy of values that do not lie at regular steps");
+  return *std::move(found);
+}
+
 /// Boxes of values, or a whole tensor from one layout to the other.
 class Copy final : public Op {
  public:
@@ -127,7 +151,8 @@ class Copy final : public Op {
     const auto& params = source.layer.get<CopyParams>();
     std::int64_t copied = 0;
     for (const Box& box : params.boxes) {
-      boxes_.emplace_back(box.input, box);
+      boxes_.emplace_back(box.input,
+                          placed(placed(box, inputs_[box.input], kFromSide), to_, kToSide));
       copied += box.values();
     }
     fill_ = params.fill;
@@ -145,7 +170,7 @@ class Copy final : public Op {
     }
   }
   /// What is written before the boxes must be there when they come.
-  bool splits() const override { return !fills_ && to_.shape.channels % to_.lanes == 0; }
+  bool splits() const override { return !fills_ && to_.shape.channels() % to_.lanes == 0; }
   std::string kernel() const override { return to_string(kind_); }
 
  private:
@@ -155,7 +180,7 @@ class Copy final : public Op {
     const Placement from = reshaped(inputs_[0], to_.shape);
     const Placement to = reshaped(to_, from.shape);
     const std::int64_t blocks = std::max(from.lanes, to.lanes);
-    const std::int64_t channels = interleaved ? 1 : to.shape.channels;
+    const std::int64_t channels = interleaved ? 1 : to.shape.channels();
     const std::int64_t lanes = blocks > 1 ? blocks : channels;
     const auto step = [](const Placement& tensor) { return tensor.lanes > 1 ? 1 : tensor.block; };
     for (std::int64_t first = 0; first < channels; first += lanes) {
@@ -163,8 +188,8 @@ class Copy final : public Op {
       box.from = from.channel_offset(first);
       box.to = to.channel_offset(first);
       box.add({std::min(lanes, channels - first), step(from), step(to)});
-      box.add({to.shape.height, from.row, to.row});
-      box.add({to.shape.width, from.column, to.column});
+      box.add({to.shape.height(), from.row, to.row});
+      box.add({to.shape.width(), from.column, to.column});
       if (interleaved) box.add({to.column, 1, 1});  // all images and channels of a pixel
       boxes_.emplace_back(0, box);
     }

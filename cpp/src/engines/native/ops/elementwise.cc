@@ -42,15 +42,16 @@ class Elementwise final : public Op {
       if (is_repeated(*tensor)) {
         repeats_ = true;
       } else {
-        flat &= tensor->shape.height == 1 || tensor->row == tensor->shape.width * tensor->column;
+        flat &=
+            tensor->shape.height() == 1 || tensor->row == tensor->shape.width() * tensor->column;
       }
     }
     repeats_ |= scale_.data() != nullptr;
     // Numbers of a channel are repeated by the vector.
     const bool whole_rows = !repeats_ || to_.column == kernels_.lanes;
-    columns_ = whole_rows ? to_.shape.width : 1;
-    rows_ = whole_rows && flat ? to_.shape.height : 1;
-    rest_ = to_.planes * to_.lanes - to_.shape.channels;
+    columns_ = whole_rows ? to_.shape.width() : 1;
+    rows_ = whole_rows && flat ? to_.shape.height() : 1;
+    rest_ = to_.planes * to_.lanes - to_.shape.channels();
     clears_rest_ = rest_ > 0 && (kind_ == LayerKind::Divide || !keeps_zero(activation_));
   }
 
@@ -137,8 +138,8 @@ class Elementwise final : public Op {
       task.c = bias_.data() + plane * to_.column;
       task.b_step = static_cast<std::int32_t>(columns_ * rows_ > 1 ? 0 : vector);
     }
-    for (std::int64_t y = 0; y < to_.shape.height; y += rows_) {
-      for (std::int64_t x = 0; x < to_.shape.width; x += columns_) {
+    for (std::int64_t y = 0; y < to_.shape.height(); y += rows_) {
+      for (std::int64_t x = 0; x < to_.shape.width(); x += columns_) {
         task.a = at(inputs_[0], y, x);
         task.output = at(to_, y, x);
         if (kind_ == LayerKind::Activate) {
@@ -164,8 +165,8 @@ class Elementwise final : public Op {
 
   /// What fills the last vector of each pixel, and need not be finite.
   void clear_rest(float* plane) const {
-    for (std::int64_t y = 0; y < to_.shape.height; ++y) {
-      for (std::int64_t x = 0; x < to_.shape.width; ++x) {
+    for (std::int64_t y = 0; y < to_.shape.height(); ++y) {
+      for (std::int64_t x = 0; x < to_.shape.width(); ++x) {
         std::fill_n(plane + y * to_.row + (x + 1) * to_.column - rest_, rest_, 0.0F);
       }
     }

@@ -16,8 +16,8 @@ class Grouped final : public Op {
         convolve_(source.kernels.conv_grouped),
         first_(-source.layer.convolution().window.padding[0] * from_.row -
                source.layer.convolution().window.padding[2] * from_.column),
-        inputs_(from_.shape.channels / source.layer.convolution().groups),
-        outputs_(to_.shape.channels / source.layer.convolution().groups) {
+        inputs_(from_.shape.channels() / source.layer.convolution().groups),
+        outputs_(to_.shape.channels() / source.layer.convolution().groups) {
     pack(source);
   }
 
@@ -31,7 +31,7 @@ class Grouped final : public Op {
       task.rows = static_cast<std::int32_t>(end - row);
       convolve_(task);
     };
-    frame.each_rows(frame.count * to_.planes, to_.shape.height, run_rows);
+    frame.each_rows(frame.count * to_.planes, to_.shape.height(), run_rows);
   }
   bool splits() const override { return true; }
   std::string kernel() const override { return kernel_; }
@@ -49,7 +49,7 @@ class Grouped final : public Op {
   /// of one place.
   std::vector<Source> find_sources(std::int64_t plane) const {
     const std::int64_t vector = to_.lanes;
-    const std::int64_t count = std::min(vector, to_.shape.channels - plane * vector);
+    const std::int64_t count = std::min(vector, to_.shape.channels() - plane * vector);
     std::vector<Source> found;
     for (std::int64_t i = 0; i < inputs_; ++i) {
       const auto plane_of = [&](std::int64_t lane) {
@@ -98,11 +98,11 @@ class Grouped final : public Op {
     task.input_row = window.strides[0] * from_.row;
     task.input_column = window.strides[1] * from_.column;
     task.output_row = to_.row;
-    task.rows = static_cast<std::int32_t>(to_.shape.height);
-    task.columns = static_cast<std::int32_t>(to_.shape.width);
+    task.rows = static_cast<std::int32_t>(to_.shape.height());
+    task.columns = static_cast<std::int32_t>(to_.shape.width());
     task.epilogue.activation = source.activation();
     const WeightView from = layer.view_weights();
-    const bool depthwise = source.method == ConvMethod::Depthwise;
+    const bool depthwise = source.method == Method::Depthwise;
     for (std::int64_t plane = 0; plane < to_.planes; ++plane) {
       const std::vector<Source>& of_plane = sources[static_cast<std::size_t>(plane)];
       task.weights = weights;

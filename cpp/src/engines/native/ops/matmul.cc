@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <utility>
 
 #include "engines/native/ops/bf16.h"
@@ -38,15 +39,6 @@ bool collides(std::int64_t step) {
   return false;
 }
 
-/// Whether a product is computed in bf16: by constant weights, where tiles are full enough if there
-/// are tiles. Without them the processor may multiply pairs more slowly than float32.
-bool suits_bf16(const PlacedLayer& source) {
-  if (source.bf16 == nullptr || source.inputs.size() > 1) return false;
-  const Product& of = source.layer.product();
-  return source.bf16->conv_tiles == nullptr ||
-         (of.columns >= source.kernels.lanes && 4 * of.sums >= round_up(of.sums, kSumsOfChunk));
-}
-
 /// Products of matrices, of tensors in the order of the program, by the kernels of convolutions: a
 /// row of the first operand is a window, a column of the second one is a channel of the output.
 /// Each value is one chain of multiply-adds that starts with the bias, whoever computes it. In
@@ -56,18 +48,23 @@ class MatMul final : public Op {
  public:
   explicit MatMul(const PlacedLayer& source)
       : kernels_(source.kernels),
-        bf16_(suits_bf16(source) ? source.bf16 : nullptr),
-        tiles_(bf16_ != nullptr && bf16_->conv_tiles != nullptr),
-        of_(source.layer.product()),
+        kernel_(source.kernel),
+        bf16_(source.method == Method::ProductBf16 || source.method == Method::ProductTilesBf16
+                  ? source.bf16
+                  : nullptr),
+        tiles_(source.method == Method::ProductTilesBf16),
+        of_(source.layer.product().joined(has_weights(source.layer))),
+        matrices_(of_.count()),
         inputs_(source.inputs),
-        to_(source.output) {
-    turned_ = of_.sums > 1 && of_.first.column != 1;
-    join_matrices();
+        is_constant_(has_weights(source.layer)),
+        to_(source.output),
+        is_dense_(source.method == Method::ProductRow),
+        turned_(of_.is_turned()) {
+    if (source.sum != nullptr) residual_ = source.inputs.back();
     const Activation activation = source.activation();
     const bool is_bound =
         activation.kind == ActivationKind::Relu || activation.kind == ActivationKind::Clip;
     (is_bound ? bound_ : function_) = activation;
-    is_dense_ = is_constant() && of_.rows == 1 && matrices_ == 1 && !turned_ && bf16_ == nullptr;
     choose_sizes();
     runs_ = runs_of(taps_of(sums_at_once_));
     last_runs_ = runs_of(taps_of((of_.sums - 1) % sums_at_once_ + 1));
@@ -106,9 +103,7 @@ class MatMul final : public Op {
   }
   bool splits() const override { return true; }
   bool halves_weights() const override { return bf16_ != nullptr; }
-  std::string kernel() const override {
-    return tiles_ ? "matmul_tiles_bf16" : bf16_ != nullptr ? "matmul_bf16" : "matmul";
-  }
+  std::string kernel() const override { return kernel_; }
   std::int64_t scratch_bytes() const override {
     return (packed_floats() + rows_floats() + last_floats()) * std::int64_t{sizeof(float)};
   }
@@ -124,6 +119,7 @@ class MatMul final : public Op {
     const float* first;   ///< the operands, of the first image
     const float* second;  ///< null: constant
     float* output;
+    const float* residual;  ///< what is added, with the steps of the output; null: nothing
   };
   /// Some rows and columns of a part, and some of its taps: sums, or pairs of them.
   struct Chunk {
@@ -135,6 +131,7 @@ class MatMul final : public Op {
     std::int64_t taps;
     const float* bias;
     float* output;
+    const float* residual;  ///< what is added at the end; null: nothing
     std::int64_t rows;
     std::int64_t columns;
     std::int64_t images;
@@ -145,34 +142,9 @@ class MatMul final : public Op {
 
   static constexpr std::int64_t kLastRows = 128;  // of a block that is not whole vectors
 
-  bool is_constant() const { return inputs_.size() == 1; }
   /// How many numbers the kernel takes for so many sums.
   std::int64_t taps_of(std::int64_t sums) const {
     return bf16_ == nullptr ? sums : (tiles_ ? round_up(sums, kSumsOfChunk) : sums + 1) / 2;
-  }
-
-  /// Where matrices follow one another in the first operand and in the output, and are multiplied
-  /// by the same, they are one with more rows.
-  void join_matrices() {
-    auto& loops = of_.matrices;
-    if (is_constant()) {
-      for (Product::Loop& loop : loops) loop.second = 0;
-    }
-    loops.erase(std::remove_if(loops.begin(), loops.end(),
-                               [](const Product::Loop& loop) { return loop.count == 1; }),
-                loops.end());
-    while (!loops.empty()) {
-      const auto [count, first, second, output] = loops.back();
-      if (of_.rows == 1) {  // whose steps are any
-        of_.first.row = first;
-        of_.output.row = output;
-      }
-      const bool follows = first == of_.rows * of_.first.row && output == of_.rows * of_.output.row;
-      if (second != 0 || !follows || (turned_ && of_.first.row != 1)) break;
-      of_.rows *= count;
-      loops.pop_back();
-    }
-    matrices_ = of_.count();
   }
 
   void choose_sizes() {
@@ -187,12 +159,12 @@ class MatMul final : public Op {
     constexpr std::int64_t kLeastRows = 56;  // four tiles
     block_ = (tiles_ ? 1 : 2) * kernels_.lanes;
     copies_ = bf16_ != nullptr || turned_ || (of_.rows > 1 && collides(of_.first.row));
-    const bool all_at_once = tiles_ || (is_constant() && !copies_);
+    const bool all_at_once = tiles_ || (is_constant_ && !copies_);
     sums_at_once_ = std::min(of_.sums, all_at_once ? of_.sums : copies_ ? copied : kComputed);
     const std::int64_t of_row = copies_ ? copied_step() : sums_at_once_;
     rows_at_once_ = std::clamp(kRows / of_row, std::min(kLeastRows, of_.rows), of_.rows);
     columns_at_once_ = round_up(of_.columns, block_);
-    if (!is_constant()) {
+    if (!is_constant_) {
       const std::int64_t most = std::max(kPacked / sums_at_once_ / block_ * block_, block_);
       columns_at_once_ = std::min(columns_at_once_, most);
     } else if (!copies_ && of_.sums * of_.columns > kFewWeights) {
@@ -202,9 +174,7 @@ class MatMul final : public Op {
     if (is_dense_) at_once_ = true;
   }
 
-  std::int64_t packed_floats() const {
-    return is_constant() ? 0 : columns_at_once_ * sums_at_once_;
-  }
+  std::int64_t packed_floats() const { return is_constant_ ? 0 : columns_at_once_ * sums_at_once_; }
   /// Behind each row of a copy there is room for a vector; so they do not collide either.
   std::int64_t copied_step() const {
     return round_up(taps_of(sums_at_once_), kernels_.lanes) + kernels_.lanes;
@@ -216,7 +186,7 @@ class MatMul final : public Op {
   std::int64_t rows_floats() const {
     return copies_ ? rows_at_once_ * (copied_step() + unpaired_floats()) : 0;
   }
-  std::int64_t last_floats() const { return kLastRows * kernels_.lanes; }
+  std::int64_t last_floats() const { return (residual_ ? 2 : 1) * kLastRows * kernels_.lanes; }
 
   /// Columns of the block of weights that begins at one of so many: those that are not a whole
   /// vector are one by themselves.
@@ -236,7 +206,7 @@ class MatMul final : public Op {
     block_ = is_dense_ ? blocks.front() : block_;
     const std::int64_t columns = round_up(of_.columns, kernels_.lanes);
     source.memory.add(static_cast<double>(columns) *
-                      static_cast<double>(is_constant() ? taps_of(of_.sums) + 1 : 1) *
+                      static_cast<double>(is_constant_ ? taps_of(of_.sums) + 1 : 1) *
                       sizeof(float));
     float* const bias = source.arena.take<float>(columns);
     std::copy(source.layer.bias.begin(), source.layer.bias.end(), bias);
@@ -244,7 +214,7 @@ class MatMul final : public Op {
       if (std::abs(bias[c]) < std::numeric_limits<float>::min()) bias[c] = 0;
     }
     bias_ = bias;
-    if (!is_constant()) return;
+    if (!is_constant_) return;
     const WeightView from = source.layer.view_weights();
     float* const all = source.arena.take<float>(columns * taps_of(of_.sums));
     float* to = all;
@@ -297,8 +267,9 @@ class MatMul final : public Op {
       left /= loop->count;
     }
     part.first = frame.at<float>(inputs_[0], unit) + first;
-    part.second = is_constant() ? nullptr : frame.at<float>(inputs_[1], unit) + second;
+    part.second = is_constant_ ? nullptr : frame.at<float>(inputs_[1], unit) + second;
     part.output = frame.at<float>(to_, unit) + output;
+    part.residual = residual_ ? frame.at<float>(*residual_, unit) + output : nullptr;
   }
 
   static std::int64_t image_step(const Frame& frame) {
@@ -357,7 +328,7 @@ class MatMul final : public Op {
         chunk.taps = taps_of(sums);
         chunk.begins = sum == 0;
         chunk.ends = sum + sums == of_.sums;
-        if (is_constant()) {
+        if (is_constant_) {
           chunk.packed = taps_of(of_.sums);
           chunk.weights = weights_ + column * chunk.packed;
           chunk.tap = taps_of(sum);
@@ -369,7 +340,9 @@ class MatMul final : public Op {
         for (std::int64_t strip = 0; strip < strips; ++strip) {
           const std::int64_t row = part.row + rows * strip / strips;
           chunk.rows = part.row + rows * (strip + 1) / strips - row;
-          chunk.output = part.output + row * of_.output.row + column;
+          const std::int64_t output = row * of_.output.row + column;
+          chunk.output = part.output + output;
+          chunk.residual = chunk.ends && residual_ ? part.residual + output : nullptr;
           chunk.first = part.first + row * of_.first.row + sum;
           chunk.first_step = of_.first.row;
           if (copies_) {
@@ -483,6 +456,7 @@ class MatMul final : public Op {
         std::swap(task.input_row, task.input_column);
         std::swap(task.output_row, task.output_column);
       }
+      task.epilogue.residual_row = task.output_row;
       convolve(task);
     }
     if (whole == chunk.columns) return;
@@ -494,12 +468,13 @@ class MatMul final : public Op {
     for (std::int64_t image = 0; image < chunk.images; ++image) {
       for (std::int64_t row = 0; row < chunk.rows; row += kLastRows) {
         const std::int64_t rows = std::min(kLastRows, chunk.rows - row);
-        float* const to = chunk.output + whole + image * chunk.image_step + row * of_.output.row;
-        if (!chunk.begins) {
-          std::fill_n(last, rows * lanes, 0.0F);
-          each_of(rows, chunk.columns - whole, [&](std::int64_t r, std::int64_t c) {
-            last[r * lanes + c] = to[r * of_.output.row + c];
-          });
+        const std::int64_t place = whole + image * chunk.image_step + row * of_.output.row;
+        float* const to = chunk.output + place;
+        if (!chunk.begins) fetch_last(to, rows, chunk.columns - whole, last);
+        if (chunk.residual != nullptr) {
+          float* const residual = last + kLastRows * lanes;
+          fetch_last(chunk.residual + place, rows, chunk.columns - whole, residual);
+          task.epilogue.residual = residual;
         }
         task.input = chunk.first + image * chunk.image_step + row * chunk.first_step;
         task.columns = static_cast<std::int32_t>(rows);
@@ -509,6 +484,14 @@ class MatMul final : public Op {
         });
       }
     }
+  }
+
+  /// Copies some columns of rows of the output, or of the residual, to whole vectors.
+  void fetch_last(const float* from, std::int64_t rows, std::int64_t columns, float* to) const {
+    std::fill_n(to, rows * kernels_.lanes, 0.0F);
+    each_of(rows, columns, [&](std::int64_t r, std::int64_t c) {
+      to[r * kernels_.lanes + c] = from[r * of_.output.row + c];
+    });
   }
 
   void convolve(const ConvTask& task) const {
@@ -534,6 +517,8 @@ class MatMul final : public Op {
     task.epilogue.bias = chunk.begins ? chunk.bias + column : nullptr;
     if (chunk.ends) task.epilogue.activation = bound_;
     task.output = chunk.output + column;
+    if (chunk.residual != nullptr) task.epilogue.residual = chunk.residual + column;
+    task.epilogue.residual_block = kernels_.lanes;
     task.channels = static_cast<std::int32_t>(columns);
     return task;
   }
@@ -554,17 +539,20 @@ class MatMul final : public Op {
   }
 
   const Kernels& kernels_;
+  const char* kernel_;       ///< the method's name
   const Bf16Kernels* bf16_;  ///< null: float32
   bool tiles_;               ///< of bf16
   Product of_;               ///< with the matrices that are not one
-  std::int64_t matrices_ = 1;
+  std::int64_t matrices_;
   std::vector<Placement> inputs_;
+  bool is_constant_;  ///< the second operand
   Placement to_;
+  std::optional<Placement> residual_;  ///< what is added, with the steps of the output
   Activation bound_;                   ///< as the kernel applies it; or none
   Activation function_;                ///< any other, afterwards; or none
-  bool is_dense_ = false;              ///< one row of each image
+  bool is_dense_;                      ///< one row of each image
   bool at_once_ = false;               ///< all images, while the caches hold a block of weights
-  bool turned_ = false;                ///< the first operand has rows whose values lie apart
+  bool turned_;                        ///< the first operand has rows whose values lie apart
   bool copies_ = false;                ///< rows of the first operand, in scratch memory
   std::int64_t block_ = 0;             ///< columns that the kernel computes together
   std::int64_t sums_at_once_ = 0;      ///< of all columns and rows, before the next ones

@@ -14,9 +14,9 @@
 
 namespace lenet::native {
 
-/// The methods that compute a convolution. compile/conv_methods.cc says what each is called, which
-/// layers it suits, and what it may compute too.
-enum class ConvMethod : std::uint8_t {
+/// The methods that compute a convolution or a product. compile/methods.cc says what each is
+/// called, which layers it suits, and what it may compute too.
+enum class Method : std::uint8_t {
   Winograd,                 ///< F(2 x 2, 5 x 5), vectors of channels
   WinogradInterleaved,      ///< the same, vectors of images
   WinogradRows,             ///< F(4, 5) along the rows, vectors of columns
@@ -32,6 +32,11 @@ enum class ConvMethod : std::uint8_t {
   ChannelsBf16,             ///< by the definition, of pairs in bf16, vectors of channels
   Dense,                    ///< a fully connected layer, vectors of channels
   Channels,                 ///< by the definition, vectors of channels
+  // Those below compute products of matrices.
+  ProductTilesBf16,  ///< of pairs in bf16, in tiles
+  ProductBf16,       ///< of pairs in bf16
+  ProductRow,        ///< of one row of an image and weights: a fully connected layer
+  Product,
   // Those below multiply integers. kernels/int8/kernels.h describes the kernels of these names.
   IntegerDepthwise3x3,
   IntegerDepthwise,
@@ -48,8 +53,8 @@ struct PlacedLayer {
   const Bf16Kernels* bf16;        ///< to multiply in bf16 where there is a kernel for it; or null
   const Layer& layer;
   const Layer* pool;       ///< 2 x 2, fused into a convolution; or null
-  const Layer* sum;        ///< fused into a convolution, which adds its last input; or null
-  ConvMethod method;       ///< of a convolution, and of a product of integers
+  const Layer* sum;        ///< fused into a layer with a method, which adds its last input; or null
+  Method method;           ///< of a convolution or a product
   const char* kernel;      ///< its name, as profiles print it
   std::int64_t tap_lanes;  ///< of a convolution: channels of one image's taps that lie side by side
   TensorShape shape;       ///< of the layer's result, before the pool
@@ -63,7 +68,7 @@ struct PlacedLayer {
   std::vector<ChannelSource> sources() const {
     if (layer.kind == LayerKind::Channels) return layer.get<ChannelsParams>().sources;
     std::vector<std::int64_t> channels;
-    for (const Placement& input : inputs) channels.push_back(input.shape.channels);
+    for (const Placement& input : inputs) channels.push_back(input.shape.channels());
     return all_channels(channels);
   }
 

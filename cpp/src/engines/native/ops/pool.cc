@@ -13,8 +13,8 @@ class Pool final : public Op {
       : pool_(pool),
         from_(from),
         to_(to),
-        rows_(pool_windows(layer, 0, from.shape.height, to.shape.height)),
-        columns_(pool_windows(layer, 1, from.shape.width, to.shape.width)) {
+        rows_(pool_windows(layer, 0, from.shape.height(), to.shape.height())),
+        columns_(pool_windows(layer, 1, from.shape.width(), to.shape.width())) {
     const auto& [window, kind, _] = layer.get<PoolParams>();
     task_.input_column = from.column;
     task_.input_row = from.row;
@@ -30,8 +30,8 @@ class Pool final : public Op {
     task_.row_size = rows_.sizes.data();
     find_inner();
     if (window.dilations[1] > 1) task_.inner_width = 0;  // no kernel for windows side by side
-    task_.columns = static_cast<std::int32_t>(to.shape.width);
-    task_.rows = static_cast<std::int32_t>(to.shape.height);
+    task_.columns = static_cast<std::int32_t>(to.shape.width());
+    task_.rows = static_cast<std::int32_t>(to.shape.height());
     task_.values = static_cast<std::int32_t>(to.column);
     task_.average = kind != PoolKind::Max;
     task_.relu = relu;
@@ -63,7 +63,7 @@ class Pool final : public Op {
       task.row_size += begin;
       pool_(task);
     };
-    frame.each_rows(frame.count, to_.shape.height, work);
+    frame.each_rows(frame.count, to_.shape.height(), work);
   }
   /// The longest run of windows like the one in the middle.
   void find_inner() {

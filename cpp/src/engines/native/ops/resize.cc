@@ -20,8 +20,8 @@ class Resize final : public Op {
  public:
   explicit Resize(const PlacedLayer& source)
       : resize_(source.kernels.resize),
-        rows_(all_taps(source.layer.get<ResizeParams>().rows, source.output.shape.height)),
-        columns_(all_taps(source.layer.get<ResizeParams>().columns, source.output.shape.width)),
+        rows_(all_taps(source.layer.get<ResizeParams>().rows, source.output.shape.height())),
+        columns_(all_taps(source.layer.get<ResizeParams>().columns, source.output.shape.width())),
         from_(source.inputs[0]),
         to_(source.output) {}
 
@@ -33,12 +33,12 @@ class Resize final : public Op {
     task.input_row = from_.row;
     task.output_row = to_.row;
     task.column_taps = view(columns_);
-    task.input_columns = static_cast<std::int32_t>(from_.shape.width);
-    task.columns = static_cast<std::int32_t>(to_.shape.width);
+    task.input_columns = static_cast<std::int32_t>(from_.shape.width());
+    task.columns = static_cast<std::int32_t>(to_.shape.width());
     task.values = static_cast<std::int32_t>(to_.column);
     task.scratch = reinterpret_cast<float*>(frame.scratch);
     const std::int64_t planes = to_.planes;
-    frame.each_rows(frame.count * planes, to_.shape.height,
+    frame.each_rows(frame.count * planes, to_.shape.height(),
                     [&](std::int64_t plane, std::int64_t begin, std::int64_t end) {
                       const std::int64_t unit = plane / planes;
                       const std::int64_t at = plane % planes;
@@ -53,7 +53,7 @@ class Resize final : public Op {
   bool splits() const override { return true; }
   std::string kernel() const override { return to_string(LayerKind::Resize); }
   std::int64_t scratch_bytes() const override {
-    return from_.shape.width * from_.column * static_cast<std::int64_t>(sizeof(float));
+    return from_.shape.width() * from_.column * static_cast<std::int64_t>(sizeof(float));
   }
 
  private:

@@ -32,8 +32,8 @@ Matrix weight_transform(const std::vector<double>& points) {
   return matrix;
 }
 
-/// A method's transforms and tiles.
-struct Method {
+/// The transforms and tiles of a method.
+struct Transforms {
   Matrix down;              ///< the transform of the weights' columns
   Matrix across;            ///< and of their rows
   std::int64_t side;        ///< values of a transformed row that lie side by side
@@ -41,19 +41,19 @@ struct Method {
   std::int64_t scratch;     ///< vectors for each input channel
 };
 
-const Method& method_of(const PlacedLayer& source) {
+const Transforms& transforms_of(const PlacedLayer& source) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   static const Matrix square =
       weight_transform({0, kWinogradNear, -kWinogradNear, kWinogradFar, -kWinogradFar, kInfinity});
-  static const Method both = {square, square, 1, 2, 36};
-  static const Method rows = {
+  static const Transforms both = {square, square, 1, 2, 36};
+  static const Transforms rows = {
       {{1, 0, 0, 0, 0}, {0, 1, 0, 0, 0}, {0, 0, 1, 0, 0}, {0, 0, 0, 1, 0}, {0, 0, 0, 0, 1}},
       weight_transform({std::begin(kWinogradRowPoints), std::end(kWinogradRowPoints)}),
       2,
       4,
       8 * (2 * kWinogradRowPairs + 4)};
-  const bool along_rows = source.method == ConvMethod::WinogradRows ||
-                          source.method == ConvMethod::WinogradRowsInterleaved;
+  const bool along_rows =
+      source.method == Method::WinogradRows || source.method == Method::WinogradRowsInterleaved;
   return along_rows ? rows : both;
 }
 
@@ -61,14 +61,15 @@ class Winograd final : public Op {
  public:
   explicit Winograd(const PlacedLayer& source)
       : lanes_(source.kernels.lanes),
-        method_(method_of(source)),
+        transforms_(transforms_of(source)),
         kernel_(source.kernel),
         from_(source.inputs[0]),
         to_(source.output),
         first_(-source.layer.convolution().window.padding[0] * from_.row -
                source.layer.convolution().window.padding[2] * from_.column) {
     const std::int64_t block = choose_kernel(source);
-    const auto products = static_cast<std::int64_t>(method_.down.size() * method_.across.size());
+    const auto products =
+        static_cast<std::int64_t>(transforms_.down.size() * transforms_.across.size());
     source.memory.add(static_cast<double>(products) / (kKernel * kKernel) * bytes_of(source.layer));
     task_.input_column = from_.column;
     task_.input_row = from_.row;
@@ -76,10 +77,10 @@ class Winograd final : public Op {
     task_.output_column = to_.column;
     task_.output_row = to_.row;
     task_.output_channel = to_.block;
-    task_.in_channels = static_cast<std::int32_t>(from_.shape.channels);
-    task_.channels = static_cast<std::int32_t>(source.shape.channels);
-    task_.tiles_across = static_cast<std::int32_t>(source.shape.width / method_.tile_width);
-    task_.tiles_down = static_cast<std::int32_t>(source.shape.height / 2);
+    task_.in_channels = static_cast<std::int32_t>(from_.shape.channels());
+    task_.channels = static_cast<std::int32_t>(source.shape.channels());
+    task_.tiles_across = static_cast<std::int32_t>(source.shape.width() / transforms_.tile_width);
+    task_.tiles_down = static_cast<std::int32_t>(source.shape.height() / 2);
     task_.relu = source.activation().kind == ActivationKind::Relu;
     task_.pool = source.pool != nullptr;
     float* const weights =
@@ -102,7 +103,7 @@ class Winograd final : public Op {
   }
   std::string kernel() const override { return kernel_; }
   std::int64_t scratch_bytes() const override {
-    return method_.scratch * task_.in_channels * lanes_ * std::int64_t{sizeof(float)};
+    return transforms_.scratch * task_.in_channels * lanes_ * std::int64_t{sizeof(float)};
   }
 
  private:
@@ -110,13 +111,13 @@ class Winograd final : public Op {
   std::int64_t choose_kernel(const PlacedLayer& source) {
     const Kernels& kernels = source.kernels;
     switch (source.method) {
-      case ConvMethod::WinogradInterleaved:
+      case Method::WinogradInterleaved:
         convolve_ = kernels.winograd_interleaved;
         return kernels.winograd_group;
-      case ConvMethod::WinogradRows:
+      case Method::WinogradRows:
         convolve_ = kernels.winograd_rows;
         return kWinogradRowGroup;
-      case ConvMethod::WinogradRowsInterleaved:
+      case Method::WinogradRowsInterleaved:
         convolve_ = kernels.winograd_rows_interleaved;
         return kWinogradRowGroup;
       default:
@@ -127,8 +128,8 @@ class Winograd final : public Op {
 
   void pack(const Layer& layer, std::int64_t block, float* weights) const {
     const std::int64_t inputs = task_.in_channels;
-    const auto rows = static_cast<std::int64_t>(method_.down.size());
-    const auto columns = static_cast<std::int64_t>(method_.across.size());
+    const auto rows = static_cast<std::int64_t>(transforms_.down.size());
+    const auto columns = static_cast<std::int64_t>(transforms_.across.size());
     const WeightView from = layer.view_weights();
     std::array<float, kKernel * kKernel> kernel;
     for (std::int64_t o = 0; o < task_.channels; ++o) {
@@ -140,8 +141,8 @@ class Winograd final : public Op {
         for (std::int64_t place = 0; place < rows * columns; ++place) {
           const std::int64_t row = place / columns;
           const std::int64_t column = place % columns;
-          const auto& of_row = method_.down[static_cast<std::size_t>(row)];
-          const auto& of_column = method_.across[static_cast<std::size_t>(column)];
+          const auto& of_row = transforms_.down[static_cast<std::size_t>(row)];
+          const auto& of_column = transforms_.across[static_cast<std::size_t>(column)];
           double sum = 0;
           for (std::size_t i = 0; i < kKernel; ++i) {
             for (std::size_t j = 0; j < kKernel; ++j) {
@@ -149,9 +150,10 @@ class Winograd final : public Op {
             }
           }
           // [block of channels][columns / side][input channel][row][side][channel of the block]
-          const std::int64_t group = o / block * (columns / method_.side) + column / method_.side;
+          const std::int64_t group =
+              o / block * (columns / transforms_.side) + column / transforms_.side;
           const std::int64_t vector =
-              ((group * inputs + c) * rows + row) * method_.side + column % method_.side;
+              ((group * inputs + c) * rows + row) * transforms_.side + column % transforms_.side;
           weights[vector * block + o % block] = static_cast<float>(sum);
         }
       }
@@ -159,7 +161,7 @@ class Winograd final : public Op {
   }
 
   std::int64_t lanes_;
-  const Method& method_;
+  const Transforms& transforms_;
   const char* kernel_;
   void (*convolve_)(const WinogradTask&) = nullptr;
   Placement from_;

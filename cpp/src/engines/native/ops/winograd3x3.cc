@@ -16,7 +16,7 @@ class Winograd3x3 final : public Op {
   explicit Winograd3x3(const PlacedLayer& source)
       : kernel_(source.kernel),
         kernels_(source.kernels),
-        bf16_(source.method == ConvMethod::Winograd3x3Bf16 ? source.bf16 : nullptr),
+        bf16_(source.method == Method::Winograd3x3Bf16 ? source.bf16 : nullptr),
         from_(source.inputs[0]),
         to_(source.output),
         first_(from_.channel_offset(source.layer.convolution().first_channel)),
@@ -27,14 +27,14 @@ class Winograd3x3 final : public Op {
     task_.output_row = to_.row;
     task_.output_block = to_.block;
     const auto count = static_cast<std::int64_t>(source.layer.view_weights().count);
-    task_.in_channels = narrow(count / (to_.shape.channels * kTaps));
-    task_.in_height = narrow(from_.shape.height);
-    task_.in_width = narrow(from_.shape.width);
+    task_.in_channels = narrow(count / (to_.shape.channels() * kTaps));
+    task_.in_height = narrow(from_.shape.height());
+    task_.in_width = narrow(from_.shape.width());
     task_.padding_top = narrow(source.layer.convolution().window.padding[0]);
     task_.padding_left = narrow(source.layer.convolution().window.padding[2]);
-    task_.height = narrow(to_.shape.height);
-    task_.width = narrow(to_.shape.width);
-    task_.blocks = narrow((to_.shape.channels + kernels_.lanes - 1) / kernels_.lanes);
+    task_.height = narrow(to_.shape.height());
+    task_.width = narrow(to_.shape.width());
+    task_.blocks = narrow((to_.shape.channels() + kernels_.lanes - 1) / kernels_.lanes);
     task_.epilogue.residual_row = residual_.row;
     task_.epilogue.residual_block = residual_.block;
     task_.epilogue.activation = source.activation();
@@ -100,7 +100,7 @@ class Winograd3x3 final : public Op {
       const std::int32_t group = block / kWinograd3x3Group * kWinograd3x3Group;
       const std::int64_t width = std::min(kWinograd3x3Group, task_.blocks - group) * lanes;
       float* to = weights + group * lanes * padded + (block - group) * lanes;
-      const std::int64_t real = std::min(lanes, to_.shape.channels - block * lanes);
+      const std::int64_t real = std::min(lanes, to_.shape.channels() - block * lanes);
       std::fill(rows.begin() + real * kAtOnce, rows.end(), 0.0F);
       for (std::int64_t first = 0; first < taps; first += kAtOnce, to += kAtOnce * width) {
         const std::int64_t count = std::min(kAtOnce, taps - first);
@@ -134,7 +134,7 @@ class Winograd3x3 final : public Op {
 
 std::int64_t winograd3x3_tiles(const TensorShape& output, bool bf16) {
   const std::int64_t rows = bf16 ? kBf16Rows : kTile;
-  return (output.height + rows - 1) / rows * ((output.width + kTile - 1) / kTile);
+  return (output.height() + rows - 1) / rows * ((output.width() + kTile - 1) / kTile);
 }
 
 double winograd3x3_work(std::int64_t tiles, std::int64_t channels, std::int64_t lanes,

@@ -18,7 +18,7 @@ constexpr std::int64_t kMaxChannels = 1 << 16;
 bool keeps_channels(const Network& network, const Layer& layer) {
   return layer.kind == LayerKind::Channels && layer.inputs.size() == 1 &&
          layer.get<ChannelsParams>().sources ==
-             all_channels({network.tensors[layer.inputs[0]].shape.channels});
+             all_channels({network.tensors[layer.inputs[0]].shape.channels()});
 }
 
 /// Has a concat that begins with all inputs of an earlier one take the result of that one. PyTorch
@@ -52,9 +52,9 @@ void join_channels(Network& network) {
     if (!moves_channels(layer)) continue;
     const auto giver = [&](std::size_t tensor) -> const Layer* {
       const std::size_t producer = links.producers[tensor];
-      const std::int64_t channels = network.tensors[layer.output].shape.channels;
+      const std::int64_t channels = network.tensors[layer.output].shape.channels();
       if (producer == kNone || kept[tensor] || channels > kMaxChannels ||
-          network.tensors[tensor].shape.channels > kMaxChannels) {
+          network.tensors[tensor].shape.channels() > kMaxChannels) {
         return nullptr;
       }
       const Layer& found = network.layers[producer];

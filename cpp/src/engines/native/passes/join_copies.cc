@@ -6,93 +6,10 @@
 #include <vector>
 
 #include "engines/native/passes/passes.h"
+#include "engines/native/runtime/views.h"
 
 namespace lenet::native {
 namespace {
-
-/// So many values, each of them a step behind the one before, of one value or of several.
-struct Run {
-  std::int64_t count = 1;
-  std::int64_t step = 0;
-};
-
-/// Adds a run inside the others, or makes one of both where it goes on where the last one ends.
-void add_run(std::vector<Run>& runs, const Run& run) {
-  if (run.count == 1) return;
-  if (!runs.empty() && runs.back().step == run.step * run.count) {
-    runs.back() = {runs.back().count * run.count, run.step};
-    return;
-  }
-  runs.push_back(run);
-}
-
-/// The values of one tensor in their order, and where they lie in another tensor.
-struct View {
-  std::size_t tensor = kNone;
-  std::int64_t begin = 0;
-  std::vector<Run> runs;  ///< the outermost first; each of two values or more
-};
-
-/// Some of the values of a view: from one of them on, runs one inside the other.
-class Walk {
- public:
-  /// \param first the place of the first value among those of the view
-  Walk(const View& view, std::int64_t first) : view_(view), begin_(view.begin) {
-    std::int64_t values = 1;
-    for (auto run = view.runs.rbegin(); run != view.runs.rend(); ++run) {
-      const std::int64_t place = first / values % run->count;
-      begin_ += place * run->step;
-      left_.push_back({run->count - 1 - place, values});
-      values *= run->count;
-    }
-    std::reverse(left_.begin(), left_.end());
-  }
-
-  /// Where the first value lies in the view's tensor.
-  std::int64_t begin() const { return begin_; }
-
-  /// Goes along a run of the view's values, from each of those that the runs before went along.
-  /// \returns the same values as runs in the view's tensor, the outermost first; nothing where they
-  ///   do not lie at regular steps there
-  std::optional<std::vector<Run>> go(Run run) {
-    if (run.step < 0) return std::nullopt;
-    std::vector<Run> found;  // the innermost first
-    while (run.count > 1 && run.step > 0) {
-      std::size_t at = 0;
-      while (at < left_.size() && left_[at].values > run.step) ++at;
-      if (at == left_.size() || run.step % left_[at].values != 0) return std::nullopt;
-      const Run& whole = view_.runs[at];
-      std::int64_t& left = left_[at].places;
-      const std::int64_t steps = run.step / left_[at].values;
-      std::int64_t count = run.count;
-      if ((count - 1) * steps > left) {  // the rest of the run is outside of this one
-        count = whole.count / steps;
-        if (count < 2 || whole.count % steps != 0 || run.count % count != 0 ||
-            (count - 1) * steps > left) {
-          return std::nullopt;
-        }
-      }
-      left -= (count - 1) * steps;
-      found.push_back({count, steps * whole.step});
-      run = {run.count / count, run.step * count};
-    }
-    if (run.count > 1) found.push_back({run.count, 0});
-    std::vector<Run> joined;
-    for (auto part = found.rbegin(); part != found.rend(); ++part) add_run(joined, *part);
-    return joined;
-  }
-
- private:
-  /// What a walk may still take of a run of the view.
-  struct Left {
-    std::int64_t places;  ///< so many more steps may be taken before the run ends
-    std::int64_t values;  ///< of the view, from a place to the next
-  };
-
-  const View& view_;
-  std::int64_t begin_;
-  std::vector<Left> left_;  ///< by run of the view
-};
 
 /// The values of one side of a box, in their order there, as runs of the other side.
 /// \param side of all values, without gaps, from place 0 on
@@ -163,19 +80,6 @@ std::optional<Product> moved(const Product& of, const Side& side, const View& vi
   return made;
 }
 
-/// A view of a tensor of which another view tells where its values lie, as a view of the other
-/// one's tensor. \returns nothing where the values do not lie at regular steps there
-std::optional<View> through(const View& before, const View& view) {
-  Walk walk(before, view.begin);
-  View whole = {before.tensor, walk.begin(), {}};
-  for (const Run& run : view.runs) {
-    const auto parts = walk.go(run);
-    if (!parts) return std::nullopt;
-    for (const Run& part : *parts) add_run(whole.runs, part);
-  }
-  return whole;
-}
-
 /// By tensor that a copy gives: where its values lie in what that copy takes, or in what the copies
 /// before it take. Other tensors have no view.
 std::vector<View> find_views(const Network& network) {
@@ -188,7 +92,7 @@ std::vector<View> find_views(const Network& network) {
     view = {layer.inputs[box->input], box->from, *std::move(runs)};
     const View& before = views[view.tensor];
     if (before.tensor == kNone) continue;
-    if (auto whole = through(before, view)) view = *std::move(whole);
+    if (auto whole = found_through(before, view)) view = *std::move(whole);
   }
   return views;
 }
@@ -206,22 +110,10 @@ std::int64_t values_together(const Box& box) {
 /// \returns nothing where there is none, or it would copy single values instead of many together
 std::optional<Box> through(const View& before, const Box& box) {
   constexpr std::int64_t kTogether = 16;  // a cache line
-  Walk walk(before, box.from);
-  Box made;
-  made.input = box.input;
-  made.from = walk.begin();
-  made.to = box.to;
-  for (const Box::Loop& loop : box.loops) {
-    const auto parts = walk.go({loop.count, loop.from});
-    if (!parts) return std::nullopt;
-    std::int64_t inner = loop.count;
-    for (const Run& part : *parts) {
-      inner /= part.count;
-      made.add({part.count, part.step, loop.to * inner});
-    }
-  }
+  auto made = found_through(before, box, kFromSide);
   const std::int64_t together = std::min(values_together(box), kTogether);
-  return together > 1 && values_together(made) >= together ? std::optional(made) : std::nullopt;
+  const bool pays = made && together > 1 && values_together(*made) >= together;
+  return pays ? std::move(made) : std::nullopt;
 }
 
 bool is_product(const Layer& layer) {

@@ -52,6 +52,11 @@ bool separate_layouts(Network& network);
 /// those that nothing needs any more. \pre separate_layouts
 void join_copies(Network& network);
 
+/// Has copies read and write tensors in vectors themselves, where a Convert would put them in the
+/// order of the program before or in vectors behind. \param lanes of these vectors
+/// \pre separate_layouts
+void join_converts(Network& network, std::int64_t lanes);
+
 /// Takes out Identity layers.
 void drop_identities(Network& network);
 

@@ -52,9 +52,9 @@ class Mover {
     if (layer.kind != LayerKind::Channels) return false;
     std::int64_t channels = 0;
     for (const std::size_t input : layer.inputs) {
-      channels += network_.tensors[input].shape.channels;
+      channels += network_.tensors[input].shape.channels();
     }
-    return channels == network_.tensors[layer.output].shape.channels;
+    return channels == network_.tensors[layer.output].shape.channels();
   }
 
   /// Adds a layer, and the rounding of what it takes. \param rounding that of what it gives

@@ -7,16 +7,16 @@ namespace lenet::native {
 void Placement::lay_out(std::int64_t vector) {
   // Elements that are multiplied together with the last ones of an image of integers.
   constexpr std::int64_t kRestOfTaps = 64;
-  const std::int64_t rows = shape.height + 2 * border;
-  std::int64_t columns = shape.width + 2 * border;
+  const std::int64_t rows = shape.height() + 2 * border;
+  std::int64_t columns = shape.width() + 2 * border;
   lanes = 1;
   column = 1;
-  planes = shape.channels;
+  planes = shape.channels();
   beyond = vector;
   switch (layout) {
     case Layout::Vectors:
       lanes = column = vector;
-      planes = round_up(shape.channels, vector) / vector;
+      planes = round_up(shape.channels(), vector) / vector;
       break;
     case Layout::Order:
       break;
@@ -25,12 +25,12 @@ void Placement::lay_out(std::int64_t vector) {
       beyond = 4 * vector;
       break;
     case Layout::ChannelsLast:
-      lanes = column = shape.channels;
+      lanes = column = shape.channels();
       planes = 1;
       beyond = vector + kRestOfTaps;
       break;
     case Layout::Images:
-      column = shape.channels * vector;
+      column = shape.channels() * vector;
       planes = 1;
       break;
   }
@@ -43,8 +43,8 @@ void Placement::lay_out(std::int64_t vector) {
 
 void Placement::clear_pixels(std::int64_t plane, float* first) const {
   first += plane * block;
-  for (std::int64_t y = 0; y < shape.height; ++y, first += row) {
-    std::fill_n(first, shape.width * column, 0.0F);
+  for (std::int64_t y = 0; y < shape.height(); ++y, first += row) {
+    std::fill_n(first, shape.width() * column, 0.0F);
   }
 }
 

@@ -86,7 +86,7 @@ struct Placement {
   bool is_in_order() const {
     const bool vector = shape.pixels() == 1 && border == 0;
     return vector ? block == lanes
-                  : lanes == 1 && column == 1 && row == shape.width && block == shape.pixels();
+                  : lanes == 1 && column == 1 && row == shape.width() && block == shape.pixels();
   }
 
   /// Sets the pixels of a plane of float32, inside the border, to 0.
@@ -94,7 +94,7 @@ struct Placement {
   void clear_pixels(std::int64_t plane, float* first) const;
   /// Sets the pixels of the last plane to 0, if channels do not fill its vectors.
   void clear_last_block(float* first) const {
-    if (shape.channels % lanes != 0) clear_pixels(planes - 1, first);
+    if (shape.channels() % lanes != 0) clear_pixels(planes - 1, first);
   }
 };
 

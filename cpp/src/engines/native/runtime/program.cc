@@ -131,7 +131,7 @@ void Program::place(std::int64_t min_shared_bytes, const NameOfStep& name_of) {
   }
   const auto need_rows = [this](std::size_t tensor) {  // a row, and rows of one channel
     const TensorShape& shape = placements_[tensor].shape;
-    need_scratch(float_bytes({shape.channels + images_per_unit_, 1, shape.width}));
+    need_scratch(float_bytes({shape.channels() + images_per_unit_, 1, shape.width()}));
   };
   need_rows(input_);
   for (const OutputSource& output : outputs_) need_rows(output.tensor);
@@ -173,8 +173,7 @@ void Program::add_step(const Layer& layer, std::string name, double multiply_add
   double input_bytes = 0;
   for (const std::size_t input : inputs) input_bytes += value_bytes(placements_[input]);
   LayerProfile profile = describe(std::move(name), output, input_bytes);
-  const auto& [channels, height, width] = placements_[output].shape;
-  profile.output = {channels, height, width};
+  profile.output = placements_[output].shape.sizes();
   profile.multiply_adds = multiply_adds;
   multiply_adds_ += multiply_adds;
   profile.weight_bytes = bytes_of(layer);
@@ -206,7 +205,7 @@ void Program::forget(Place::Memory memory, const Frame& frame) const {
 
 void Program::clear_border(std::size_t tensor, const Frame& frame, bool gaps) const {
   const Placement& placement = placements_[tensor];
-  const auto& [_, height, width] = placement.shape;
+  const auto [_, height, width] = placement.shape.image();
   const std::int64_t rows = placement.border * placement.row;  // above or below
   const std::int64_t before = placement.border * placement.column;
   const std::int64_t gap = placement.row - width * placement.column;  // between rows
@@ -270,7 +269,7 @@ std::vector<LayerProfile> Program::layers() const {
 
 void Program::read_input(const TensorView& input, std::int64_t first, std::int64_t count,
                          const Frame& frame) const {
-  const auto& [channels, height, width] = placements_[input_].shape;
+  const auto [channels, height, width] = placements_[input_].shape.image();
   auto* const values = reinterpret_cast<float*>(frame.scratch) + channels * width;
   std::array<const float*, 16> rows{};
   // Where a channel lies together, it is read as a whole: rows of several in turn take longer.
@@ -300,7 +299,7 @@ void Program::read_input(const TensorView& input, std::int64_t first, std::int64
 void Program::write_output(const OutputSource& source, const Frame& frame, std::int64_t image,
                            float* output) const {
   const Placement& from = placements_[source.tensor];
-  const auto& [channels, height, width] = from.shape;
+  const auto [channels, height, width] = from.shape.image();
   for (std::int64_t y = 0; y < height; ++y) {
     const char* const first = frame.at<char>(from, image / images_per_unit_);
     const float* row = read_row(kernels_, from, first, y, reinterpret_cast<float*>(frame.scratch)) +

@@ -30,7 +30,7 @@ void interleave(const char* planes, std::int64_t channels, std::int64_t width, c
 void write_integers(const int8::Kernels& kernels, const Placement& tensor, const float*& image,
                     std::int64_t channel, std::int64_t begin, std::int64_t end, char* first,
                     char* scratch) {
-  const auto& [channels, height, width] = tensor.shape;
+  const auto [channels, height, width] = tensor.shape.image();
   const std::int64_t row_bytes = tensor.row * tensor.element_bytes;
   const std::int64_t plane_bytes = width * tensor.element_bytes;
   const auto [least, most] = bounds_of(tensor.quant);
@@ -58,7 +58,7 @@ void write_rows(const ProgramKernels& kernels, const Placement& tensor, const fl
     return write_integers(*kernels.integers, tensor, images[0], channel, begin, end, first,
                           scratch);
   }
-  const std::int64_t width = tensor.shape.width;
+  const std::int64_t width = tensor.shape.width();
   auto* to = reinterpret_cast<float*>(first);
   if (channel == 0 && begin == 0) tensor.clear_last_block(to);
   to += tensor.channel_offset(channel) + begin * tensor.row;
@@ -78,8 +78,8 @@ const float* read_row(const ProgramKernels& kernels, const Placement& tensor, co
                       std::int64_t row, float* scratch) {
   const char* from = first + row * tensor.row * tensor.element_bytes;
   if (!tensor.quant) return reinterpret_cast<const float*>(from);
-  kernels.integers->dequantize(from, tensor.shape.width * tensor.shape.channels, tensor.quant.scale,
-                               shift_of(tensor.quant), scratch);
+  kernels.integers->dequantize(from, tensor.shape.width() * tensor.shape.channels(),
+                               tensor.quant.scale, shift_of(tensor.quant), scratch);
   return scratch;
 }
 

@@ -50,7 +50,7 @@ class Verifier {
     std::int64_t channel = 0;
     for (std::size_t i = 0; i < step.there.size(); ++i) {
       const Placement& from = use_.placements[step.inputs[i]];
-      const std::int64_t channels = from.shape.channels;
+      const std::int64_t channels = from.shape.channels();
       const bool whole_vectors =
           channel % to.lanes == 0 && (channels % to.lanes == 0 || i + 1 == step.there.size());
       if (step.there[i] &&
@@ -61,7 +61,7 @@ class Verifier {
       if (step.there[i]) holders_[step.inputs[i]] = step.output;
       channel += channels;
     }
-    if (!step.there.empty() && channel != to.shape.channels) {
+    if (!step.there.empty() && channel != to.shape.channels()) {
       fail(s, "joins parts that are not all of what it gives");
     }
     for (std::size_t i = 0; i < step.inputs.size(); ++i) {

@@ -16,7 +16,7 @@ class MoveChannels final : public Op {
 
   void run(const Frame& frame) const override {
     const std::int64_t bytes = to_.element_bytes;
-    frame.each_rows(frame.count, to_.shape.height,
+    frame.each_rows(frame.count, to_.shape.height(),
                     [&](std::int64_t unit, std::int64_t begin, std::int64_t end) {
                       for (const Run& run : runs_) {
                         const Placement& from = inputs_[run.input];
@@ -56,7 +56,7 @@ class MoveChannels final : public Op {
   /// \param count bytes of a pixel
   void move(const char* from, std::int64_t step, char* to, std::int64_t count) const {
     const std::int64_t to_step = to_.column * to_.element_bytes;
-    for (std::int64_t x = 0; x < to_.shape.width; ++x, from += step, to += to_step) {
+    for (std::int64_t x = 0; x < to_.shape.width(); ++x, from += step, to += to_step) {
       if (count == 1) {  // as where two halves are shuffled
         *to = *from;
       } else {

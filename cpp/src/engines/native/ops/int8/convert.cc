@@ -1,45 +1,11 @@
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
+#include "engines/native/ops/copy_runs.h"
 #include "engines/native/ops/int8/integers.h"
 
 namespace lenet::native::int8 {
 namespace {
-
-/// Numbers that lie side by side, several times.
-struct Runs {
-  std::int64_t count;      ///< of numbers
-  std::int64_t times;      ///< so many runs
-  std::int64_t from_step;  ///< from a run to the next
-  std::int64_t to_step;
-};
-
-/// Copies runs whose length the compiler knows: no calls.
-template <std::size_t kCount>
-void copy_known(const Runs& runs, const float* from, float* to) {
-  for (std::int64_t i = 0; i < runs.times; ++i, from += runs.from_step, to += runs.to_step) {
-    std::memcpy(to, from, kCount * sizeof(float));
-  }
-}
-
-void copy_runs(const Runs& runs, const float* from, float* to) {
-  switch (runs.count) {
-    case 1:
-      return copy_known<1>(runs, from, to);
-    case 4:
-      return copy_known<4>(runs, from, to);
-    case 8:
-      return copy_known<8>(runs, from, to);
-    case 16:
-      return copy_known<16>(runs, from, to);
-    default:
-      break;
-  }
-  for (std::int64_t i = 0; i < runs.times; ++i, from += runs.from_step, to += runs.to_step) {
-    std::copy_n(from, runs.count, to);
-  }
-}
 
 /// Row by row: what the input stands for, as float32, becomes what the output holds.
 class Convert final : public Op {
@@ -52,7 +18,7 @@ class Convert final : public Op {
         bounds_(to_.quant, source.layer.activation) {}
 
   void run(const Frame& frame) const override {
-    frame.each_rows(frame.count, to_.shape.height,
+    frame.each_rows(frame.count, to_.shape.height(),
                     [&](std::int64_t unit, std::int64_t begin, std::int64_t end) {
                       for (std::int64_t y = begin; y < end; ++y) convert_row(frame, unit, y);
                     });
@@ -60,7 +26,7 @@ class Convert final : public Op {
   bool splits() const override { return true; }
   std::string kernel() const override { return to_string(kind_); }
   std::int64_t scratch_bytes() const override {
-    return float_bytes({to_.shape.channels, 1, to_.shape.width});
+    return float_bytes({to_.shape.channels(), 1, to_.shape.width()});
   }
 
  private:
@@ -75,7 +41,7 @@ class Convert final : public Op {
 
   void convert_row(const Frame& frame, std::int64_t unit, std::int64_t y) const {
     auto* const scratch = reinterpret_cast<float*>(frame.scratch);
-    const std::int64_t count = to_.shape.width * to_.shape.channels;
+    const std::int64_t count = to_.shape.width() * to_.shape.channels();
     char* const to = frame.at<char>(to_, unit) + y * to_.row * to_.element_bytes;
     const bool to_floats = to_.layout == Layout::ChannelsLast && !to_.quant;
     const float* const values =
@@ -96,7 +62,7 @@ class Convert final : public Op {
       return read_row(kernels_, from_, frame.at<char>(from_, unit), y, scratch);
     }
     const float* const from = frame.at<float>(from_, unit) + y * from_.row;
-    const auto& [channels, height, width] = from_.shape;
+    const auto [channels, height, width] = from_.shape.image();
     for (std::int64_t c = 0; c < channels; c += from_.lanes) {
       const std::int64_t count = std::min(from_.lanes, channels - c);
       copy_runs({count, width, from_.column, channels}, from + from_.channel_offset(c),
@@ -107,7 +73,7 @@ class Convert final : public Op {
 
   /// Writes a row, and the zeros that fill the last vector of each pixel.
   void scatter(const float* values, float* to) const {
-    const auto& [channels, height, width] = to_.shape;
+    const auto [channels, height, width] = to_.shape.image();
     for (std::int64_t c = 0; c < channels; c += to_.lanes) {
       const std::int64_t count = std::min(to_.lanes, channels - c);
       float* const block = to + to_.channel_offset(c);

@@ -18,7 +18,7 @@ constexpr double kSameFloat = 0x1p-22;  ///< how far a number is from itself, ro
 constexpr std::int64_t kPartBytes = 1 << 18;
 
 TileTaps tile_taps(const Layer& layer, const Placement& from) {
-  return {layer, layer.convolution().window, from.shape.channels, from.column, 1};
+  return {layer, layer.convolution().window, from.shape.channels(), from.column, 1};
 }
 
 /// Which channel of its block lies at a place of the packed block.
@@ -38,17 +38,17 @@ std::int32_t groups_of_row(const std::vector<std::int32_t>& offsets, std::int64_
   return static_cast<std::int32_t>(count);
 }
 
-void (*kernel_of(ConvMethod method, const Kernels& kernels))(const ConvTask&) {
+void (*kernel_of(Method method, const Kernels& kernels))(const ConvTask&) {
   switch (method) {
-    case ConvMethod::IntegerDepthwise3x3:
+    case Method::IntegerDepthwise3x3:
       return kernels.depthwise3x3;
-    case ConvMethod::IntegerDepthwise:
+    case Method::IntegerDepthwise:
       return kernels.depthwise;
-    case ConvMethod::IntegerColumns:
+    case Method::IntegerColumns:
       return kernels.conv_columns;
-    case ConvMethod::IntegerDense:
+    case Method::IntegerDense:
       return kernels.fully_connected;
-    case ConvMethod::IntegerTiles:
+    case Method::IntegerTiles:
       return kernels.conv_tiles;
     default:
       return kernels.conv_channels;
@@ -62,8 +62,8 @@ Sides padded_sides(const Window& window, const Placement& from, const Placement&
                               (window.kernel[i] - 1) * window.dilations[i];
     return last >= size;
   };
-  return {window.padding[0] > 0, exceeds(0, from.shape.height, to.shape.height),
-          window.padding[2] > 0, exceeds(1, from.shape.width, to.shape.width)};
+  return {window.padding[0] > 0, exceeds(0, from.shape.height(), to.shape.height()),
+          window.padding[2] > 0, exceeds(1, from.shape.width(), to.shape.width())};
 }
 
 class Convolution final : public Op {
@@ -72,28 +72,28 @@ class Convolution final : public Op {
       : kernels_(*source.integers),
         from_(source.inputs[0]),
         to_(source.output),
-        by_columns_(source.method == ConvMethod::IntegerColumns),
-        depthwise3x3_(source.method == ConvMethod::IntegerDepthwise3x3),
-        depthwise_(depthwise3x3_ || source.method == ConvMethod::IntegerDepthwise),
-        tiles_(source.method == ConvMethod::IntegerTiles),
+        by_columns_(source.method == Method::IntegerColumns),
+        depthwise3x3_(source.method == Method::IntegerDepthwise3x3),
+        depthwise_(depthwise3x3_ || source.method == Method::IntegerDepthwise),
+        tiles_(source.method == Method::IntegerTiles),
         groups_(depthwise_ ? 1 : source.layer.convolution().groups),
-        whole_image_(source.method == ConvMethod::IntegerDense),
+        whole_image_(source.method == Method::IntegerDense),
         name_(source.kernel),
         convolve_(kernel_of(source.method, kernels_)),
         taps_in_group_(static_cast<std::int64_t>(sizeof(std::int32_t)) / kernels_.bytes) {
     const Layer& layer = source.layer;
     const auto& params = layer.convolution();
     const Window& window = layer.convolution().window;
-    const std::int64_t inputs = from_.shape.channels / groups_;
-    const std::int64_t outputs = to_.shape.channels / groups_;
+    const std::int64_t inputs = from_.shape.channels() / groups_;
+    const std::int64_t outputs = to_.shape.channels() / groups_;
     const std::int64_t before = params.pool ? 2 : 1;
     ConvTask task{};
     task.input_column = window.strides[1] * from_.column;
     task.input_row = window.strides[0] * from_.row;
     task.output_column = to_.column;
     task.output_row = to_.row;
-    task.columns = static_cast<std::int32_t>(to_.shape.width * before);
-    task.rows = static_cast<std::int32_t>(to_.shape.height * before);
+    task.columns = static_cast<std::int32_t>(to_.shape.width() * before);
+    task.rows = static_cast<std::int32_t>(to_.shape.height() * before);
     task.channels = static_cast<std::int32_t>(outputs);
     task.tile = depthwise_ || tiles_ ? 1 : whole_image_ ? kernels_.widest_linear : kernels_.widest;
     task.pool = params.pool;
@@ -106,7 +106,7 @@ class Convolution final : public Op {
       task.residual_row = residual_.row;
       task.residual_zero = kernels_.zero - shift_of(residual_.quant);
     }
-    task.spare = layer.convolution().groups == 1 && to_.shape.height * to_.shape.width == 1;
+    task.spare = layer.convolution().groups == 1 && to_.shape.height() * to_.shape.width() == 1;
     Groups groups = by_columns_ ? group_columns(layer, task)
                     : tiles_    ? group_tiles(layer)
                                 : group_taps(layer);
@@ -201,7 +201,7 @@ class Convolution final : public Op {
         ConvTask task = task_at(frame, unit, t);
         task.rows = static_cast<std::int32_t>((end - begin) * multiple);
         task.padded.top = task.padded.top && begin == 0;
-        task.padded.bottom = task.padded.bottom && end == to_.shape.height;
+        task.padded.bottom = task.padded.bottom && end == to_.shape.height();
         task.input = static_cast<const char*>(task.input) +
                      begin * multiple * task.input_row * kernels_.bytes;
         task.output = static_cast<char*>(task.output) + begin * task.output_row * to_.element_bytes;
@@ -211,7 +211,7 @@ class Convolution final : public Op {
         }
         convolve_(task);
       };
-      frame.each_rows(frame.count, to_.shape.height, compute);
+      frame.each_rows(frame.count, to_.shape.height(), compute);
     }
   }
 
@@ -243,7 +243,7 @@ class Convolution final : public Op {
     const Window& window = layer.convolution().window;
     // Each tap: how far it lies from the first, and its place.
     std::vector<std::pair<std::int64_t, std::int64_t>> taps;
-    for (std::int64_t c = 0; c < from_.shape.channels / layer.convolution().groups; ++c) {
+    for (std::int64_t c = 0; c < from_.shape.channels() / layer.convolution().groups; ++c) {
       for (std::int64_t i = 0; i < window.kernel[0]; ++i) {
         for (std::int64_t j = 0; j < window.kernel[1]; ++j) {
           const std::int64_t offset =
@@ -279,8 +279,8 @@ class Convolution final : public Op {
   /// Taps one below the other, while there are enough rows; then taps side by side.
   Groups group_columns(const Layer& layer, ConvTask& task) {
     const auto [height, width] = layer.convolution().window.kernel;
-    const std::int64_t rows = to_.shape.height * (task.pool ? 2 : 1);
-    const std::int64_t columns = to_.shape.width * (task.pool ? 2 : 1);
+    const std::int64_t rows = to_.shape.height() * (task.pool ? 2 : 1);
+    const std::int64_t columns = to_.shape.width() * (task.pool ? 2 : 1);
     const std::int64_t row =
         round_up(columns, 2 * kernels_.lanes) + round_up(width + taps_in_group_, kernels_.lanes);
     const std::int64_t tall = height / taps_in_group_ * taps_in_group_;  // rows of taps

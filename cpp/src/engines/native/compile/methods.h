@@ -1,6 +1,6 @@
 /// \file
-/// The methods that compute convolutions, and products of integers, and the choice of one for a
-/// layer. No other file chooses.
+/// The methods that compute convolutions and products, and the choice of one for a layer. No other
+/// file chooses.
 #pragma once
 
 #include <cstdint>
@@ -12,10 +12,10 @@
 
 namespace lenet::native {
 
-/// What decides how a convolution is computed. Valid as long as the network.
-struct ConvCase {
+/// What decides how a layer is computed. Valid as long as the network.
+struct MethodCase {
   const Network& network;
-  const Layer& layer;  ///< a convolution, or a MatMul of integers
+  const Layer& layer;  ///< a Convolution or a MatMul
   const Kernels& kernels;
   const Bf16Kernels* bf16;        ///< to multiply in bf16 where there is a kernel for it; or null
   const int8::Kernels* integers;  ///< of a network that has integers; or null
@@ -29,19 +29,19 @@ struct ConvCase {
   std::int64_t channels() const;
 };
 
-/// A layer that the step of a convolution may compute too.
+/// A layer that the step of a convolution or product may compute too.
 enum class AlsoComputes : std::uint8_t {
   Nothing,
   MaxPool2x2,  ///< the largest of each 2 x 2 of its results
   Sum,         ///< the addition of another tensor
 };
 
-/// A method to compute convolutions.
-struct ConvMethodRow {
-  ConvMethod method;
+/// A method to compute convolutions or products.
+struct MethodRow {
+  Method method;
   const char* name;  ///< as profiles print it
   /// Whether there is a kernel that computes the layer, and no method below is faster.
-  bool (*suits)(const ConvCase& of);
+  bool (*suits)(const MethodCase& of);
   AlsoComputes also;
   bool reads_border;  ///< whether the input needs a border of zeros as large as the padding
   /// Null for integers, of which IntegerOps makes the operator.
@@ -49,7 +49,7 @@ struct ConvMethodRow {
 };
 
 /// Returns the first method that suits.
-const ConvMethodRow& choose_conv_method(const ConvCase& of);
+const MethodRow& find_method(const MethodCase& of);
 
 /// Whether a convolution of the network's image may give few channels in vectors of columns: as
 /// Layout::Planes, which nothing else than convolutions without padding reads.
