@@ -11,6 +11,7 @@
 #include <wasm_simd128.h>
 #endif
 
+#include "engines/native/kernels/gelu_table.h"
 #include "engines/native/kernels/kernels.h"
 #include "engines/native/kernels/vectors.h"
 #ifdef LENET_BF16

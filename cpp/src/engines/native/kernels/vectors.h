@@ -152,6 +152,12 @@ inline Vector shuffled(Vector a, Vector b, Ints places) {
 inline Floats shuffled(Floats a, Floats b, Ints places) {  // which Clang makes several of
   return Floats(_mm512_permutex2var_ps(__m512(a), __m512i(places), __m512(b)));
 }
+#elif defined(__clang__) && defined(__AVX2__) && LENET_LANES == 8
+inline Floats shuffled(Floats a, Floats b, Ints places) {
+  const __m256 of_a = _mm256_permutevar8x32_ps(__m256(a), __m256i(places));
+  const __m256 of_b = _mm256_permutevar8x32_ps(__m256(b), __m256i(places));
+  return Floats(_mm256_blendv_ps(of_a, of_b, __m256(places << 28)));  // by bit 3
+}
 #endif
 
 /// The larger of each two neighbours in `low` and `high` side by side.
