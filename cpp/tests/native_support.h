@@ -296,6 +296,7 @@ inline std::unique_ptr<native::Program> compiled(
     const std::optional<native::IntegerOps>& integers = {}) {
   native::separate_layouts(network);
   native::join_copies(network);
+  native::leave_out_rows(network);
   native::join_converts(network, kernels.lanes);
   native::verify_network(network);
   native::ProgramBuilder builder(network, kernels, interleaved, min_shared_bytes, bf16, integers);
@@ -385,6 +386,38 @@ inline std::vector<float> outputs_of_threads(const native::Program& program,
     program.run({images.data(), {}}, 0, count, memory.data(), &output, ignore, &crew);
   });
   return found;
+}
+
+/// A program of a network as it is, without passes.
+inline std::unique_ptr<native::Program> program_of(const native::Network& network,
+                                                   const native::Kernels& kernels,
+                                                   const native::Bf16Kernels* bf16 = nullptr) {
+  native::verify_network(network);
+  native::ProgramBuilder builder(network, kernels, false, 0, bf16);
+  auto program = builder.make_program(network);
+  builder.add_steps(network, *program);
+  return program;
+}
+
+/// All that a program gives for images, so many at once, output by output.
+inline std::vector<float> all_outputs(const native::Program& program,
+                                      const std::vector<float>& images, std::int64_t at_once = 1) {
+  const std::int64_t count = static_cast<std::int64_t>(images.size()) / program.input_values();
+  std::vector<std::vector<float>> found;
+  for (std::size_t o = 0; o < program.outputs(); ++o) {
+    found.emplace_back(static_cast<std::size_t>(count * program.output_values(o)));
+  }
+  std::vector<float*> places;
+  for (std::vector<float>& values : found) places.push_back(values.data());
+  auto memory = program.memory(at_once);
+  for (std::int64_t n = 0; n < count; n += at_once) {
+    program.run({images.data(), {}}, n, at_once, memory.data(), places.data());
+  }
+  std::vector<float> all;
+  for (const std::vector<float>& values : found) {
+    all.insert(all.end(), values.begin(), values.end());
+  }
+  return all;
 }
 
 // ---- a layer against its definition

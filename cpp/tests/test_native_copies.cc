@@ -14,16 +14,6 @@ namespace {
 
 using namespace native;
 
-/// A program of a network as it is, without the pass.
-std::unique_ptr<Program> program_of(const Network& network, const Kernels& kernels,
-                                    const Bf16Kernels* bf16 = nullptr) {
-  verify_network(network);
-  ProgramBuilder builder(network, kernels, false, 0, bf16);
-  auto program = builder.make_program(network);
-  builder.add_steps(network, *program);
-  return program;
-}
-
 /// A copy that permutes or cuts, or repeats: from the place `begin` of its input on, `counts` from
 /// the outermost to the innermost, and how far apart the values are there.
 Layer copy_of(std::vector<std::int64_t> counts, std::vector<std::int64_t> steps,
@@ -72,27 +62,6 @@ std::size_t add(Network& network, Layer layer, std::vector<std::size_t> inputs,
 std::int64_t count_of(const Network& network, LayerKind kind) {
   return std::count_if(network.layers.begin(), network.layers.end(),
                        [kind](const Layer& layer) { return layer.kind == kind; });
-}
-
-/// All that a program gives for images, so many at once, output by output.
-std::vector<float> all_outputs(const Program& program, const std::vector<float>& images,
-                               std::int64_t at_once = 1) {
-  const std::int64_t count = static_cast<std::int64_t>(images.size()) / program.input_values();
-  std::vector<std::vector<float>> found;
-  for (std::size_t o = 0; o < program.outputs(); ++o) {
-    found.emplace_back(static_cast<std::size_t>(count * program.output_values(o)));
-  }
-  std::vector<float*> places;
-  for (std::vector<float>& values : found) places.push_back(values.data());
-  auto memory = program.memory(at_once);
-  for (std::int64_t n = 0; n < count; n += at_once) {
-    program.run({images.data(), {}}, n, at_once, memory.data(), places.data());
-  }
-  std::vector<float> all;
-  for (const std::vector<float>& values : found) {
-    all.insert(all.end(), values.begin(), values.end());
-  }
-  return all;
 }
 
 /// Checks that the pass leaves so many copies, and every bit of the answers.

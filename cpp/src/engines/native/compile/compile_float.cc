@@ -48,6 +48,7 @@ void compile_float(Network network, const Bf16Choice& bf16,
   split_long_sums(network);
   const bool in_order = separate_layouts(network);
   join_copies(network);
+  leave_out_rows(network);
   join_converts(network, kernels.lanes);
   verify_network(network);
   auto one = std::make_shared<ProgramBuilder>(network, kernels, false);

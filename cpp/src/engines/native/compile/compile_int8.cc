@@ -31,6 +31,7 @@ void compile_int8(Network network, const std::shared_ptr<SharedArrays>& shared,
   plan_integers(network);
   const bool has_tokens = separate_layouts(network);
   join_copies(network);
+  leave_out_rows(network);
   join_converts(network, native::choose_kernels().lanes);
   verify_network(network);
   auto builder =

@@ -220,15 +220,31 @@ class MatMul final : public Op {
     float* to = all;
     std::int64_t first = 0;
     for (const std::int64_t block : blocks) {
-      const std::int64_t real = std::min(block, of_.columns - first);  // the others are zeros
-      for (std::int64_t tap = 0; tap < taps_of(of_.sums); ++tap, to += block) {
-        for (std::int64_t c = 0; c < real; ++c) {
-          to[c] = weight_at(from, static_cast<std::size_t>(first + c), tap);
-        }
-      }
+      pack_block(from, first, std::min(block, of_.columns - first), block, to);
       first += block;
+      to += block * taps_of(of_.sums);
     }
     weights_ = source.arena.share(all);
+  }
+
+  /// Packs [taps][block] of constant weights, of which those behind `columns` are zeros.
+  /// \param first the first column
+  void pack_block(const WeightView& from, std::int64_t first, std::int64_t columns,
+                  std::int64_t block, float* to) const {
+    const std::int64_t taps = taps_of(of_.sums);
+    if (bf16_ == nullptr && from.scales == nullptr && from.channel == 1) {  // row by row
+      for (std::int64_t tap = 0; tap < taps; ++tap, to += block) {
+        const auto at = static_cast<std::size_t>(first + tap * static_cast<std::int64_t>(from.tap));
+        std::memcpy(to, from.data + at * sizeof(float),
+                    static_cast<std::size_t>(columns) * sizeof(float));
+      }
+      return;
+    }
+    for (std::int64_t c = 0; c < columns; ++c) {
+      for (std::int64_t tap = 0; tap < taps; ++tap) {
+        to[tap * block + c] = weight_at(from, static_cast<std::size_t>(first + c), tap);
+      }
+    }
   }
 
   /// A weight as the kernel multiplies it: a number, or a pair in its place.

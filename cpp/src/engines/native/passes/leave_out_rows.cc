@@ -1,0 +1,273 @@
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "engines/native/passes/passes.h"
+
+namespace lenet::native {
+namespace {
+
+/// Which values of a tensor are needed: of each `period` of them those from `first` to before
+/// `end`. They are whole rows of a matrix, or of each of several matrices one after the other.
+struct Rows {
+  std::int64_t period = 0;
+  std::int64_t first = 0;
+  std::int64_t end = 0;
+
+  std::int64_t count() const { return end - first; }
+  bool operator==(const Rows& other) const {
+    return period == other.period && first == other.first && end == other.end;
+  }
+  /// Whether rows of so many values are needed whole or not at all.
+  bool has_rows_of(std::int64_t values) const {
+    return period % values == 0 && first % values == 0 && end % values == 0;
+  }
+  /// A place that is needed, among those that are needed.
+  std::int64_t place(std::int64_t of) const { return step(of - of % period) + of % period - first; }
+  /// A step among those that are needed. \pre it stays within a period, or is some whole ones
+  std::int64_t step(std::int64_t of) const { return of % period == 0 ? of / period * count() : of; }
+};
+
+/// A layer's steps over the values of a tensor: so many along each.
+struct Loop {
+  std::int64_t count = 1;
+  std::int64_t step = 0;
+};
+
+/// Whether loops either stay in a row, whose values lie side by side from its first one on, or go
+/// from matrix to matrix.
+bool stays_in_rows(const std::vector<Loop>& loops, std::int64_t row, std::int64_t period) {
+  std::int64_t last = 0;
+  for (const Loop& loop : loops) {
+    if (loop.step < 0) return false;
+    if (loop.step % period != 0) last += (loop.count - 1) * loop.step;
+  }
+  return last < row;
+}
+
+/// An operand of a product, or its output.
+struct Side {
+  Product::Matrix Product::*matrix;
+  std::int64_t Product::Loop::*step;
+  std::int64_t Product::*columns;
+};
+constexpr Side kFirst = {&Product::first, &Product::Loop::first, &Product::sums};
+constexpr Side kOutput = {&Product::output, &Product::Loop::output, &Product::columns};
+
+/// The matrices of one side of a product: rows of a matrix, and matrices one after the other or
+/// beside each other in these rows.
+/// \returns the values of a matrix's rows; nothing where they lie in another way
+std::optional<std::int64_t> period_of(const Product& of, const Side& side) {
+  const Product::Matrix& matrix = of.*side.matrix;
+  const std::int64_t period = of.rows * matrix.row;
+  if (matrix.begin != 0 || matrix.row <= 0 || of.rows < 2) return std::nullopt;
+  std::vector<Loop> loops = {{of.*side.columns, matrix.column}};
+  for (const Product::Loop& loop : of.matrices) loops.push_back({loop.count, loop.*side.step});
+  return stays_in_rows(loops, matrix.row, period) ? std::optional(period) : std::nullopt;
+}
+
+/// Whether a layer computes each row of so many values by itself. \returns 0 for another one
+std::int64_t rows_computed_by(const Network& network, const Layer& layer) {
+  const TensorShape& output = network.tensors[layer.output].shape;
+  const auto has_shape = [&](std::size_t input) { return network.tensors[input].shape == output; };
+  if (layer.kind == LayerKind::Normalize) return layer.get<NormalizeParams>().count;
+  if (layer.kind == LayerKind::Softmax) {
+    const Axis& axis = layer.get<SoftmaxParams>().axis;
+    return axis.inner == 1 ? axis.count : 0;
+  }
+  const bool is_elementwise = layer.kind == LayerKind::Activate || is_combination(layer.kind);
+  return is_elementwise && layer.kind != LayerKind::PRelu &&
+                 std::all_of(layer.inputs.begin(), layer.inputs.end(), has_shape)
+             ? 1
+             : 0;
+}
+
+class Rewriting {
+ public:
+  explicit Rewriting(Network& network) : network_(network), needed_(network.tensors.size()) {}
+
+  void run() {
+    if (!finds_cut()) return;
+    for (const std::size_t output : network_.outputs) need_all(output);
+    need_all(network_.input);
+    for (auto layer = network_.layers.rbegin(); layer != network_.layers.rend(); ++layer) {
+      ask(*layer);
+    }
+    auto layers = std::exchange(network_.layers, {});
+    for (Layer& layer : layers) rewrite(std::move(layer));
+    for (std::size_t tensor = 0; tensor < needed_.size(); ++tensor) {
+      if (is_cut(tensor)) network_.tensors[tensor].shape = *shape_of_rows(tensor, *needed_[tensor]);
+    }
+  }
+
+ private:
+  std::int64_t values(std::size_t tensor) const { return network_.tensors[tensor].shape.values(); }
+  bool is_cut(std::size_t tensor) const {
+    return needed_[tensor] && needed_[tensor]->count() < needed_[tensor]->period;
+  }
+
+  /// Whether anything reads only some of a tensor, which takes little time to find out.
+  bool finds_cut() const {
+    return std::any_of(network_.layers.begin(), network_.layers.end(), [&](const Layer& layer) {
+      return std::any_of(layer.inputs.begin(), layer.inputs.end(), [&](std::size_t input) {
+        const auto read = read_by(layer, input);
+        return read && read->count() < read->period;
+      });
+    });
+  }
+
+  void need(std::size_t tensor, const Rows& rows) {
+    std::optional<Rows>& needed = needed_[tensor];
+    if (!needed) {
+      needed = rows;
+    } else if (needed->period == rows.period) {
+      needed->first = std::min(needed->first, rows.first);
+      needed->end = std::max(needed->end, rows.end);
+    } else {
+      need_all(tensor);
+    }
+  }
+  void need_all(std::size_t tensor) { needed_[tensor] = Rows{values(tensor), 0, values(tensor)}; }
+
+  /// The rows that a layer reads of a tensor, whatever is needed of what it gives; nothing where it
+  /// may read all.
+  std::optional<Rows> read_by(const Layer& layer, std::size_t input) const {
+    if (layer.kind == LayerKind::Copy && layer.inputs.size() == 1) {
+      std::int64_t first = values(input);
+      std::int64_t end = 0;
+      for (const Box& box : layer.get<CopyParams>().boxes) {
+        std::int64_t last = box.from;
+        for (const Box::Loop& loop : box.loops) {
+          if (loop.from < 0) return std::nullopt;
+          last += (loop.count - 1) * loop.from;
+        }
+        first = std::min(first, box.from);
+        end = std::max(end, last + 1);
+      }
+      if (first < end) return Rows{values(input), first, end};
+    }
+    if (layer.kind == LayerKind::MatMul && has_weights(layer) && layer.integers.empty()) {
+      const Product of = layer.product().joined(true);
+      const Product::Matrix& matrix = of.first;
+      if (of.matrices.empty() && matrix.row >= 0 && matrix.column >= 0) {
+        return Rows{values(input), matrix.begin,
+                    matrix.begin + (of.rows - 1) * matrix.row + (of.sums - 1) * matrix.column + 1};
+      }
+    }
+    return std::nullopt;
+  }
+
+  /// The shape of a tensor with some rows alone; nothing where these are no part of one of its
+  /// dimensions.
+  std::optional<TensorShape> shape_of_rows(std::size_t tensor, const Rows& rows) const {
+    Shape sizes = network_.tensors[tensor].shape.sizes();
+    std::int64_t row = 1;
+    for (auto size = sizes.rbegin(); size != sizes.rend(); ++size) {
+      if (row * *size == rows.period && rows.has_rows_of(row)) {
+        *size = rows.count() / row;
+        return TensorShape(std::move(sizes));
+      }
+      row *= *size;
+    }
+    return std::nullopt;
+  }
+
+  /// Whether a layer can give some rows alone. \param rows of what it gives
+  bool can_cut(const Layer& layer, const Rows& rows) const {
+    const NetworkTensor& tensor = network_.tensors[layer.output];
+    if (tensor.layout != Layout::Order || !shape_of_rows(layer.output, rows)) return false;
+    if (layer.kind == LayerKind::MatMul && layer.integers.empty()) {
+      const Product& of = layer.product();
+      return period_of(of, kOutput) == rows.period && rows.has_rows_of(of.output.row);
+    }
+    const auto is_in_order = [&](std::size_t input) {
+      return network_.tensors[input].layout == Layout::Order;
+    };
+    const std::int64_t row = rows_computed_by(network_, layer);
+    return row > 0 && rows.has_rows_of(row) &&
+           std::all_of(layer.inputs.begin(), layer.inputs.end(), is_in_order);
+  }
+
+  /// Notes what a layer needs of what it takes. Those behind it have been asked.
+  void ask(const Layer& layer) {
+    if (needed_[layer.output] && is_cut(layer.output) && !can_cut(layer, *needed_[layer.output])) {
+      need_all(layer.output);
+    }
+    if (!needed_[layer.output] || !is_cut(layer.output)) {
+      for (const std::size_t input : layer.inputs) {
+        const auto read = read_by(layer, input);
+        read ? need(input, *read) : need_all(input);
+      }
+      return;
+    }
+    const Rows& rows = *needed_[layer.output];
+    if (layer.kind != LayerKind::MatMul) {
+      for (const std::size_t input : layer.inputs) need(input, rows);
+      return;
+    }
+    const Product& of = layer.product();
+    const auto period = period_of(of, kFirst);
+    if (period && values(layer.inputs[0]) % *period == 0) {
+      const std::int64_t step = of.first.row;
+      need(layer.inputs[0],
+           {*period, rows.first / of.output.row * step, rows.end / of.output.row * step});
+    } else {
+      need_all(layer.inputs[0]);
+    }
+    if (layer.inputs.size() > 1) need_all(layer.inputs[1]);
+  }
+
+  /// Adds a layer that gives what is needed.
+  void rewrite(Layer layer) {
+    const bool gives_rows = is_cut(layer.output);
+    if (layer.kind == LayerKind::Copy && is_cut(layer.inputs[0])) {
+      for (Box& box : layer.get<CopyParams>().boxes) {
+        box.from = needed_[layer.inputs[0]]->place(box.from);
+      }
+    }
+    if (layer.kind == LayerKind::MatMul) {
+      Product& of = layer.product();
+      if (gives_rows) {
+        const Rows& rows = *needed_[layer.output];
+        of.first.begin += rows.first / of.output.row * of.first.row;
+        of.rows = rows.count() / of.output.row;
+        for (Product::Loop& loop : of.matrices) loop.output = rows.step(loop.output);
+      }
+      if (is_cut(layer.inputs[0])) {
+        const Rows& rows = *needed_[layer.inputs[0]];
+        of.first.begin = rows.place(of.first.begin);
+        for (Product::Loop& loop : of.matrices) loop.first = rows.step(loop.first);
+      }
+    } else if (gives_rows) {
+      for (std::size_t& input : layer.inputs) input = cut(input, *needed_[layer.output], layer);
+    }
+    network_.layers.push_back(std::move(layer));
+  }
+
+  /// The rows of a tensor alone, of which others may need more.
+  std::size_t cut(std::size_t tensor, const Rows& rows, const Layer& reader) {
+    if (*needed_[tensor] == rows) return tensor;
+    const std::size_t made = network_.add_tensor(*shape_of_rows(tensor, rows));
+    network_.tensors[made].layout = Layout::Order;
+    Box box;
+    const Rows& there = *needed_[tensor];
+    box.from = there.place(rows.first);
+    box.add({values(tensor) / rows.period, there.step(rows.period), rows.count()});
+    box.add({rows.count(), 1, 1});
+    Layer& copy = network_.add_layer(LayerKind::Copy, "rows for " + reader.name, {tensor}, made);
+    copy.params = CopyParams{{box}};
+    return made;
+  }
+
+  Network& network_;
+  std::vector<std::optional<Rows>> needed_;  ///< by tensor; nothing: by no layer so far
+};
+
+}  // namespace
+
+void leave_out_rows(Network& network) { Rewriting(network).run(); }
+
+}  // namespace lenet::native
