@@ -18,30 +18,32 @@ namespace lenet::native {
 class TensorShape {
  public:
   TensorShape() = default;  ///< of a tensor that is not computed from the image
-  TensorShape(std::initializer_list<std::int64_t> sizes) : sizes_(sizes) {}
-  explicit TensorShape(Shape sizes) : sizes_(std::move(sizes)) {}
+  TensorShape(std::initializer_list<std::int64_t> sizes) : TensorShape(Shape(sizes)) {}
+  /// \param sizes one at least
+  explicit TensorShape(Shape sizes) : sizes_(std::move(sizes)), channels_(sizes_.front()) {
+    if (sizes_.size() > 1) width_ = sizes_.back();
+    for (std::size_t i = 1; i + 1 < sizes_.size(); ++i) height_ *= sizes_[i];
+  }
 
   const Shape& sizes() const { return sizes_; }
-  std::int64_t values() const { return sizes_.empty() ? 0 : product_of(0, sizes_.size()); }
+  std::int64_t values() const { return channels_ * pixels(); }
 
   // As an image has them.
-  std::int64_t channels() const { return sizes_.empty() ? 0 : sizes_.front(); }
-  std::int64_t height() const { return sizes_.size() < 3 ? 1 : product_of(1, sizes_.size() - 1); }
-  std::int64_t width() const { return sizes_.size() < 2 ? 1 : sizes_.back(); }
-  std::int64_t pixels() const { return height() * width(); }
+  std::int64_t channels() const { return channels_; }
+  std::int64_t height() const { return height_; }
+  std::int64_t width() const { return width_; }
+  std::int64_t pixels() const { return height_ * width_; }
   /// Channels, height and width.
-  std::array<std::int64_t, 3> image() const { return {channels(), height(), width()}; }
+  std::array<std::int64_t, 3> image() const { return {channels_, height_, width_}; }
   /// Whether both are the same image, and so lie alike in each layout. Their ranks may differ.
   bool operator==(const TensorShape& other) const { return image() == other.image(); }
 
  private:
-  std::int64_t product_of(std::size_t first, std::size_t end) const {
-    std::int64_t product = 1;
-    for (std::size_t i = first; i < end; ++i) product *= sizes_[i];
-    return product;
-  }
-
   Shape sizes_;
+  // What steps ask for while they run.
+  std::int64_t channels_ = 0;
+  std::int64_t height_ = 1;
+  std::int64_t width_ = 1;
 };
 
 /// In which order the values of a tensor lie in memory. The drawings show an image of 6 channels a
