@@ -81,6 +81,11 @@ std::vector<ChannelSource> sources_of(const Network& network, const Layer& layer
   return all_channels(channels);
 }
 
+bool lie_alike(const NetworkTensor& a, const NetworkTensor& b) {
+  return a.layout == b.layout && (a.shape == b.shape || (a.layout == Layout::Order &&
+                                                         a.shape.values() == b.shape.values()));
+}
+
 bool is_alike(const Layer& layer) {
   const auto* const params = std::get_if<ScaleParams>(&layer.params);
   if (params == nullptr) return true;

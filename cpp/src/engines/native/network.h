@@ -180,6 +180,10 @@ bool takes_integers(const Network& network, const Layer& layer);
 /// Where each channel that a Channels or Concat layer gives is from.
 std::vector<ChannelSource> sources_of(const Network& network, const Layer& layer);
 
+/// Whether the values of two tensors lie in the same places: the tensors have the same shape, or
+/// both lie in the order of the program.
+bool lie_alike(const NetworkTensor& a, const NetworkTensor& b);
+
 /// Whether a layer scales all channels by the same numbers, or scales none.
 bool is_alike(const Layer& layer);
 

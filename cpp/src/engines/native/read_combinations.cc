@@ -99,7 +99,9 @@ void NetworkReader::read_combination(LayerKind kind) {
     return read_broadcast(broadcast_of(kind), {{"X", 0}, {"Y", 0}});
   }
   const std::size_t a = tensor("X");
-  const std::size_t b = tensor("Y");
+  std::size_t b = tensor("Y");
+  const bool same = sizes("X") == sizes("Y");
+  if (same) b = add_view(b, shape_of(a));  // one that was reshaped may have kept its shape
   const auto is_vector = [this](std::size_t found) {
     return shape_of(found).height() * shape_of(found).width() == 1;
   };
@@ -111,7 +113,7 @@ void NetworkReader::read_combination(LayerKind kind) {
                        has_image_axis("X") && has_image_axis("Y") &&
                        shape_of(a).channels() == shape_of(b).channels() &&
                        (is_vector(a) || is_vector(b));
-  if (!same_shapes("Y", 0) && !repeats) {
+  if (!same && !repeats) {
     return read_broadcast(broadcast_of(kind), {{"X", 0}, {"Y", 0}});
   }
   const TensorShape result = shape_of(is_vector(a) ? b : a);

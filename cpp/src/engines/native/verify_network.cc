@@ -190,8 +190,10 @@ class Verifier {
     }
     const TensorShape repeated = {output().channels()};
     for (const std::size_t each : layer_->inputs) {
-      const TensorShape& shape = network_.tensors[each].shape;
-      require(shape == output() || shape == repeated, "combines tensors of other shapes");
+      const NetworkTensor& tensor = network_.tensors[each];
+      require(tensor.shape == output() || tensor.shape == repeated ||
+                  lie_alike(tensor, network_.tensors[layer_->output]),
+              "combines tensors of other shapes");
     }
   }
 

@@ -40,10 +40,9 @@ std::size_t sum_after(const Network& network, const Links& links, std::size_t la
   const std::size_t other = other_input(network.layers[reader], given);
   const std::size_t producer = links.producers[other];
   const NetworkTensor& added = network.tensors[other];
-  const NetworkTensor& sums = network.tensors[given];
   // Products add values in the order of the program. A vector may be in both layouts.
   const bool same =
-      added.shape == sums.shape && added.layout == sums.layout &&
+      lie_alike(added, network.tensors[given]) &&
       (network.layers[layer].kind != LayerKind::MatMul || added.layout == Layout::Order);
   return same && producer != kNone && producer < layer ? reader : kNone;
 }

@@ -23,7 +23,7 @@ class Elementwise final : public Op {
         inputs_(source.inputs),
         to_(source.output) {
     const bool in_order = std::all_of(inputs_.begin(), inputs_.end(), [this](const auto& input) {
-      return input.is_in_order() && !is_repeated(input);
+      return input.is_in_order() && input.shape.values() == to_.shape.values();
     });
     const bool channels_last =
         has_channels_last(to_) && std::all_of(inputs_.begin(), inputs_.end(), has_channels_last);

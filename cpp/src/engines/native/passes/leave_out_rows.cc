@@ -71,8 +71,8 @@ std::optional<std::int64_t> period_of(const Product& of, const Side& side) {
 
 /// Whether a layer computes each row of so many values by itself. \returns 0 for another one
 std::int64_t rows_computed_by(const Network& network, const Layer& layer) {
-  const TensorShape& output = network.tensors[layer.output].shape;
-  const auto has_shape = [&](std::size_t input) { return network.tensors[input].shape == output; };
+  const NetworkTensor& output = network.tensors[layer.output];
+  const auto lies_so = [&](std::size_t input) { return lie_alike(network.tensors[input], output); };
   if (layer.kind == LayerKind::Normalize) return layer.get<NormalizeParams>().count;
   if (layer.kind == LayerKind::Softmax) {
     const Axis& axis = layer.get<SoftmaxParams>().axis;
@@ -80,7 +80,7 @@ std::int64_t rows_computed_by(const Network& network, const Layer& layer) {
   }
   const bool is_elementwise = layer.kind == LayerKind::Activate || is_combination(layer.kind);
   return is_elementwise && layer.kind != LayerKind::PRelu &&
-                 std::all_of(layer.inputs.begin(), layer.inputs.end(), has_shape)
+                 std::all_of(layer.inputs.begin(), layer.inputs.end(), lies_so)
              ? 1
              : 0;
 }
@@ -183,12 +183,12 @@ class Rewriting {
       const Product& of = layer.product();
       return period_of(of, kOutput) == rows.period && rows.has_rows_of(of.output.row);
     }
-    const auto is_in_order = [&](std::size_t input) {
-      return network_.tensors[input].layout == Layout::Order;
+    const auto has_rows = [&](std::size_t input) {
+      return network_.tensors[input].layout == Layout::Order && shape_of_rows(input, rows);
     };
     const std::int64_t row = rows_computed_by(network_, layer);
     return row > 0 && rows.has_rows_of(row) &&
-           std::all_of(layer.inputs.begin(), layer.inputs.end(), is_in_order);
+           std::all_of(layer.inputs.begin(), layer.inputs.end(), has_rows);
   }
 
   /// Notes what a layer needs of what it takes. Those behind it have been asked.

@@ -96,8 +96,9 @@ class Separator {
     }
     // What a view shows has the shape of what it is of.
     const auto stays_in_order = [&](std::size_t input) {
-      return is_only_in_order(input) &&
-             network_.tensors[in_order_[input]].shape == network_.tensors[layer.output].shape;
+      NetworkTensor given = network_.tensors[layer.output].shape;
+      given.layout = Layout::Order;
+      return is_only_in_order(input) && lie_alike(network_.tensors[in_order_[input]], given);
     };
     // What is in both layouts is computed in vectors.
     const bool may_stay = is_elementwise(network_, layer) && !is_both(layer.output) &&
