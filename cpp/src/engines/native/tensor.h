@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <memory>
 #include <utility>
 
 #include "lenet/tensor.h"
@@ -20,12 +21,18 @@ class TensorShape {
   TensorShape() = default;  ///< of a tensor that is not computed from the image
   TensorShape(std::initializer_list<std::int64_t> sizes) : TensorShape(Shape(sizes)) {}
   /// \param sizes one at least
-  explicit TensorShape(Shape sizes) : sizes_(std::move(sizes)), channels_(sizes_.front()) {
-    if (sizes_.size() > 1) width_ = sizes_.back();
-    for (std::size_t i = 1; i + 1 < sizes_.size(); ++i) height_ *= sizes_[i];
+  explicit TensorShape(Shape sizes) : channels_(sizes.front()), rank_(sizes.size()) {
+    if (rank_ > 1) width_ = sizes.back();
+    for (std::size_t i = 1; i + 1 < rank_; ++i) height_ *= sizes[i];
+    if (rank_ > kOfImage) sizes_ = std::make_shared<const Shape>(std::move(sizes));
   }
 
-  const Shape& sizes() const { return sizes_; }
+  Shape sizes() const {
+    if (sizes_ != nullptr) return *sizes_;
+    return rank_ == kOfImage ? Shape{channels_, height_, width_}
+           : rank_ == 2      ? Shape{channels_, width_}
+                             : Shape{channels_};
+  }
   std::int64_t values() const { return channels_ * pixels(); }
 
   // As an image has them.
@@ -39,11 +46,13 @@ class TensorShape {
   bool operator==(const TensorShape& other) const { return image() == other.image(); }
 
  private:
-  Shape sizes_;
-  // What steps ask for while they run.
+  static constexpr std::size_t kOfImage = 3;  ///< the rank of an image
+
   std::int64_t channels_ = 0;
   std::int64_t height_ = 1;
   std::int64_t width_ = 1;
+  std::size_t rank_ = 1;
+  std::shared_ptr<const Shape> sizes_;  ///< of a higher rank than an image has; else null
 };
 
 /// In which order the values of a tensor lie in memory. The drawings show an image of 6 channels a
