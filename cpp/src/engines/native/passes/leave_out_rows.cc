@@ -69,6 +69,32 @@ std::optional<std::int64_t> period_of(const Product& of, const Side& side) {
   return stays_in_rows(loops, matrix.row, period) ? std::optional(period) : std::nullopt;
 }
 
+/// The loop of a Broadcast that goes along the rows of what it gives, if these are some of them.
+/// \returns its place; nothing where there is none, or numbers would have to begin elsewhere
+std::optional<std::size_t> loop_of_rows(const BroadcastParams& broadcast, const Rows& rows) {
+  std::int64_t values = rows.period;
+  for (std::size_t i = 0; i < broadcast.loops.size(); ++i) {
+    const BroadcastLoop& loop = broadcast.loops[i];
+    values /= loop.count;
+    if (loop.count == 1) continue;
+    for (std::size_t o = 0; o < broadcast.operands.size(); ++o) {
+      if (broadcast.operands[o].input == kNone && loop.steps[o] != 0) return std::nullopt;
+    }
+    return rows.has_rows_of(values) ? std::optional(i) : std::nullopt;
+  }
+  return std::nullopt;
+}
+
+/// Whether an operand of a Broadcast gives each value for the one in its place.
+bool is_in_place(const BroadcastParams& broadcast, std::size_t operand) {
+  std::int64_t values = 1;
+  for (auto loop = broadcast.loops.rbegin(); loop != broadcast.loops.rend(); ++loop) {
+    if (loop->count > 1 && loop->steps[operand] != values) return false;
+    values *= loop->count;
+  }
+  return broadcast.operands[operand].begin == 0;
+}
+
 /// Whether a layer computes each row of so many values by itself. \returns 0 for another one
 std::int64_t rows_computed_by(const Network& network, const Layer& layer) {
   const NetworkTensor& output = network.tensors[layer.output];
@@ -183,6 +209,10 @@ class Rewriting {
       const Product& of = layer.product();
       return period_of(of, kOutput) == rows.period && rows.has_rows_of(of.output.row);
     }
+    if (layer.kind == LayerKind::Broadcast) {
+      return rows.period == values(layer.output) &&
+             loop_of_rows(layer.get<BroadcastParams>(), rows);
+    }
     const auto has_rows = [&](std::size_t input) {
       return network_.tensors[input].layout == Layout::Order && shape_of_rows(input, rows);
     };
@@ -204,6 +234,14 @@ class Rewriting {
       return;
     }
     const Rows& rows = *needed_[layer.output];
+    if (layer.kind == LayerKind::Broadcast) {
+      for (const BroadcastOperand& operand : layer.get<BroadcastParams>().operands) {
+        if (operand.input == kNone) continue;
+        const std::size_t input = layer.inputs[operand.input];
+        reads_rows(layer, operand, rows) ? need(input, rows) : need_all(input);
+      }
+      return;
+    }
     if (layer.kind != LayerKind::MatMul) {
       for (const std::size_t input : layer.inputs) need(input, rows);
       return;
@@ -218,6 +256,32 @@ class Rewriting {
       need_all(layer.inputs[0]);
     }
     if (layer.inputs.size() > 1) need_all(layer.inputs[1]);
+  }
+
+  /// Whether a Broadcast that gives some rows reads the same rows of an operand.
+  bool reads_rows(const Layer& layer, const BroadcastOperand& operand, const Rows& rows) const {
+    const auto& broadcast = layer.get<BroadcastParams>();
+    const std::size_t input = layer.inputs[operand.input];
+    const auto place = static_cast<std::size_t>(&operand - broadcast.operands.data());
+    return is_in_place(broadcast, place) && values(input) == values(layer.output) &&
+           network_.tensors[input].layout == Layout::Order && shape_of_rows(input, rows);
+  }
+
+  void rewrite_broadcast(Layer& layer, const Rows& rows) {
+    auto& broadcast = layer.get<BroadcastParams>();
+    const std::size_t loop = *loop_of_rows(broadcast, rows);
+    std::int64_t row = rows.period;
+    for (std::size_t i = 0; i <= loop; ++i) row /= broadcast.loops[i].count;
+    for (std::size_t o = 0; o < broadcast.operands.size(); ++o) {
+      BroadcastOperand& operand = broadcast.operands[o];
+      if (operand.input == kNone) continue;
+      if (reads_rows(layer, operand, rows)) {
+        layer.inputs[operand.input] = cut(layer.inputs[operand.input], rows, layer);
+      } else {
+        operand.begin += rows.first / row * broadcast.loops[loop].steps[o];
+      }
+    }
+    broadcast.loops[loop].count = rows.count() / row;
   }
 
   /// Adds a layer that gives what is needed.
@@ -241,6 +305,8 @@ class Rewriting {
         of.first.begin = rows.place(of.first.begin);
         for (Product::Loop& loop : of.matrices) loop.first = rows.step(loop.first);
       }
+    } else if (gives_rows && layer.kind == LayerKind::Broadcast) {
+      rewrite_broadcast(layer, *needed_[layer.output]);
     } else if (gives_rows) {
       for (std::size_t& input : layer.inputs) input = cut(input, *needed_[layer.output], layer);
     }
