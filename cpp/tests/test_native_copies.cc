@@ -463,6 +463,34 @@ Network turning_network(const TensorShape& image, bool splits, Random& random) {
   return network;
 }
 
+TEST_CASE("a copy that goes on in the next row does not write around a border") {
+  Random random(45);
+  for (const std::int64_t channels : {1, 16}) {
+    Network network;
+    network.tensors = {TensorShape{1, 1, channels * 4}};
+    Layer copy = layer_of(LayerKind::Copy);  // of values that lie in two rows, and of the rest
+    std::vector<Box>& boxes = copy.get<CopyParams>().boxes;
+    boxes.resize(2);
+    boxes[0].to = 1;
+    boxes[0].loops = {{channels, 4, 4}, {2, 1, 1}};
+    boxes[1].from = 2;
+    boxes[1].loops = {{channels, 4, 4}, {2, 1, 3}};
+    const TensorShape image = {channels, 2, 2};
+    add_layer(network, copy, image);
+    Layer convolution = convolution_of(3, 3);
+    convolution.convolution().window.padding.fill(1);
+    convolution.weights = random.values(channels * channels * 9);
+    convolution.bias = random.values(channels);
+    add_layer(network, convolution, image);
+    const std::vector<float> images = random.values(2 * channels * 4);
+    const std::vector<double> expected = definition(network, images);
+    for (const Kernels* kernels : available_kernels(kernels_named)) {
+      CAPTURE(std::string(kernels->name));
+      CHECK(largest_error(outputs(*compiled(network, *kernels), images), expected) <= 1e-4);
+    }
+  }
+}
+
 TEST_CASE("copies read and write whole vectors of channels where these lie") {
   Random random(44);
   for (const std::int64_t channels : {16, 32, 48, 20, 7}) {

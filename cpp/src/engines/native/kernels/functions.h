@@ -149,7 +149,7 @@ class Gelu {
 
  private:
   static constexpr int kIntervals = 2 * kLanes;
-  static constexpr int kDegree = kLanes == 16 ? 3 : 4;
+  static constexpr int kDegree = kLanes == 16 ? 4 : 5;
 
   Vector low_[kDegree + 1];
   Vector high_[kDegree + 1];

@@ -59,9 +59,9 @@ class Table {
 }  // namespace
 
 const float* gelu_table(int intervals) noexcept {
-  static const Table<16, 4> quartics;
-  static const Table<32, 3> cubics;
-  return intervals == 16 ? quartics.coefficients() : cubics.coefficients();
+  static const Table<16, 5> quintics;
+  static const Table<32, 4> quartics;
+  return intervals == 16 ? quintics.coefficients() : quartics.coefficients();
 }
 
 }  // namespace lenet::native

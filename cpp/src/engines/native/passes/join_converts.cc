@@ -9,12 +9,14 @@
 namespace lenet::native {
 namespace {
 
-/// A tensor as it lies in vectors without a border. What can be found there can be with one.
+/// A tensor as it lies in vectors with a border, which is not known yet: what can be found there
+/// can be found without one, where rows follow one another, too.
 std::optional<View> view_of_vectors(const NetworkTensor& tensor, std::int64_t lanes) {
   if (tensor.shape.channels() % lanes != 0) return std::nullopt;
   Placement placement;
   placement.shape = tensor.shape;
   placement.layout = Layout::Vectors;
+  placement.border = 1;
   placement.lay_out(lanes);
   return view_of(placement);
 }
