@@ -3,7 +3,6 @@
 /// numbers that a struct holds, which LayerMemory bounds.
 #pragma once
 
-#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -117,26 +116,7 @@ struct Product {
   /// The same products with as few matrices as there can be: those that follow one another in the
   /// first operand and in the output, and are multiplied by the same, are one with more rows.
   /// \param weights whether the second operand is one matrix for all
-  Product joined(bool weights) const {
-    Product made = *this;
-    auto& loops = made.matrices;
-    for (Loop& loop : loops) loop.second = weights ? 0 : loop.second;
-    const auto is_one = [](const Loop& loop) { return loop.count == 1; };
-    loops.erase(std::remove_if(loops.begin(), loops.end(), is_one), loops.end());
-    while (!loops.empty()) {
-      const Loop inner = loops.back();
-      if (made.rows == 1) {  // whose steps are any
-        made.first.row = inner.first;
-        made.output.row = inner.output;
-      }
-      const bool follows =
-          inner.first == made.rows * made.first.row && inner.output == made.rows * made.output.row;
-      if (inner.second != 0 || !follows || (is_turned() && made.first.row != 1)) break;
-      made.rows *= inner.count;
-      loops.pop_back();
-    }
-    return made;
-  }
+  Product joined(bool weights) const;
   std::size_t bytes() const { return 0; }
 };
 

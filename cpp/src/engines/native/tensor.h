@@ -7,7 +7,6 @@
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
-#include <utility>
 
 #include "lenet/tensor.h"
 
@@ -19,20 +18,17 @@ namespace lenet::native {
 class TensorShape {
  public:
   TensorShape() = default;  ///< of a tensor that is not computed from the image
-  TensorShape(std::initializer_list<std::int64_t> sizes) : TensorShape(Shape(sizes)) {}
+  TensorShape(std::initializer_list<std::int64_t> sizes);
   /// \param sizes one at least
-  explicit TensorShape(Shape sizes) : channels_(sizes.front()), rank_(sizes.size()) {
-    if (rank_ > 1) width_ = sizes.back();
-    for (std::size_t i = 1; i + 1 < rank_; ++i) height_ *= sizes[i];
-    if (rank_ > kOfImage) sizes_ = std::make_shared<const Shape>(std::move(sizes));
-  }
+  explicit TensorShape(Shape sizes);
+  // Operators hold many copies of it: inline, these would make the library larger.
+  TensorShape(const TensorShape& other);
+  TensorShape(TensorShape&& other) noexcept;
+  TensorShape& operator=(const TensorShape& other);
+  TensorShape& operator=(TensorShape&& other) noexcept;
+  ~TensorShape();
 
-  Shape sizes() const {
-    if (sizes_ != nullptr) return *sizes_;
-    return rank_ == kOfImage ? Shape{channels_, height_, width_}
-           : rank_ == 2      ? Shape{channels_, width_}
-                             : Shape{channels_};
-  }
+  Shape sizes() const;
   std::int64_t values() const { return channels_ * pixels(); }
 
   // As an image has them.
@@ -46,8 +42,6 @@ class TensorShape {
   bool operator==(const TensorShape& other) const { return image() == other.image(); }
 
  private:
-  static constexpr std::size_t kOfImage = 3;  ///< the rank of an image
-
   std::int64_t channels_ = 0;
   std::int64_t height_ = 1;
   std::int64_t width_ = 1;

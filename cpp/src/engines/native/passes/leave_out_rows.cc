@@ -31,23 +31,6 @@ struct Rows {
   std::int64_t step(std::int64_t of) const { return of % period == 0 ? of / period * count() : of; }
 };
 
-/// A layer's steps over the values of a tensor: so many along each.
-struct Loop {
-  std::int64_t count = 1;
-  std::int64_t step = 0;
-};
-
-/// Whether loops either stay in a row, whose values lie side by side from its first one on, or go
-/// from matrix to matrix.
-bool stays_in_rows(const std::vector<Loop>& loops, std::int64_t row, std::int64_t period) {
-  std::int64_t last = 0;
-  for (const Loop& loop : loops) {
-    if (loop.step < 0) return false;
-    if (loop.step % period != 0) last += (loop.count - 1) * loop.step;
-  }
-  return last < row;
-}
-
 /// An operand of a product, or its output.
 struct Side {
   Product::Matrix Product::*matrix;
@@ -57,16 +40,20 @@ struct Side {
 constexpr Side kFirst = {&Product::first, &Product::Loop::first, &Product::sums};
 constexpr Side kOutput = {&Product::output, &Product::Loop::output, &Product::columns};
 
-/// The matrices of one side of a product: rows of a matrix, and matrices one after the other or
-/// beside each other in these rows.
-/// \returns the values of a matrix's rows; nothing where they lie in another way
+/// The values of the rows of a matrix, of one side of a product whose matrices lie one after the
+/// other, or beside each other in these rows.
+/// \returns nothing where they lie in another way
 std::optional<std::int64_t> period_of(const Product& of, const Side& side) {
   const Product::Matrix& matrix = of.*side.matrix;
   const std::int64_t period = of.rows * matrix.row;
-  if (matrix.begin != 0 || matrix.row <= 0 || of.rows < 2) return std::nullopt;
-  std::vector<Loop> loops = {{of.*side.columns, matrix.column}};
-  for (const Product::Loop& loop : of.matrices) loops.push_back({loop.count, loop.*side.step});
-  return stays_in_rows(loops, matrix.row, period) ? std::optional(period) : std::nullopt;
+  if (matrix.begin != 0 || matrix.row <= 0 || matrix.column < 0 || of.rows < 2) return std::nullopt;
+  std::int64_t last = (of.*side.columns - 1) * matrix.column;  // of the first row
+  for (const Product::Loop& loop : of.matrices) {
+    const std::int64_t step = loop.*side.step;
+    if (step < 0) return std::nullopt;
+    if (step % period != 0) last += (loop.count - 1) * step;
+  }
+  return last < matrix.row ? std::optional(period) : std::nullopt;
 }
 
 /// The loop of a Broadcast that goes along the rows of what it gives, if these are some of them.
