@@ -660,6 +660,39 @@ TEST_CASE("boxes are copied by any number of threads" * doctest::test_suite("ari
   }
 }
 
+TEST_CASE("a box that goes over another one is copied after it by any number of threads") {
+  Random random(46);
+  constexpr std::int64_t kRows = 300;
+  constexpr std::int64_t kRow = 64;
+  for (int i = 0; i < 10; ++i) {
+    // Some values of each row, or some rows.
+    const bool of_each_row = i % 2 == 0;
+    const std::int64_t rows = of_each_row ? kRows : random.from(1, 50);
+    const std::int64_t row = of_each_row ? random.from(1, 20) : kRow;
+    const std::int64_t first = of_each_row ? random.from(0, 40) : random.from(0, 200) * kRow;
+    Layer layer = layer_of(LayerKind::Copy);
+    Box whole;
+    whole.add({kRows * kRow, 1, 1});
+    Box part;
+    part.input = 1;
+    part.to = first;
+    part.add({rows, row, kRow});
+    part.add({row, 1, 1});
+    layer.params = CopyParams{{whole, part}};
+    check_layer(
+        layer, {kRows * kRow, rows * row}, kRows * kRow, random,
+        [&](const auto& inputs) {
+          Definition found;
+          found.values.assign(inputs[0].begin(), inputs[0].end());
+          found.sizes.assign(inputs[0].size(), 1);
+          const std::vector<double> over(inputs[1].begin(), inputs[1].end());
+          copy_box(part, 0, over.data(), found.values.data() + part.to);
+          return found;
+        },
+        0);
+  }
+}
+
 // ---- steps that leave the tensors
 
 void refuses_product(void (*change)(Product&), const std::string& why) {

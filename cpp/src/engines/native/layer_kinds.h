@@ -17,7 +17,7 @@ enum class LayerKind {
   Resize,        ///< of rows and columns, each a weighted sum of some of the input
   ChannelScale,  ///< of each channel: x * scale + bias
   Activate,      ///< the same values, but for the layer's activation
-  Add,           ///< of two tensors; and so are those below, of which one may be [channels, 1, 1]
+  Add,           ///< of two tensors; one of them, here and below, may have a value a channel
   Subtract,
   Multiply,
   Divide,

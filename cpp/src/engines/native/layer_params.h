@@ -120,6 +120,20 @@ struct Product {
   std::size_t bytes() const { return 0; }
 };
 
+/// One of the operands of a product, or what it gives.
+struct ProductSide {
+  Product::Matrix Product::*matrix;
+  std::int64_t Product::Loop::*step;
+  std::int64_t Product::*rows;
+  std::int64_t Product::*columns;
+};
+inline constexpr ProductSide kFirstOperand = {&Product::first, &Product::Loop::first,
+                                              &Product::rows, &Product::sums};
+inline constexpr ProductSide kSecondOperand = {&Product::second, &Product::Loop::second,
+                                               &Product::sums, &Product::columns};
+inline constexpr ProductSide kProductOutput = {&Product::output, &Product::Loop::output,
+                                               &Product::rows, &Product::columns};
+
 /// A Quantize rounds values to integer multiples of a scale.
 struct QuantizeParams {
   QuantParams quant = {};

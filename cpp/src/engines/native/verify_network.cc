@@ -253,7 +253,7 @@ class Verifier {
   void verify_product() const {
     const Product& of = layer_->product();
     require(of.count() > 0 && of.rows > 0 && of.sums > 0 && of.columns > 0, "has empty matrices");
-    const bool weighs = layer_->inputs.size() == 1;
+    const bool weighs = has_weights(*layer_);
     const std::size_t weights = std::max(layer_->view_weights().count, layer_->integers.size());
     const std::int64_t given = weighs ? static_cast<std::int64_t>(weights) : input(1).values();
     verify_matrices(of.first, of.rows, of.sums, &Product::Loop::first, input().values());

@@ -244,7 +244,8 @@ std::size_t ProgramBuilder::first_batched(const Network& network) const {
 
 void ProgramBuilder::describe_step(const Network& network, std::size_t step) {
   const Layer& layer = network.layers[lowered_[step].layer];
-  // A convolution may write over what it adds, but not one that keeps sums in the output meanwhile.
+  // A convolution may write over what it adds, but not one that keeps sums in the output meanwhile,
+  // as products do too.
   const bool adds_last = layer.kind == LayerKind::Convolution &&
                          !is_whole_image(network.tensors[layer.inputs[0]].shape, layer,
                                          network.tensors[layer.output].shape);

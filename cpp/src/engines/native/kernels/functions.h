@@ -122,8 +122,8 @@ inline Vector erf(Vector x) {
 inline Vector gelu_of_erf(Vector x) { return x * 0.5F * (1 + erf(x * 0.707106781F)); }
 
 #if LENET_LANES >= 8
-/// x / 2 + |x| * f(|x|), where f is the function of gelu_table(). Its errors are as large as those
-/// of gelu_of_erf(), which takes three times as long.
+/// x / 2 + |x| * f(|x|), where f is the function of gelu_table(). Its errors are about those of
+/// gelu_of_erf(), which takes three times as long.
 class Gelu {
  public:
   Gelu() {

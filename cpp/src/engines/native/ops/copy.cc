@@ -157,6 +157,7 @@ class Copy final : public Op {
     }
     fill_ = params.fill;
     fills_ = copied < to_.shape.values();
+    overlaps_ = copied > to_.shape.values();
   }
 
   void run(const Frame& frame) const override {
@@ -169,8 +170,10 @@ class Copy final : public Op {
       }
     }
   }
-  /// What is written before the boxes must be there when they come.
-  bool splits() const override { return !fills_ && to_.shape.channels() % to_.lanes == 0; }
+  /// What is written before a box, by fill or by another box, must be there when it comes.
+  bool splits() const override {
+    return !fills_ && !overlaps_ && to_.shape.channels() % to_.lanes == 0;
+  }
   std::string kernel() const override { return to_string(kind_); }
 
  private:
@@ -201,7 +204,8 @@ class Copy final : public Op {
   Placement to_;
   std::vector<std::pair<std::size_t, BoxCopy>> boxes_;  ///< with the input of each
   float fill_ = 0;
-  bool fills_ = false;  ///< what no box goes to
+  bool fills_ = false;     ///< what no box goes to
+  bool overlaps_ = false;  ///< a box goes where one before it does
 };
 
 }  // namespace

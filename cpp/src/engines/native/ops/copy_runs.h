@@ -14,6 +14,7 @@ struct Runs {
   std::int64_t to_step;
 };
 
+/// Those of 1, 4, 8 or 16 numbers, which vectors have, are copied fastest.
 void copy_runs(const Runs& runs, const float* from, float* to);
 
 }  // namespace lenet::native

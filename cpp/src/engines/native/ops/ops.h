@@ -72,7 +72,7 @@ struct PlacedLayer {
     return all_channels(channels);
   }
 
-  /// What comes after the sums: after those of a convolution, its pool and its sum.
+  /// The function that comes last: behind the sums, a pool or the addition of another tensor.
   Activation activation() const {
     const Activation& last = sum != nullptr ? sum->activation : layer.activation;
     const bool relu = last.kind == ActivationKind::Relu || (pool != nullptr && pool->relu());

@@ -9,24 +9,40 @@
 namespace lenet::native {
 namespace {
 
-/// A tensor as it lies in vectors with a border, which is not known yet: what can be found there
-/// can be found without one, where rows follow one another, too.
-std::optional<View> view_of_vectors(const NetworkTensor& tensor, std::int64_t lanes) {
-  if (tensor.shape.channels() % lanes != 0) return std::nullopt;
-  Placement placement;
-  placement.shape = tensor.shape;
-  placement.layout = Layout::Vectors;
-  placement.border = 1;
-  placement.lay_out(lanes);
-  return view_of(placement);
+/// A tensor as it lies in vectors with a border. Whether it gets one is not known yet; what can be
+/// found there can be found without a border too, where rows follow one another.
+std::optional<View> view_of_vectors(const TensorShape& shape, std::int64_t lanes) {
+  if (shape.channels() % lanes != 0) return std::nullopt;
+  constexpr std::int64_t kBorder = 1;
+  const std::int64_t row = lanes * (shape.width() + 2 * kBorder);
+  View view;
+  add_run(view.runs, {shape.channels() / lanes, row * (shape.height() + 2 * kBorder)});
+  add_run(view.runs, {lanes, 1});
+  add_run(view.runs, {shape.height(), row});
+  add_run(view.runs, {shape.width(), lanes});
+  return view;
 }
 
-/// Whether every box of an input of a copy can be read where a tensor lies in vectors.
-bool can_read(const Layer& copy, std::size_t input, const View& vectors) {
-  for (const Box& box : copy.get<CopyParams>().boxes) {
-    if (box.input == input && !found_through(vectors, box, kFromSide)) return false;
+/// What a copy could read instead of each of its inputs: the tensor in vectors that a Convert puts
+/// in order for it; kNone where there is none, or the copy cannot find its boxes there.
+std::vector<std::size_t> sources_in_vectors(const Network& network, const Links& links,
+                                            const Layer& copy, std::int64_t lanes) {
+  std::vector<std::size_t> sources(copy.inputs.size(), kNone);
+  std::vector<std::optional<View>> views(copy.inputs.size());
+  for (std::size_t i = 0; i < copy.inputs.size(); ++i) {
+    const std::size_t producer = links.producers[copy.inputs[i]];
+    if (producer == kNone || network.layers[producer].kind != LayerKind::Convert) continue;
+    const std::size_t from = network.layers[producer].inputs[0];
+    // The input's layout is not chosen yet.
+    if (network.tensors[from].layout != Layout::Vectors || from == network.input) continue;
+    views[i] = view_of_vectors(network.tensors[from].shape, lanes);
+    if (views[i]) sources[i] = from;
   }
-  return true;
+  for (const Box& box : copy.get<CopyParams>().boxes) {
+    const auto& view = views[box.input];
+    if (view && !found_through(*view, box, kFromSide)) sources[box.input] = kNone;
+  }
+  return sources;
 }
 
 /// Whether every value of a tensor in vectors can be written by a copy.
@@ -43,14 +59,9 @@ void read_vectors(Network& network, std::int64_t lanes) {
   const Links links(network);
   for (Layer& copy : network.layers) {
     if (copy.kind != LayerKind::Copy) continue;
-    for (std::size_t i = 0; i < copy.inputs.size(); ++i) {
-      const std::size_t producer = links.producers[copy.inputs[i]];
-      if (producer == kNone || network.layers[producer].kind != LayerKind::Convert) continue;
-      const std::size_t from = network.layers[producer].inputs[0];
-      // The input's layout is not chosen yet.
-      if (network.tensors[from].layout != Layout::Vectors || from == network.input) continue;
-      const auto vectors = view_of_vectors(network.tensors[from], lanes);
-      if (vectors && can_read(copy, i, *vectors)) copy.inputs[i] = from;
+    const std::vector<std::size_t> sources = sources_in_vectors(network, links, copy, lanes);
+    for (std::size_t i = 0; i < sources.size(); ++i) {
+      if (sources[i] != kNone) copy.inputs[i] = sources[i];
     }
   }
 }
@@ -67,7 +78,7 @@ void write_vectors(Network& network, std::int64_t lanes) {
     }
     const NetworkTensor& given = network.tensors[network.layers[reader].output];
     if (given.layout != Layout::Vectors) continue;
-    const auto vectors = view_of_vectors(given, lanes);
+    const auto vectors = view_of_vectors(given.shape, lanes);
     if (!vectors || !can_write(copy, *vectors, given.shape.values())) continue;
     network.tensors[copy.output] = given;
     joined[reader] = true;

@@ -38,22 +38,9 @@ const Box* only_box(const Layer& layer, std::int64_t values) {
   return boxes.size() == 1 && boxes[0].values() == values ? &boxes[0] : nullptr;
 }
 
-/// An operand of a product, or its output.
-struct Side {
-  Product::Matrix Product::*matrix;
-  std::int64_t Product::Loop::*step;
-  std::int64_t Product::*rows;
-  std::int64_t Product::*columns;
-};
-constexpr Side kFirst = {&Product::first, &Product::Loop::first, &Product::rows, &Product::sums};
-constexpr Side kSecond = {&Product::second, &Product::Loop::second, &Product::sums,
-                          &Product::columns};
-constexpr Side kOutput = {&Product::output, &Product::Loop::output, &Product::rows,
-                          &Product::columns};
-
 /// A product, one side of which lies in the tensor of a view, and not one value after the other.
 /// \returns nothing where the matrices have no regular steps there
-std::optional<Product> moved(const Product& of, const Side& side, const View& view) {
+std::optional<Product> moved(const Product& of, const ProductSide& side, const View& view) {
   const Product::Matrix& matrix = of.*side.matrix;
   Walk walk(view, matrix.begin);
   Product made = of;
@@ -232,7 +219,7 @@ class Reading {
     const View& view = views_[layer.inputs[operand]];
     if (view.tensor == kNone) return std::nullopt;
     const Product& of = layer.product();
-    auto found = moved(of, operand == 0 ? kFirst : kSecond, view);
+    auto found = moved(of, operand == 0 ? kFirstOperand : kSecondOperand, view);
     if (!found) return std::nullopt;
     // The second operand is packed either way. The first one is read as it is where its rows have
     // their values side by side. Else each thread would turn it, for each part of the columns.
@@ -286,7 +273,7 @@ void write_in_place(Network& network) {
       if (box == nullptr || copy.inputs.size() != 1 || !keeps_all) break;
       auto runs = runs_of(*box, &Box::Loop::from, &Box::Loop::to);
       if (!runs) break;
-      auto found = moved(layer.product(), kOutput, {copy.output, box->to, *std::move(runs)});
+      auto found = moved(layer.product(), kProductOutput, {copy.output, box->to, *std::move(runs)});
       if (!found || (found->columns > 1 && found->output.column != 1)) break;
       layer.product() = *std::move(found);
       given = copy.output;

@@ -10,8 +10,8 @@
 namespace lenet::native {
 namespace {
 
-/// Which values of a tensor are needed: of each `period` of them those from `first` to before
-/// `end`. They are whole rows of a matrix, or of each of several matrices one after the other.
+/// Which values of a tensor are needed. The tensor is cut into parts of `period` values, such as
+/// matrices; of each part the values from `first` to before `end` are needed, which are whole rows.
 struct Rows {
   std::int64_t period = 0;
   std::int64_t first = 0;
@@ -25,25 +25,17 @@ struct Rows {
   bool has_rows_of(std::int64_t values) const {
     return period % values == 0 && first % values == 0 && end % values == 0;
   }
-  /// A place that is needed, among those that are needed.
+  /// Where a needed value lies when the others are left out.
   std::int64_t place(std::int64_t of) const { return step(of - of % period) + of % period - first; }
-  /// A step among those that are needed. \pre it stays within a period, or is some whole ones
+  /// How far a step goes when the others are left out. \pre it stays within a part, or goes from
+  /// a part to another
   std::int64_t step(std::int64_t of) const { return of % period == 0 ? of / period * count() : of; }
 };
 
-/// An operand of a product, or its output.
-struct Side {
-  Product::Matrix Product::*matrix;
-  std::int64_t Product::Loop::*step;
-  std::int64_t Product::*columns;
-};
-constexpr Side kFirst = {&Product::first, &Product::Loop::first, &Product::sums};
-constexpr Side kOutput = {&Product::output, &Product::Loop::output, &Product::columns};
-
-/// The values of the rows of a matrix, of one side of a product whose matrices lie one after the
-/// other, or beside each other in these rows.
-/// \returns nothing where they lie in another way
-std::optional<std::int64_t> period_of(const Product& of, const Side& side) {
+/// Returns how many values all rows of a matrix take, where the matrices of that side of a product
+/// lie one after the other, or beside each other in the same rows; nothing where they lie
+/// elsewhere.
+std::optional<std::int64_t> period_of(const Product& of, const ProductSide& side) {
   const Product::Matrix& matrix = of.*side.matrix;
   const std::int64_t period = of.rows * matrix.row;
   if (matrix.begin != 0 || matrix.row <= 0 || matrix.column < 0 || of.rows < 2) return std::nullopt;
@@ -72,8 +64,8 @@ std::optional<std::size_t> loop_of_rows(const BroadcastParams& broadcast, const 
   return std::nullopt;
 }
 
-/// Whether an operand of a Broadcast gives each value for the one in its place.
-bool is_in_place(const BroadcastParams& broadcast, std::size_t operand) {
+/// Whether a Broadcast reads each value of an operand for the one at the same place.
+bool reads_same_places(const BroadcastParams& broadcast, std::size_t operand) {
   std::int64_t values = 1;
   for (auto loop = broadcast.loops.rbegin(); loop != broadcast.loops.rend(); ++loop) {
     if (loop->count > 1 && loop->steps[operand] != values) return false;
@@ -82,7 +74,8 @@ bool is_in_place(const BroadcastParams& broadcast, std::size_t operand) {
   return broadcast.operands[operand].begin == 0;
 }
 
-/// Whether a layer computes each row of so many values by itself. \returns 0 for another one
+/// Returns of how many values the rows are that a layer computes each by itself; 0 where it does
+/// not. A PRelu does not, as its numbers are those of channels.
 std::int64_t rows_computed_by(const Network& network, const Layer& layer) {
   const NetworkTensor& output = network.tensors[layer.output];
   const auto lies_so = [&](std::size_t input) { return lie_alike(network.tensors[input], output); };
@@ -143,10 +136,11 @@ class Rewriting {
       need_all(tensor);
     }
   }
-  void need_all(std::size_t tensor) { needed_[tensor] = Rows{values(tensor), 0, values(tensor)}; }
+  Rows all_of(std::size_t tensor) const { return {values(tensor), 0, values(tensor)}; }
+  void need_all(std::size_t tensor) { needed_[tensor] = all_of(tensor); }
 
   /// The rows that a layer reads of a tensor, whatever is needed of what it gives; nothing where it
-  /// may read all.
+  /// may read all. A copy of several tensors is taken to do so.
   std::optional<Rows> read_by(const Layer& layer, std::size_t input) const {
     if (layer.kind == LayerKind::Copy && layer.inputs.size() == 1) {
       std::int64_t first = values(input);
@@ -173,8 +167,8 @@ class Rewriting {
     return std::nullopt;
   }
 
-  /// The shape of a tensor with some rows alone; nothing where these are no part of one of its
-  /// dimensions.
+  /// The shape of a tensor that has some rows alone; nothing where no dimension goes along the
+  /// rows.
   std::optional<TensorShape> shape_of_rows(std::size_t tensor, const Rows& rows) const {
     Shape sizes = network_.tensors[tensor].shape.sizes();
     std::int64_t row = 1;
@@ -194,7 +188,7 @@ class Rewriting {
     if (tensor.layout != Layout::Order || !shape_of_rows(layer.output, rows)) return false;
     if (layer.kind == LayerKind::MatMul && layer.integers.empty()) {
       const Product& of = layer.product();
-      return period_of(of, kOutput) == rows.period && rows.has_rows_of(of.output.row);
+      return period_of(of, kProductOutput) == rows.period && rows.has_rows_of(of.output.row);
     }
     if (layer.kind == LayerKind::Broadcast) {
       return rows.period == values(layer.output) &&
@@ -215,8 +209,7 @@ class Rewriting {
     }
     if (!needed_[layer.output] || !is_cut(layer.output)) {
       for (const std::size_t input : layer.inputs) {
-        const auto read = read_by(layer, input);
-        read ? need(input, *read) : need_all(input);
+        need(input, read_by(layer, input).value_or(all_of(input)));
       }
       return;
     }
@@ -225,7 +218,7 @@ class Rewriting {
       for (const BroadcastOperand& operand : layer.get<BroadcastParams>().operands) {
         if (operand.input == kNone) continue;
         const std::size_t input = layer.inputs[operand.input];
-        reads_rows(layer, operand, rows) ? need(input, rows) : need_all(input);
+        need(input, reads_rows(layer, operand, rows) ? rows : all_of(input));
       }
       return;
     }
@@ -234,7 +227,7 @@ class Rewriting {
       return;
     }
     const Product& of = layer.product();
-    const auto period = period_of(of, kFirst);
+    const auto period = period_of(of, kFirstOperand);
     if (period && values(layer.inputs[0]) % *period == 0) {
       const std::int64_t step = of.first.row;
       need(layer.inputs[0],
@@ -242,7 +235,7 @@ class Rewriting {
     } else {
       need_all(layer.inputs[0]);
     }
-    if (layer.inputs.size() > 1) need_all(layer.inputs[1]);
+    if (!has_weights(layer)) need_all(layer.inputs[1]);
   }
 
   /// Whether a Broadcast that gives some rows reads the same rows of an operand.
@@ -250,7 +243,7 @@ class Rewriting {
     const auto& broadcast = layer.get<BroadcastParams>();
     const std::size_t input = layer.inputs[operand.input];
     const auto place = static_cast<std::size_t>(&operand - broadcast.operands.data());
-    return is_in_place(broadcast, place) && values(input) == values(layer.output) &&
+    return reads_same_places(broadcast, place) && values(input) == values(layer.output) &&
            network_.tensors[input].layout == Layout::Order && shape_of_rows(input, rows);
   }
 

@@ -53,12 +53,13 @@ bool separate_layouts(Network& network);
 void join_copies(Network& network);
 
 /// Where only some rows of a tensor are read, such as the class token of a transformer's last
-/// block, has the layers before compute these alone, as far as each row is computed by itself. \pre
-/// join_copies, which leaves fewer kinds of layers
+/// block, has the layers before compute these alone, as far as each row is computed by itself.
+/// \pre join_copies, which leaves fewer kinds of layers
 void leave_out_rows(Network& network);
 
 /// Has copies read and write tensors in vectors themselves, where a Convert would put them in the
-/// order of the program before or in vectors behind. \param lanes of these vectors
+/// order of the program before or in vectors behind.
+/// \param lanes of these vectors
 /// \pre separate_layouts
 void join_converts(Network& network, std::int64_t lanes);
 

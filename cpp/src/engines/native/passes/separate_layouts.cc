@@ -94,7 +94,7 @@ class Separator {
       layer.set_kind(LayerKind::Copy);
       layer.get<CopyParams>().boxes = std::move(boxes);
     }
-    // What a view shows has the shape of what it is of.
+    // A view is the tensor that it shows, whose shape may be another.
     const auto stays_in_order = [&](std::size_t input) {
       NetworkTensor given = network_.tensors[layer.output].shape;
       given.layout = Layout::Order;

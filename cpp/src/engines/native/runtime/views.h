@@ -72,7 +72,7 @@ inline constexpr BoxSide kToSide = {&Box::to, &Box::Loop::to};
 std::optional<Box> found_through(const View& view, const Box& box, const BoxSide& side);
 
 /// Where the values of a tensor in Layout::Vectors or Layout::Order lie, from its first value on.
-/// \pre vectors have as many lanes as divide the channels
+/// \pre vectors have as many lanes as divide the channels; join_converts leaves no other copies
 View view_of(const Placement& tensor);
 
 }  // namespace lenet::native
