@@ -420,6 +420,23 @@ inline std::vector<float> all_outputs(const native::Program& program,
   return all;
 }
 
+/// A copy that permutes or cuts, or repeats: from the place `begin` of its input on, `counts` from
+/// the outermost to the innermost, and how far apart the values are there.
+inline native::Layer copy_of(std::vector<std::int64_t> counts, std::vector<std::int64_t> steps,
+                             std::int64_t begin = 0) {
+  native::Layer layer = layer_of(native::LayerKind::Copy);
+  Box box;
+  box.from = begin;
+  box.loops.resize(counts.size());
+  std::int64_t to = 1;
+  for (std::size_t i = counts.size(); i-- > 0;) {
+    box.loops[i] = {counts[i], steps[i], to};
+    to *= counts[i];
+  }
+  layer.get<native::CopyParams>().boxes = {box};
+  return layer;
+}
+
 // ---- a layer against its definition
 
 /// The values that a layer gives, computed in double from its definition.

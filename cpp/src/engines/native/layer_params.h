@@ -113,8 +113,9 @@ struct Product {
   }
   /// Whether the rows of the first operand have their values apart.
   bool is_turned() const { return sums > 1 && first.column != 1; }
-  /// The same products with as few matrices as there can be: those that follow one another in the
-  /// first operand and in the output, and are multiplied by the same, are one with more rows.
+  /// Returns the same products with as few matrices as there can be. Matrices that follow one
+  /// another in the first operand and in the output, and are multiplied by the same, become one
+  /// with more rows.
   /// \param weights whether the second operand is one matrix for all
   Product joined(bool weights) const;
   std::size_t bytes() const { return 0; }

@@ -32,12 +32,13 @@ enum class Method : std::uint8_t {
   ChannelsBf16,             ///< by the definition, of pairs in bf16, vectors of channels
   Dense,                    ///< a fully connected layer, vectors of channels
   Channels,                 ///< by the definition, vectors of channels
-  // Those below compute products of matrices.
+  // The next methods compute products of matrices.
   ProductTilesBf16,  ///< of pairs in bf16, in tiles
   ProductBf16,       ///< of pairs in bf16
   ProductRow,        ///< of one row of an image and weights: a fully connected layer
   Product,
-  // Those below multiply integers. kernels/int8/kernels.h describes the kernels of these names.
+  // The last methods multiply integers. kernels/int8/kernels.h describes the kernels of these
+  // names.
   IntegerDepthwise3x3,
   IntegerDepthwise,
   IntegerColumns,
