@@ -16,7 +16,6 @@
 #include "engines/native/activations.h"
 #include "engines/native/kernels/kernels.h"
 #include "engines/native/layer_kinds.h"
-#include "engines/native/layer_params.h"
 #include "engines/native/tensor.h"
 #include "lenet/tensor.h"
 #include "model/graph.h"

@@ -5,9 +5,10 @@
 #include <utility>
 #include <variant>
 
+#include "engines/native/contradiction.h"
 #include "engines/native/network_reader.h"
+#include "engines/native/ops/verify_network.h"
 #include "engines/native/passes/passes.h"
-#include "engines/native/verify_network.h"
 #include "finite.h"
 
 namespace lenet::native {

@@ -8,8 +8,8 @@
 #include "engines/native/compile/program_builder.h"
 #include "engines/native/kernels/dispatch.h"
 #include "engines/native/ops/int8/integers.h"
+#include "engines/native/ops/verify_network.h"
 #include "engines/native/passes/passes.h"
-#include "engines/native/verify_network.h"
 
 namespace lenet::native {
 namespace {

@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "engines/native/verify_network.h"
+#include "engines/native/contradiction.h"
+#include "engines/native/ops/families.h"
 
 namespace lenet::native {
 namespace {
@@ -48,49 +49,11 @@ std::size_t sum_after(const Network& network, const Links& links, std::size_t la
 }
 
 /// Makes the operator of a layer in float32 or bf16.
-/// \param method of a convolution or product
-std::unique_ptr<Op> make_op(const PlacedLayer& source, const MethodRow* method) {
-  switch (source.layer.kind) {
-    case LayerKind::Convolution:
-    case LayerKind::MatMul:
-      return method->make(source);
-    case LayerKind::Pool:
-      return make_pool(source);
-    case LayerKind::Resize:
-      return make_resize(source);
-    case LayerKind::Concat:
-    case LayerKind::Channels:
-      return make_channels(source);
-    case LayerKind::Copy:
-    case LayerKind::Convert:
-      return make_copy(source);
-    case LayerKind::Softmax:
-    case LayerKind::Reduce:
-      return make_axis_op(source);
-    case LayerKind::Along:
-      return make_along(source);
-    case LayerKind::Broadcast:
-      return make_broadcast(source);
-    case LayerKind::Normalize:
-      return make_normalize(source);
-    case LayerKind::Constant:
-      return make_constant(source);
-    case LayerKind::ChannelScale:
-    case LayerKind::Activate:
-    case LayerKind::Add:
-    case LayerKind::Subtract:
-    case LayerKind::Multiply:
-    case LayerKind::Divide:
-    case LayerKind::Maximum:
-    case LayerKind::Minimum:
-    case LayerKind::PRelu:
-      return make_elementwise(source);
-    case LayerKind::Quantize:  // IntegerOps makes its operator
-    case LayerKind::View:      // passes have left none
-    case LayerKind::Identity:
-      break;
-  }
-  contradict("the layer " + source.layer.name + " has no operator");
+/// \param method of a convolution or product; null for others
+std::unique_ptr<Op> make_float_op(const PlacedLayer& source, const MethodRow* method) {
+  const auto make = method != nullptr ? method->make : family_of(source.layer.kind).make;
+  if (make == nullptr) contradict("the layer " + source.layer.name + " has no operator");
+  return make(source);
 }
 
 /// Whether its kernels take an image's channels one after the other. Those of groups take vectors.
@@ -348,9 +311,9 @@ void ProgramBuilder::add_steps(const Network& network, Program& program,
     for (const Layer* with : {source.pool, source.sum}) {
       if (with != nullptr) name += ", " + with->name;
     }
-    program.add_step(
-        layer, std::move(name), multiply_adds(network, layer),
-        is_of_integers(network, layer) ? integer_ops_->make(source) : make_op(source, step.method));
+    program.add_step(layer, std::move(name), multiply_adds(network, layer),
+                     is_of_integers(network, layer) ? integer_ops_->make(source)
+                                                    : make_float_op(source, step.method));
   }
 }
 

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "engines/native/ops/families.h"
 #include "engines/native/ops/ops.h"
 
 // Over tensors in the order of the program, one value after the other: the same bits on every
@@ -126,10 +127,18 @@ class AlongAxis final : public Op {
   Placement to_;
 };
 
+void check_along(const LayerCheck& of) {
+  const auto& along = of.layer.get<AlongParams>();
+  const std::int64_t count = along.axis.count;
+  of.require_axis(along.axis);
+  of.require(along.orders() ? 0 < along.given && along.given <= count : along.given == count,
+             "gives more values than its axis has");
+  of.require(of.output().values() == of.input().values() / count * along.given,
+             "gives another number of values than its output has");
+}
+
 }  // namespace
 
-std::unique_ptr<Op> make_along(const PlacedLayer& source) {
-  return std::make_unique<AlongAxis>(source);
-}
+extern const LayerFamily kAlongLayers = {check_along, make_op<AlongAxis>};
 
 }  // namespace lenet::native

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "engines/native/ops/families.h"
 #include "engines/native/ops/ops.h"
 
 namespace lenet::native {
@@ -163,10 +164,33 @@ class Broadcast final : public Op {
   std::int64_t pieces_ = 1;  ///< of a row
 };
 
+void check_broadcast(const LayerCheck& of) {
+  const auto& broadcast = of.layer.get<BroadcastParams>();
+  const std::size_t operands = broadcast.kind == BroadcastKind::Where ? 3 : 2;
+  of.require((broadcast.kind == BroadcastKind::Scalar) == (broadcast.combine != nullptr),
+             "has no function");
+  of.require(broadcast.operands.size() == operands, "has another number of operands");
+  std::int64_t values = 1;
+  for (const BroadcastLoop& loop : broadcast.loops) values *= loop.count;
+  of.require(values == of.output().values(), "gives another number of values than its output has");
+  for (std::size_t i = 0; i < operands; ++i) {
+    const BroadcastOperand& operand = broadcast.operands[i];
+    const std::int64_t given = operand.input == kNone
+                                   ? static_cast<std::int64_t>(operand.numbers.size())
+                                   : of.input(operand.input).values();
+    std::int64_t last = operand.begin;
+    of.require(last == 0 || (last > 0 && operand.input != kNone),
+               "reads values that there are not");
+    for (const BroadcastLoop& loop : broadcast.loops) {
+      of.require(loop.count > 0 && loop.steps[i] >= 0, "reads values that there are not");
+      last += (loop.count - 1) * loop.steps[i];
+    }
+    of.require(last < given, "reads values that there are not");
+  }
+}
+
 }  // namespace
 
-std::unique_ptr<Op> make_broadcast(const PlacedLayer& source) {
-  return std::make_unique<Broadcast>(source);
-}
+extern const LayerFamily kBroadcasts = {check_broadcast, make_op<Broadcast>};
 
 }  // namespace lenet::native

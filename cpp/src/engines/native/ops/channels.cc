@@ -2,6 +2,7 @@
 #include <array>
 #include <utility>
 
+#include "engines/native/ops/families.h"
 #include "engines/native/ops/ops.h"
 
 namespace lenet::native {
@@ -131,10 +132,30 @@ class Channels final : public Op {
   std::vector<Part> parts_;
 };
 
+void check_concat(const LayerCheck& of) {
+  std::int64_t channels = 0;
+  for (std::size_t i = 0; i < of.layer.inputs.size(); ++i) {
+    of.require(of.input(i).pixels() == of.output().pixels(), "joins images of other sizes");
+    channels += of.input(i).channels();
+  }
+  of.require(channels == of.output().channels(), "gives other channels than it takes");
+}
+
+void check_channels(const LayerCheck& of) {
+  if (of.layer.kind == LayerKind::Concat) return check_concat(of);
+  const std::vector<ChannelSource>& sources = of.layer.get<ChannelsParams>().sources;
+  of.require(static_cast<std::int64_t>(sources.size()) == of.output().channels(),
+             "gives other channels than it takes");
+  for (const ChannelSource& source : sources) {
+    const TensorShape& from = of.input(source.input);
+    of.require(0 <= source.channel && source.channel < from.channels(),
+               "reads a channel that there is not");
+    of.require(from.pixels() == of.output().pixels(), "joins images of other sizes");
+  }
+}
+
 }  // namespace
 
-std::unique_ptr<Op> make_channels(const PlacedLayer& source) {
-  return std::make_unique<Channels>(source);
-}
+extern const LayerFamily kChannelLayers = {check_channels, make_op<Channels>};
 
 }  // namespace lenet::native

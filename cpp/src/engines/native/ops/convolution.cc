@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "engines/native/ops/bf16.h"
+#include "engines/native/ops/families.h"
 #include "engines/native/ops/ops.h"
 #include "finite.h"
 
@@ -452,10 +453,47 @@ class Convolution final : public Op {
   Kernel convolve_;
 };
 
+/// Requires that the windows of a convolution lie inside the padded image.
+/// \param axis 0: rows, 1: columns
+void check_windows(const LayerCheck& of, std::int64_t size, std::int64_t windows,
+                   std::size_t axis) {
+  const Window& window = of.layer.convolution().window;
+  const std::int64_t padded = size + window.padding[2 * axis] + window.padding[2 * axis + 1];
+  const std::int64_t end =
+      (windows - 1) * window.strides[axis] + (window.kernel[axis] - 1) * window.dilations[axis] + 1;
+  of.require(end <= padded, "has windows that end outside the padded image");
+}
+
+void check_convolution(const LayerCheck& of) {
+  const ConvolutionParams& params = of.layer.convolution();
+  const Window& window = params.window;
+  const auto outputs = static_cast<std::int64_t>(of.layer.bias.size());
+  of.require(outputs > 0 && outputs == of.output().channels(), "has another number of biases");
+  const std::size_t weights = std::max(of.layer.view_weights().count, of.layer.integers.size());
+  const std::int64_t taps = window.kernel[0] * window.kernel[1];
+  const std::int64_t of_group = static_cast<std::int64_t>(weights) / outputs / taps;
+  of.require(params.first_channel + params.groups * of_group <= of.input().channels(),
+             "reads more channels than there are");
+  // Of each direction, those that a pixel is the largest of.
+  const std::int64_t windows = params.pool ? 2 : 1;
+  check_windows(of, of.input().height(), of.output().height() * windows, 0);
+  check_windows(of, of.input().width(), of.output().width() * windows, 1);
+  of.require(params.roundings.empty() || is_integer_convolution(of.layer),
+             "rounds sums that are no integers");
+  of.require(params.rounds() == static_cast<bool>(of.network.tensors[of.layer.output].quant),
+             "does not round to what its output holds");
+  of.require((params.sum == kNone && of.layer.inputs.size() == 1) ||
+                 (params.sum <= params.roundings.size() && of.layer.inputs.size() == 2 &&
+                  of.input(1) == of.output()),
+             "adds another number of tensors than it takes, or one of another shape");
+}
+
 }  // namespace
 
 std::unique_ptr<Op> make_convolution(const PlacedLayer& source) {
   return std::make_unique<Convolution>(source);
 }
+
+extern const LayerFamily kConvolutions = {check_convolution, nullptr};
 
 }  // namespace lenet::native

@@ -2,10 +2,11 @@
 #include <array>
 #include <utility>
 
+#include "engines/native/contradiction.h"
 #include "engines/native/ops/copy_runs.h"
+#include "engines/native/ops/families.h"
 #include "engines/native/ops/ops.h"
 #include "engines/native/runtime/views.h"
-#include "engines/native/verify_network.h"
 #include "model/boxes.h"
 
 namespace lenet::native {
@@ -208,8 +209,35 @@ class Copy final : public Op {
   bool overlaps_ = false;  ///< a box goes where one before it does
 };
 
+/// The first and the last place that a box reads or writes.
+struct Range {
+  std::int64_t first;
+  std::int64_t last;
+
+  bool lies_in(std::int64_t values) const { return 0 <= first && last < values; }
+};
+
+Range range_of(const Box& box, std::int64_t begin, std::int64_t Box::Loop::*step) {
+  Range range = {begin, begin};
+  for (const Box::Loop& loop : box.loops) {
+    const std::int64_t end = (loop.count - 1) * (loop.*step);
+    (end < 0 ? range.first : range.last) += end;
+  }
+  return range;
+}
+
+void check_copy(const LayerCheck& of) {
+  if (of.layer.kind == LayerKind::Convert) return of.require_same_values();
+  for (const Box& box : of.layer.get<CopyParams>().boxes) {
+    of.require(range_of(box, box.from, &Box::Loop::from).lies_in(of.input(box.input).values()),
+               "reads values that there are not");
+    of.require(range_of(box, box.to, &Box::Loop::to).lies_in(of.output().values()),
+               "writes values that its output does not have");
+  }
+}
+
 }  // namespace
 
-std::unique_ptr<Op> make_copy(const PlacedLayer& source) { return std::make_unique<Copy>(source); }
+extern const LayerFamily kCopies = {check_copy, make_op<Copy>};
 
 }  // namespace lenet::native

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 
+#include "engines/native/ops/families.h"
 #include "engines/native/ops/ops.h"
 
 namespace lenet::native {
@@ -188,6 +189,24 @@ class Elementwise final : public Op {
   bool clears_rest_ = false;
 };
 
+void check_elementwise(const LayerCheck& of) {
+  if (of.layer.kind == LayerKind::Activate) return of.require_same_values();
+  const auto channels = static_cast<std::size_t>(of.output().channels());
+  if (const auto* params = std::get_if<ScaleParams>(&of.layer.params)) {
+    for (const std::vector<float>* numbers : {&params->scale, &params->bias}) {
+      of.require(numbers->empty() || numbers->size() == channels,
+                 "has numbers for another number of channels");
+    }
+  }
+  const TensorShape repeated = {of.output().channels()};
+  for (const std::size_t each : of.layer.inputs) {
+    const NetworkTensor& tensor = of.network.tensors[each];
+    of.require(tensor.shape == of.output() || tensor.shape == repeated ||
+                   lie_alike(tensor, of.network.tensors[of.layer.output]),
+               "combines tensors of other shapes");
+  }
+}
+
 }  // namespace
 
 void activate_run(const Kernels& kernels, const Activation& activation, float* values,
@@ -207,8 +226,6 @@ void clear_behind(const Placement& tensor, float* first) {
   std::fill(first + values, first + round_up(values, tensor.lanes), 0.0F);
 }
 
-std::unique_ptr<Op> make_elementwise(const PlacedLayer& source) {
-  return std::make_unique<Elementwise>(source);
-}
+extern const LayerFamily kElementwiseLayers = {check_elementwise, make_op<Elementwise>};
 
 }  // namespace lenet::native

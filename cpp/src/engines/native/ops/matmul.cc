@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "engines/native/ops/bf16.h"
+#include "engines/native/ops/families.h"
 #include "engines/native/ops/ops.h"
 
 namespace lenet::native {
@@ -581,7 +582,49 @@ class MatMul final : public Op {
   const float* bias_ = nullptr;        ///< of whole vectors; zeros where the layer has none
 };
 
+/// Requires that the matrices of a tensor, of which kernels read or write rows or columns, lie in
+/// it.
+void check_matrices(const LayerCheck& of, const ProductSide& side, std::int64_t values) {
+  const char* const outside = "has matrices that lie outside of a tensor";
+  const Product& product = of.layer.product();
+  const Product::Matrix& matrix = product.*side.matrix;
+  const std::int64_t rows = product.*side.rows;
+  const std::int64_t columns = product.*side.columns;
+  of.require(matrix.begin >= 0 && matrix.row >= 0 && matrix.column >= 0, outside);
+  std::int64_t last = matrix.begin + (rows - 1) * matrix.row + (columns - 1) * matrix.column;
+  for (const Product::Loop& loop : product.matrices) {
+    of.require(loop.*side.step >= 0, outside);
+    last += (loop.count - 1) * (loop.*side.step);
+  }
+  of.require(last < values, outside);
+  of.require(rows == 1 || columns == 1 || matrix.row == 1 || matrix.column == 1,
+             "has matrices in which no values lie side by side");
+}
+
+void check_product(const LayerCheck& of) {
+  const Product& product = of.layer.product();
+  of.require(product.count() > 0 && product.rows > 0 && product.sums > 0 && product.columns > 0,
+             "has empty matrices");
+  const std::size_t weights = std::max(of.layer.view_weights().count, of.layer.integers.size());
+  const std::int64_t second =
+      has_weights(of.layer) ? static_cast<std::int64_t>(weights) : of.input(1).values();
+  check_matrices(of, kFirstOperand, of.input().values());
+  check_matrices(of, kSecondOperand, second);
+  check_matrices(of, kProductOutput, of.output().values());
+  of.require(product.columns == 1 || product.output.column == 1,
+             "gives rows whose values do not lie side by side");
+  of.require(product.writes_all(of.output().values()),
+             "does not give each value of its output once");
+  of.require(of.layer.integers.empty() || product.has_plain_rows(),
+             "multiplies integers that are not in rows");
+  of.require(
+      of.layer.bias.empty() || static_cast<std::int64_t>(of.layer.bias.size()) == product.columns,
+      "has another number of biases");
+}
+
 }  // namespace
+
+extern const LayerFamily kProducts = {check_product, nullptr};
 
 std::unique_ptr<Op> make_matmul(const PlacedLayer& source) {
   return std::make_unique<MatMul>(source);

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "engines/native/ops/families.h"
 #include "engines/native/ops/ops.h"
 
 namespace lenet::native {
@@ -67,13 +68,24 @@ class Constant final : public Op {
   Placement to_;
 };
 
+void check_normalize(const LayerCheck& of) {
+  const auto& norm = of.layer.get<NormalizeParams>();
+  of.require_axis({norm.count, 1});
+  of.require_same_values();
+  for (const std::vector<float>* numbers : {&norm.scale, &norm.bias}) {
+    of.require(numbers->empty() || static_cast<std::int64_t>(numbers->size()) == norm.count,
+               "has numbers for another number of values");
+  }
+}
+
+void check_constant(const LayerCheck& of) {
+  const auto count = static_cast<std::int64_t>(of.layer.get<ConstantParams>().numbers.size());
+  of.require(count == of.output().values(), "has another number of values than it gives");
+}
+
 }  // namespace
 
-std::unique_ptr<Op> make_normalize(const PlacedLayer& source) {
-  return std::make_unique<Normalize>(source);
-}
-std::unique_ptr<Op> make_constant(const PlacedLayer& source) {
-  return std::make_unique<Constant>(source);
-}
+extern const LayerFamily kNormalizations = {check_normalize, make_op<Normalize>};
+extern const LayerFamily kConstants = {check_constant, make_op<Constant>};
 
 }  // namespace lenet::native

@@ -91,40 +91,23 @@ struct IntegerOps {
   std::unique_ptr<Op> (*make)(const PlacedLayer& source);
 };
 
+// The operators that compile/methods.cc chooses. families.h has the others.
 // \throws Error Unsupported: the layer has no kernel, or takes too much memory.
 std::unique_ptr<Op> make_convolution(const PlacedLayer& source);
 std::unique_ptr<Op> make_grouped(const PlacedLayer& source);
 std::unique_ptr<Op> make_winograd(const PlacedLayer& source);
 std::unique_ptr<Op> make_winograd3x3(const PlacedLayer& source);
-std::unique_ptr<Op> make_pool(const PlacedLayer& source);
-std::unique_ptr<Op> make_resize(const PlacedLayer& source);
-std::unique_ptr<Op> make_channels(const PlacedLayer& source);
-std::unique_ptr<Op> make_copy(const PlacedLayer& source);
-/// Softmax, and what reduces an axis.
-std::unique_ptr<Op> make_axis_op(const PlacedLayer& source);
-/// What Along gives.
-std::unique_ptr<Op> make_along(const PlacedLayer& source);
 std::unique_ptr<Op> make_matmul(const PlacedLayer& source);
-std::unique_ptr<Op> make_broadcast(const PlacedLayer& source);
-std::unique_ptr<Op> make_normalize(const PlacedLayer& source);
-std::unique_ptr<Op> make_constant(const PlacedLayer& source);
-/// Every other layer.
-std::unique_ptr<Op> make_elementwise(const PlacedLayer& source);
 
-/// The windows of a pool in one direction, clipped to the image.
-struct Windows {
-  std::vector<std::int32_t> begins;
-  std::vector<std::int32_t> ends;
-  std::vector<float> sizes;  ///< to divide a sum by
-};
+/// Makes an operator by the constructor of its class.
+template <class OpOfLayer>
+std::unique_ptr<Op> make_op(const PlacedLayer& source) {
+  return std::make_unique<OpOfLayer>(source);
+}
 
-/// \param direction 0: rows, 1: columns
-/// \throws Error Unsupported: a window outside the image.
-Windows pool_windows(const Layer& layer, std::size_t direction, std::int64_t image,
-                     std::int64_t count);
-
+/// Makes the operator of a Pool.
 /// \param pool the kernel
-/// \throws Error as above
+/// \throws Error Unsupported: a window lies outside the image
 std::unique_ptr<Op> make_pool(void (*pool)(const PoolTask&), const Layer& layer,
                               const Placement& from, const Placement& to, bool relu,
                               const IntMean& mean = {});

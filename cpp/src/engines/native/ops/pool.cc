@@ -1,10 +1,52 @@
 #include <algorithm>
+#include <vector>
 
+#include "engines/native/ops/families.h"
 #include "engines/native/ops/ops.h"
 #include "lenet/error.h"
 
 namespace lenet::native {
 namespace {
+
+/// The windows of a pool in one direction, clipped to the image.
+struct Windows {
+  std::vector<std::int32_t> begins;
+  std::vector<std::int32_t> ends;
+  std::vector<float> sizes;  ///< to divide a sum by
+};
+
+/// \param direction 0: rows, 1: columns
+/// \throws Error Unsupported: a window lies outside the image
+Windows pool_windows(const Layer& layer, std::size_t direction, std::int64_t image,
+                     std::int64_t count) {
+  const auto& [window, kind, adaptive] = layer.get<PoolParams>();
+  Windows found;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t step = adaptive ? 1 : window.dilations[direction];
+    const auto values = [step](std::int64_t from, std::int64_t to) {
+      return from < to ? (to - from + step - 1) / step : 0;
+    };
+    std::int64_t begin = i * window.strides[direction] - window.padding[2 * direction];
+    std::int64_t end = std::min(begin + (window.kernel[direction] - 1) * step + 1,
+                                image + window.padding[2 * direction + 1]);
+    if (adaptive) {
+      begin = i * image / count;
+      end = ((i + 1) * image + count - 1) / count;
+    }
+    const std::int64_t padded = values(begin, end);
+    begin += values(begin, 0) * step;
+    end = begin + values(begin, std::min(end, image));
+    if (begin >= end) {
+      throw Error(ErrorCode::Unsupported,
+                  "there is no pool with windows outside the image (" + layer.name + ")");
+    }
+    found.begins.push_back(static_cast<std::int32_t>(begin));
+    found.ends.push_back(static_cast<std::int32_t>(end));
+    found.sizes.push_back(
+        static_cast<float>(kind == PoolKind::AverageOfWindow ? padded : end - begin));
+  }
+  return found;
+}
 
 class Pool final : public Op {
  public:
@@ -95,38 +137,17 @@ class Pool final : public Op {
   PoolTask task_{};
 };
 
-}  // namespace
-
-Windows pool_windows(const Layer& layer, std::size_t direction, std::int64_t image,
-                     std::int64_t count) {
-  const auto& [window, kind, adaptive] = layer.get<PoolParams>();
-  Windows found;
-  for (std::int64_t i = 0; i < count; ++i) {
-    const std::int64_t step = adaptive ? 1 : window.dilations[direction];
-    const auto values = [step](std::int64_t from, std::int64_t to) {
-      return from < to ? (to - from + step - 1) / step : 0;
-    };
-    std::int64_t begin = i * window.strides[direction] - window.padding[2 * direction];
-    std::int64_t end = std::min(begin + (window.kernel[direction] - 1) * step + 1,
-                                image + window.padding[2 * direction + 1]);
-    if (adaptive) {
-      begin = i * image / count;
-      end = ((i + 1) * image + count - 1) / count;
-    }
-    const std::int64_t padded = values(begin, end);
-    begin += values(begin, 0) * step;
-    end = begin + values(begin, std::min(end, image));
-    if (begin >= end) {
-      throw Error(ErrorCode::Unsupported,
-                  "there is no pool with windows outside the image (" + layer.name + ")");
-    }
-    found.begins.push_back(static_cast<std::int32_t>(begin));
-    found.ends.push_back(static_cast<std::int32_t>(end));
-    found.sizes.push_back(
-        static_cast<float>(kind == PoolKind::AverageOfWindow ? padded : end - begin));
-  }
-  return found;
+/// The windows of a pool are cut off where the image ends; its kernels refuse windows outside.
+void check_pool(const LayerCheck& of) {
+  of.require(of.output().channels() == of.input().channels(), "gives other channels than it takes");
 }
+
+std::unique_ptr<Op> make_float_pool(const PlacedLayer& source) {
+  return make_pool(source.kernels.pool, source.layer, source.inputs[0], source.output,
+                   source.layer.relu());
+}
+
+}  // namespace
 
 std::unique_ptr<Op> make_pool(void (*pool)(const PoolTask&), const Layer& layer,
                               const Placement& from, const Placement& to, bool relu,
@@ -134,9 +155,6 @@ std::unique_ptr<Op> make_pool(void (*pool)(const PoolTask&), const Layer& layer,
   return std::make_unique<Pool>(pool, layer, from, to, relu, mean);
 }
 
-std::unique_ptr<Op> make_pool(const PlacedLayer& source) {
-  return make_pool(source.kernels.pool, source.layer, source.inputs[0], source.output,
-                   source.layer.relu());
-}
+extern const LayerFamily kPools = {check_pool, make_float_pool};
 
 }  // namespace lenet::native

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engines/native/ops/families.h"
 #include "engines/native/ops/ops.h"
 #include "engines/native/runtime/softmax.h"
 
@@ -138,10 +139,19 @@ class AxisOp final : public Op {
   Placement to_;
 };
 
+void check_axis(const LayerCheck& of) {
+  if (of.layer.kind == LayerKind::Softmax) {
+    of.require_axis(of.layer.get<SoftmaxParams>().axis);
+    return of.require_same_values();
+  }
+  const Axis& axis = of.layer.get<ReduceParams>().axis;
+  of.require_axis(axis);
+  of.require(of.output().values() * axis.count == of.input().values(),
+             "does not give one value for each axis");
+}
+
 }  // namespace
 
-std::unique_ptr<Op> make_axis_op(const PlacedLayer& source) {
-  return std::make_unique<AxisOp>(source);
-}
+extern const LayerFamily kAxisLayers = {check_axis, make_op<AxisOp>};
 
 }  // namespace lenet::native

@@ -1,6 +1,7 @@
 #include <numeric>
 #include <utility>
 
+#include "engines/native/ops/families.h"
 #include "engines/native/ops/ops.h"
 
 namespace lenet::native {
@@ -64,10 +65,29 @@ class Resize final : public Op {
   Placement to_;
 };
 
+void check_taps(const LayerCheck& of, const Taps& taps, std::int64_t size, std::int64_t outputs) {
+  if (taps.empty()) return of.require(size == outputs, "resizes what stays as it is");
+  of.require(static_cast<std::int64_t>(taps.begins.size()) == outputs + 1 &&
+                 taps.begins.back() == static_cast<std::int32_t>(taps.places.size()) &&
+                 taps.places.size() == taps.weights.size(),
+             "has taps for another number of pixels");
+  for (std::size_t i = 0; i + 1 < taps.begins.size(); ++i) {
+    of.require(taps.begins[i] < taps.begins[i + 1], "has a pixel without taps");
+  }
+  for (const std::int32_t place : taps.places) {
+    of.require(0 <= place && place < size, "reads a pixel that there is not");
+  }
+}
+
+void check_resize(const LayerCheck& of) {
+  of.require(of.output().channels() == of.input().channels(), "gives other channels than it takes");
+  const auto& resize = of.layer.get<ResizeParams>();
+  check_taps(of, resize.rows, of.input().height(), of.output().height());
+  check_taps(of, resize.columns, of.input().width(), of.output().width());
+}
+
 }  // namespace
 
-std::unique_ptr<Op> make_resize(const PlacedLayer& source) {
-  return std::make_unique<Resize>(source);
-}
+extern const LayerFamily kResizes = {check_resize, make_op<Resize>};
 
 }  // namespace lenet::native

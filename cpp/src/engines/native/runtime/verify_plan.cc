@@ -5,7 +5,7 @@
 #include <map>
 #include <numeric>
 
-#include "engines/native/verify_network.h"
+#include "engines/native/contradiction.h"
 
 namespace lenet::native {
 namespace {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "engines/native/verify_network.h"
+#include "engines/native/contradiction.h"
 
 namespace lenet::native::int8 {
 namespace {

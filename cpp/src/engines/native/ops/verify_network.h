@@ -2,8 +2,6 @@
 /// Proves of a network, before it is compiled, that its layers fit each other.
 #pragma once
 
-#include <string>
-
 #include "engines/native/network.h"
 
 namespace lenet::native {
@@ -15,9 +13,5 @@ namespace lenet::native {
 /// overlap. Takes time linear in the layers, their inputs, boxes and channels.
 /// \throws Error BackendFailure: they do not fit, which is a fault of the engine
 void verify_network(const Network& network);
-
-/// Says that a proof of this engine failed, what is wrong, and what to do.
-/// \throws Error BackendFailure
-[[noreturn]] void contradict(const std::string& what);
 
 }  // namespace lenet::native

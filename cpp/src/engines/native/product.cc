@@ -1,6 +1,8 @@
-#include "engines/native/layer_params.h"
+#include "engines/native/product.h"
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 namespace lenet::native {
 
@@ -23,6 +25,19 @@ Product Product::joined(bool weights) const {
     loops.pop_back();
   }
   return made;
+}
+
+bool Product::writes_all(std::int64_t values) const {
+  std::vector<std::pair<std::int64_t, std::int64_t>> steps = {{output.row, rows},
+                                                              {output.column, columns}};
+  for (const Loop& loop : matrices) steps.emplace_back(loop.output, loop.count);
+  std::sort(steps.begin(), steps.end());
+  std::int64_t written = 1;  // by the steps before
+  for (const auto& [step, count] : steps) {
+    if (count > 1 && step != written) return false;
+    written *= count;
+  }
+  return output.begin == 0 && written == values;
 }
 
 }  // namespace lenet::native
