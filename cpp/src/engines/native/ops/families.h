@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 
 #include "engines/native/network.h"
@@ -29,6 +30,10 @@ class LayerCheck {
   void require_same_values() const;
   /// Requires that the first input consists of whole axes.
   void require_axis(const Axis& axis) const;
+
+  /// Requires that the matrices of an operand or of the output, of which kernels read or write rows
+  /// or columns, lie in a tensor of so many values.
+  void require_matrices(const Product& product, const ProductSide& side, std::int64_t values) const;
 
   const Network& network;
   const Layer& layer;
