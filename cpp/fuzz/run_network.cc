@@ -71,8 +71,7 @@ void run_network(native::Network network) {
     } else {
       native::split_long_sums(network);
     }
-    const bool in_order = native::separate_layouts(network);
-    native::join_copies(network);
+    const bool in_order = native::arrange_layers(network, native::choose_kernels().lanes);
     native::verify_network(network);
     for (const bool interleaved : {false, true}) {
       if (interleaved && (in_order || quantized)) continue;

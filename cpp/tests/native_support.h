@@ -294,10 +294,7 @@ inline std::unique_ptr<native::Program> compiled(
     native::Network network, const native::Kernels& kernels, bool interleaved = false,
     std::int64_t min_shared_bytes = 0, const native::Bf16Kernels* bf16 = nullptr,
     const std::optional<native::IntegerOps>& integers = {}) {
-  native::separate_layouts(network);
-  native::join_copies(network);
-  native::leave_out_rows(network);
-  native::join_converts(network, kernels.lanes);
+  native::arrange_layers(network, kernels.lanes);
   native::verify_network(network);
   native::ProgramBuilder builder(network, kernels, interleaved, min_shared_bytes, bf16, integers);
   auto program = builder.make_program(network);

@@ -196,6 +196,48 @@ struct BroadcastParams {
   }
 };
 
+/// An Attention computes the scores of each row of queries, which are its products with the keys
+/// times a scale, adds terms to them, and gives the products of their softmax with the values.
+struct AttentionParams {
+  static constexpr std::size_t kTerms = ScoresTask::kTerms;  ///< at most
+
+  /// What is added to scores. The numbers for a row of them lie side by side.
+  struct Term {
+    BroadcastOperand operand;
+    std::int64_t row = 0;  ///< from the numbers for a row to those for the next
+  };
+  /// Over the matrices, the outermost first: how far the next ones lie in each tensor.
+  struct Loop {
+    std::int64_t count = 1;
+    std::int64_t query = 0;
+    std::int64_t key = 0;
+    std::int64_t value = 0;
+    std::int64_t output = 0;
+    std::array<std::int64_t, kTerms> terms = {};
+  };
+  std::vector<Loop> matrices;
+  std::int64_t rows = 1;
+  std::int64_t depth = 1;
+  std::int64_t keys = 1;
+  std::int64_t width = 1;
+  Product::Matrix query;   ///< of input 0, [rows][depth]
+  Product::Matrix key;     ///< of input 1, [depth][keys]
+  Product::Matrix value;   ///< of input 2, [keys][width]
+  Product::Matrix output;  ///< [rows][width]
+  float scale = 1;
+  std::vector<Term> terms;  ///< one after the other
+
+  /// The products that give the scores, of which the output has no place.
+  Product scores() const;
+  /// The products of the softmax, which has no place, and the values.
+  Product results() const;
+  std::size_t bytes() const {
+    std::size_t sum = 0;
+    for (const Term& term : terms) sum += term.operand.numbers.size() * sizeof(float);
+    return sum;
+  }
+};
+
 /// A Resize gives rows and columns that are weighted sums of those of its input. Where the taps are
 /// empty, they stay as they are.
 struct ResizeParams {
@@ -215,7 +257,7 @@ struct ConstantParams {
 using LayerParams =
     std::variant<NoParams, ConvolutionParams, Product, QuantizeParams, PoolParams, ScaleParams,
                  ChannelsParams, CopyParams, SoftmaxParams, ReduceParams, AlongParams,
-                 NormalizeParams, BroadcastParams, ResizeParams, ConstantParams>;
+                 NormalizeParams, BroadcastParams, AttentionParams, ResizeParams, ConstantParams>;
 
 // ---- Kinds
 
@@ -244,6 +286,7 @@ enum class LayerKind {
   MatMul,     ///< of matrices: of two tensors, or of a tensor and weights
   Broadcast,  ///< of two or three operands, each repeated along any axes
   Normalize,  ///< each row of values by its mean and variance
+  Attention,  ///< products with the softmax of other products
   Constant,   ///< numbers of the layer's own
   Quantize,   ///< rounded to integer multiples of a step
   Identity    ///< the same values; only before drop_identities
@@ -321,6 +364,8 @@ inline constexpr LayerFacts kLayerFacts[] = {
     {LayerKind::Broadcast, "broadcast", first_params<BroadcastParams>, Applies::Any,
      kInOrder | kOwnShape},
     {LayerKind::Normalize, "normalize", first_params<NormalizeParams>, Applies::Any,
+     kInOrder | kOwnShape},
+    {LayerKind::Attention, "attention", first_params<AttentionParams>, Applies::Nothing,
      kInOrder | kOwnShape},
     {LayerKind::Constant, "constant", first_params<ConstantParams>, Applies::Nothing, kInOrder},
     {LayerKind::Quantize, "quantize", first_params<QuantizeParams>, Applies::Relu},

@@ -16,6 +16,32 @@ WeightView Layer::view_weights() const {
   return {reinterpret_cast<const char*>(weights.data()), weights.size(), weights.size() / outputs};
 }
 
+Product AttentionParams::scores() const {
+  Product product;
+  for (const Loop& loop : matrices) {
+    product.matrices.push_back({loop.count, loop.query, loop.key, 0});
+  }
+  product.rows = rows;
+  product.sums = depth;
+  product.columns = keys;
+  product.first = query;
+  product.second = key;
+  return product;
+}
+
+Product AttentionParams::results() const {
+  Product product;
+  for (const Loop& loop : matrices) {
+    product.matrices.push_back({loop.count, 0, loop.value, loop.output});
+  }
+  product.rows = rows;
+  product.sums = keys;
+  product.columns = width;
+  product.second = value;
+  product.output = output;
+  return product;
+}
+
 Links::Links(const Network& network)
     : producers(network.tensors.size(), kNone),
       readers(network.tensors.size(), kNone),
@@ -130,9 +156,10 @@ std::int32_t tap_offset(std::int64_t offset, const Layer& layer) {
 }
 
 double multiply_adds(const Network& network, const Layer& layer) {
-  if (layer.kind == LayerKind::MatMul) {
-    const Product& of = layer.product();
-    return static_cast<double>(of.count() * of.rows) * static_cast<double>(of.sums * of.columns);
+  if (layer.kind == LayerKind::MatMul) return layer.product().multiply_adds();
+  if (layer.kind == LayerKind::Attention) {
+    const auto& attention = layer.get<AttentionParams>();
+    return attention.scores().multiply_adds() + attention.results().multiply_adds();
   }
   if (layer.kind != LayerKind::Convolution) return 0;
   const std::int64_t windows_of_pixel = layer.convolution().pool ? 4 : 1;

@@ -43,6 +43,9 @@ struct Product {
     for (const Loop& loop : matrices) product *= loop.count;
     return product;
   }
+  double multiply_adds() const {
+    return static_cast<double>(count() * rows) * static_cast<double>(sums * columns);
+  }
   /// Places each matrix without gaps, and those of the output one after the other. The steps of
   /// the loops in the operands stay as they are. A transposed matrix lies column by column.
   void lay_out(bool first_transposed = false, bool second_transposed = false) {

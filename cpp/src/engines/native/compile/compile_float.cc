@@ -46,10 +46,7 @@ void compile_float(Network network, const Bf16Choice& bf16,
                    const std::shared_ptr<SharedArrays>& shared, Compiled& compiled) {
   const Kernels& kernels = choose_kernels();
   split_long_sums(network);
-  const bool in_order = separate_layouts(network);
-  join_copies(network);
-  leave_out_rows(network);
-  join_converts(network, kernels.lanes);
+  const bool in_order = arrange_layers(network, kernels.lanes);
   verify_network(network);
   auto one = std::make_shared<ProgramBuilder>(network, kernels, false);
   const auto many = make_side_by_side(network, kernels, *one, in_order);

@@ -29,10 +29,7 @@ void compile_int8(Network network, const std::shared_ptr<SharedArrays>& shared,
   }
   verify_network(network);
   plan_integers(network);
-  const bool has_tokens = separate_layouts(network);
-  join_copies(network);
-  leave_out_rows(network);
-  join_converts(network, native::choose_kernels().lanes);
+  const bool has_tokens = arrange_layers(network, native::choose_kernels().lanes);
   verify_network(network);
   auto builder =
       std::make_shared<ProgramBuilder>(network, native::choose_kernels(), false, kMinSharedBytes,

@@ -60,6 +60,21 @@ inline Vector exp(Vector x) {
   return root * root;
 }
 
+/// e^x of x up to 0, within 1.3e-7. Below the least exponent it is 0. This takes two thirds of the
+/// time of exp().
+inline Vector exp_of_negative(Vector x) {
+  constexpr float kRound = 12582912 + 127;  // as in exponential()
+  constexpr float kLog2e = 1.44269504F;
+  const Vector bounded = larger(all(-kMaxExponent), x);
+  const Vector rounded = multiply_add(bounded, kLog2e, all(kRound));
+  const Vector rest = multiply_add(bounded, kLog2e, kRound - rounded);
+  // 2^rest within 9.2e-8: the polynomial of this degree, 1 at 0, with the least relative error.
+  constexpr float kTerms[] = {0.00132647238F, 0.00967151299F, 0.0555073358F,
+                              0.240222424F,   0.693147004F,   1};
+  const Vector found = polynomial(rest, kTerms) * with_bits(bits_of(rounded) << 23);
+  return x < -kMaxExponent ? Vector{} : found;
+}
+
 /// e^x - 1, exact to the last bits near 0 too.
 inline Vector exp_minus_1(Vector x) {
   const auto [power, part] = exponential(x);

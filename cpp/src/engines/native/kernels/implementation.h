@@ -338,6 +338,7 @@ const Kernels LENET_KERNELS = {LENET_NAME,
                                interleave,
                                gather,
                                softmax,
+                               softmax_scores,
                                reduce,
                                normalize,
                                broadcast_rows};

@@ -304,6 +304,19 @@ struct AxisTask {
   float* to;           ///< of a softmax as the input, else side by side
 };
 
+/// Rows of an attention's scores, each of which becomes its softmax. Behind each row there is room
+/// up to a whole vector, which is written.
+struct ScoresTask {
+  float* scores;
+  std::int64_t count;  ///< of a row
+  std::int64_t step;   ///< floats from a row to the next
+  std::int64_t rows;
+  float scale;  ///< by which scores are multiplied first
+  static constexpr int kTerms = 2;
+  const float* terms[kTerms];       ///< what is added to the first row then; null: nothing
+  std::int64_t term_steps[kTerms];  ///< floats from what is added to a row to the next
+};
+
 /// Rows of values, one after the other, by the mean and variance of each.
 struct NormalizeTask {
   const float* from;
@@ -393,6 +406,7 @@ struct Kernels {
                      std::int64_t step);
   void (*gather)(const GatherTask& task);
   void (*softmax)(const AxisTask& task);
+  void (*softmax_scores)(const ScoresTask& task);
   /// Sum, mean, largest, least, sum of squares and its root: the sums in double.
   void (*reduce)(ReduceKind kind, const AxisTask& task);
   void (*normalize)(const NormalizeTask& task);

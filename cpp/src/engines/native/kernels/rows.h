@@ -204,6 +204,74 @@ void softmax(const AxisTask& task) {
   if (i < task.width) softmax_columns(task, i, task.width - i);
 }
 
+/// So many rows in turns, in whole vectors.
+template <int Rows>
+inline void soften(const ScoresTask& task, std::int64_t first) {
+  constexpr float kLeast = -__builtin_inff();
+  const std::int64_t whole = task.count / kLanes * kLanes;
+  const int rest = static_cast<int>(task.count - whole);
+  const std::int64_t end = rest == 0 ? whole : whole + kLanes;
+  float* const scores = task.scores + first * task.step;
+  Vector tops[Rows];
+  unrolled<Rows>([&](int r) { tops[r] = all(kLeast); });
+  const auto each_term = [&](int r, const auto& add) {
+    for (int t = 0; t < ScoresTask::kTerms && task.terms[t] != nullptr; ++t) {
+      add(task.terms[t] + (first + r) * task.term_steps[t]);
+    }
+  };
+  for (std::int64_t i = 0; i < whole; i += kLanes) {
+    unrolled<Rows>([&](int r) {
+      float* const row = scores + r * task.step;
+      Vector score = load(row + i) * task.scale;
+      each_term(r, [&](const float* term) { score += load(term + i); });
+      store(row + i, score);
+      tops[r] = larger(score, tops[r]);
+    });
+  }
+  if (rest > 0) {
+    unrolled<Rows>([&](int r) {
+      float* const row = scores + r * task.step + whole;
+      Vector score = load_some(row, rest, kLeast) * task.scale;
+      each_term(r, [&](const float* term) { score += load_some(term + whole, rest, 0); });
+      store(row, score);
+      tops[r] = larger(score, tops[r]);
+    });
+  }
+  unrolled<Rows>([&](int r) {
+    tops[r] = all(folded(tops[r], [](Vector a, Vector b) { return larger(a, b); }));
+  });
+  double sums[Rows] = {};
+  for (std::int64_t begin = 0; begin < end; begin += kBlockVectors * kLanes) {
+    const std::int64_t behind = begin + kBlockVectors * kLanes;
+    const std::int64_t block_end = behind < end ? behind : end;
+    Vector parts[Rows] = {};
+    for (std::int64_t i = begin; i < block_end; i += kLanes) {
+      unrolled<Rows>([&](int r) {
+        float* const at = scores + r * task.step + i;
+        const Vector power = exp_of_negative(load(at) - tops[r]);  // of kLeast 0
+        store(at, power);
+        parts[r] += power;
+      });
+    }
+    unrolled<Rows>([&](int r) { sums[r] += static_cast<double>(sum_of_lanes(parts[r])); });
+  }
+  Vector factors[Rows];
+  unrolled<Rows>([&](int r) { factors[r] = all(static_cast<float>(1 / sums[r])); });
+  for (std::int64_t i = 0; i < end; i += kLanes) {
+    unrolled<Rows>([&](int r) {
+      float* const at = scores + r * task.step + i;
+      store(at, load(at) * factors[r]);
+    });
+  }
+}
+
+void softmax_scores(const ScoresTask& task) {
+  constexpr int kRows = kRowsInTurns;
+  std::int64_t row = 0;
+  for (; row + kRows <= task.rows; row += kRows) soften<kRows>(task, row);
+  for (; row < task.rows; ++row) soften<1>(task, row);
+}
+
 // ---- one value of each axis
 
 /// \param better gives one of two vectors, and the second where the first is NaN

@@ -15,24 +15,31 @@ void copy_known(const Runs& runs, const float* from, float* to) {
   }
 }
 
+/// Copies pieces of each run whose length the compiler knows, as many as there are.
+/// \param done how many numbers of each run have been copied
+template <std::int64_t kCount>
+void copy_pieces(const Runs& runs, const float* from, float* to, std::int64_t& done) {
+  for (; done + kCount <= runs.count; done += kCount) {
+    copy_known<static_cast<std::size_t>(kCount)>(runs, from + done, to + done);
+  }
+}
+
 }  // namespace
 
 void copy_runs(const Runs& runs, const float* from, float* to) {
-  switch (runs.count) {
-    case 1:
-      return copy_known<1>(runs, from, to);
-    case 4:
-      return copy_known<4>(runs, from, to);
-    case 8:
-      return copy_known<8>(runs, from, to);
-    case 16:
-      return copy_known<16>(runs, from, to);
-    default:
-      break;
+  constexpr std::int64_t kLong = 96;  // a call for each takes less time than pieces
+  if (runs.count > kLong) {
+    for (std::int64_t i = 0; i < runs.times; ++i, from += runs.from_step, to += runs.to_step) {
+      std::copy_n(from, runs.count, to);
+    }
+    return;
   }
-  for (std::int64_t i = 0; i < runs.times; ++i, from += runs.from_step, to += runs.to_step) {
-    std::copy_n(from, runs.count, to);
-  }
+  std::int64_t done = 0;
+  copy_pieces<32>(runs, from, to, done);
+  copy_pieces<16>(runs, from, to, done);
+  copy_pieces<8>(runs, from, to, done);
+  copy_pieces<4>(runs, from, to, done);
+  copy_pieces<1>(runs, from, to, done);
 }
 
 }  // namespace lenet::native

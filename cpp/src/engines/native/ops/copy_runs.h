@@ -14,8 +14,7 @@ struct Runs {
   std::int64_t to_step;
 };
 
-/// Copies all runs. Runs of 1, 4, 8 or 16 numbers, as vectors have them, take the least time for
-/// each number.
+/// Copies all runs. \pre no value goes where another one is read
 void copy_runs(const Runs& runs, const float* from, float* to);
 
 }  // namespace lenet::native

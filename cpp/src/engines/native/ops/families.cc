@@ -10,6 +10,7 @@ namespace lenet::native {
 
 // The file of each family defines its own. The table below alone reads them.
 extern const LayerFamily kAlongLayers;
+extern const LayerFamily kAttentions;
 extern const LayerFamily kAxisLayers;
 extern const LayerFamily kBroadcasts;
 extern const LayerFamily kChannelLayers;
@@ -58,6 +59,7 @@ constexpr FamilyRow kFamilies[] = {
     {LayerKind::MatMul, kProducts},
     {LayerKind::Broadcast, kBroadcasts},
     {LayerKind::Normalize, kNormalizations},
+    {LayerKind::Attention, kAttentions},
     {LayerKind::Constant, kConstants},
     {LayerKind::Quantize, kOthers},
     {LayerKind::Identity, kOthers},

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engines/native/ops/bf16.h"
+#include "engines/native/ops/copy_runs.h"
 
 namespace lenet::native {
 namespace {
@@ -50,14 +51,13 @@ void pack_columns(const Kernels& kernels, const Product::Matrix& matrix, const f
                   std::int64_t block, float* to) {
   const std::int64_t lanes = kernels.lanes;
   if (columns == 1 || matrix.column == 1) {
-    for (std::int64_t k = 0; k < sums; ++k) {
-      const float* const line = from + k * matrix.row;
-      for (std::int64_t c = 0, width = 0; c < of_blocks; c += width) {
-        width = block_width(c, of_blocks, block, lanes);
-        const std::int64_t real = std::clamp<std::int64_t>(columns - c, 0, width);
-        float* const packed = to + c * sums + k * width;
-        std::copy_n(line + c, real, packed);
-        if (real < width) std::fill_n(packed + real, width - real, 0.0F);
+    for (std::int64_t c = 0, width = 0; c < of_blocks; c += width) {
+      width = block_width(c, of_blocks, block, lanes);
+      float* const packed = to + c * sums;
+      const std::int64_t real = std::clamp<std::int64_t>(columns - c, 0, width);
+      copy_runs({real, sums, matrix.row, width}, from + c, packed);
+      for (std::int64_t k = 0; real < width && k < sums; ++k) {
+        std::fill(packed + k * width + real, packed + (k + 1) * width, 0.0F);
       }
     }
     return;

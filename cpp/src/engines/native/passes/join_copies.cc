@@ -38,35 +38,6 @@ const Box* only_box(const Layer& layer, std::int64_t values) {
   return boxes.size() == 1 && boxes[0].values() == values ? &boxes[0] : nullptr;
 }
 
-/// A product, one side of which lies in the tensor of a view, and not one value after the other.
-/// \returns nothing where the matrices have no regular steps there
-std::optional<Product> moved(const Product& of, const ProductSide& side, const View& view) {
-  const Product::Matrix& matrix = of.*side.matrix;
-  Walk walk(view, matrix.begin);
-  Product made = of;
-  made.matrices.clear();
-  for (const Product::Loop& loop : of.matrices) {
-    const auto runs = walk.go({loop.count, loop.*side.step});
-    if (!runs) return std::nullopt;
-    std::int64_t inner = loop.count;
-    for (const Run& run : *runs) {
-      inner /= run.count;
-      Product::Loop part = {run.count, loop.first * inner, loop.second * inner,
-                            loop.output * inner};
-      part.*side.step = run.step;
-      made.matrices.push_back(part);
-    }
-  }
-  const auto rows = walk.go({of.*side.rows, matrix.row});
-  const auto columns = walk.go({of.*side.columns, matrix.column});
-  if (!rows || !columns || rows->size() > 1 || columns->size() > 1) return std::nullopt;
-  const auto step_of = [](const std::vector<Run>& runs) {
-    return runs.empty() ? 1 : runs[0].step;  // of one value any
-  };
-  made.*side.matrix = {walk.begin(), step_of(*rows), step_of(*columns)};
-  return made;
-}
-
 /// By tensor that a copy gives: where its values lie in what that copy takes, or in what the copies
 /// before it take. Other tensors have no view.
 std::vector<View> find_views(const Network& network) {
@@ -219,7 +190,7 @@ class Reading {
     const View& view = views_[layer.inputs[operand]];
     if (view.tensor == kNone) return std::nullopt;
     const Product& of = layer.product();
-    auto found = moved(of, operand == 0 ? kFirstOperand : kSecondOperand, view);
+    auto found = found_through(view, of, operand == 0 ? kFirstOperand : kSecondOperand);
     if (!found) return std::nullopt;
     // The second operand is packed either way. The first one is read as it is where its rows have
     // their values side by side. Else each thread would turn it, for each part of the columns.
@@ -273,7 +244,8 @@ void write_in_place(Network& network) {
       if (box == nullptr || copy.inputs.size() != 1 || !keeps_all) break;
       auto runs = runs_of(*box, &Box::Loop::from, &Box::Loop::to);
       if (!runs) break;
-      auto found = moved(layer.product(), kProductOutput, {copy.output, box->to, *std::move(runs)});
+      auto found =
+          found_through({copy.output, box->to, *std::move(runs)}, layer.product(), kProductOutput);
       if (!found || (found->columns > 1 && found->output.column != 1)) break;
       layer.product() = *std::move(found);
       given = copy.output;

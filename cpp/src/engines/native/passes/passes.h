@@ -2,6 +2,7 @@
 /// Rewrites of a network. Each takes time linear in its layers, their inputs and weights.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <vector>
 
@@ -57,11 +58,20 @@ void join_copies(Network& network);
 /// \pre join_copies, which leaves fewer kinds of layers
 void leave_out_rows(Network& network);
 
+/// Makes an Attention of a softmax with the products before and behind it, and of what is added to
+/// the scores between. \pre join_copies, and nothing asks for some of the rows any more
+void join_attention(Network& network);
+
 /// Has copies read and write tensors in vectors themselves, where a Convert would put them in the
 /// order of the program before or in vectors behind.
 /// \param lanes of these vectors
 /// \pre separate_layouts
 void join_converts(Network& network, std::int64_t lanes);
+
+/// Decides the layouts of tensors and has the layers work in them: separate_layouts and the passes
+/// behind it, in their order. \param lanes of vectors
+/// \returns as separate_layouts
+bool arrange_layers(Network& network, std::int64_t lanes);
 
 /// Takes out Identity layers.
 void drop_identities(Network& network);

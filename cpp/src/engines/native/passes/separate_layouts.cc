@@ -179,4 +179,13 @@ class Separator {
 
 bool separate_layouts(Network& network) { return Separator(network).separate(); }
 
+bool arrange_layers(Network& network, std::int64_t lanes) {
+  const bool in_order = separate_layouts(network);
+  join_copies(network);
+  leave_out_rows(network);
+  join_attention(network);
+  join_converts(network, lanes);
+  return in_order;
+}
+
 }  // namespace lenet::native

@@ -82,6 +82,34 @@ std::optional<Box> found_through(const View& view, const Box& box, const BoxSide
   return made;
 }
 
+std::optional<Product> found_through(const View& view, const Product& product,
+                                     const ProductSide& side) {
+  const Product::Matrix& matrix = product.*side.matrix;
+  Walk walk(view, matrix.begin);
+  Product made = product;
+  made.matrices.clear();
+  for (const Product::Loop& loop : product.matrices) {
+    const auto runs = walk.go({loop.count, loop.*side.step});
+    if (!runs) return std::nullopt;
+    std::int64_t inner = loop.count;
+    for (const Run& run : *runs) {
+      inner /= run.count;
+      Product::Loop part = {run.count, loop.first * inner, loop.second * inner,
+                            loop.output * inner};
+      part.*side.step = run.step;
+      made.matrices.push_back(part);
+    }
+  }
+  const auto rows = walk.go({product.*side.rows, matrix.row});
+  const auto columns = walk.go({product.*side.columns, matrix.column});
+  if (!rows || !columns || rows->size() > 1 || columns->size() > 1) return std::nullopt;
+  const auto step_of = [](const std::vector<Run>& runs) {
+    return runs.empty() ? 1 : runs[0].step;  // of one value any
+  };
+  made.*side.matrix = {walk.begin(), step_of(*rows), step_of(*columns)};
+  return made;
+}
+
 View view_of(const Placement& tensor) {
   View view;
   const TensorShape& shape = tensor.shape;

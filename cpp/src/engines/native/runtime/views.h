@@ -7,6 +7,7 @@
 #include <optional>
 #include <vector>
 
+#include "engines/native/product.h"
 #include "engines/native/runtime/placement.h"
 #include "model/boxes.h"
 #include "model/graph.h"
@@ -70,6 +71,11 @@ inline constexpr BoxSide kToSide = {&Box::to, &Box::Loop::to};
 /// A box with the places of one side replaced by where a view says that they lie.
 /// \returns nothing where the values do not lie at regular steps there
 std::optional<Box> found_through(const View& view, const Box& box, const BoxSide& side);
+
+/// A product, one side of which lies where a view says.
+/// \returns nothing where its matrices have no regular steps there
+std::optional<Product> found_through(const View& view, const Product& product,
+                                     const ProductSide& side);
 
 /// Where the values of a tensor in Layout::Vectors or Layout::Order lie, from its first value on.
 /// \pre vectors have as many lanes as divide the channels; join_converts leaves no other copies
