@@ -5,7 +5,9 @@
 #include <utility>
 #include <vector>
 
+#include "engines/native/network_reader.h"
 #include "engines/paddle/program_traits.h"
+#include "model/boxes.h"
 #include "model/readers.h"
 #include "model/rules/rules.h"
 #include "notation.h"
@@ -133,6 +135,27 @@ TEST_CASE("faults of Paddle's kernels are known by the names of both formats") {
                        "elementwise_div", "elementwise_mul", "elementwise_sub", "layer_norm",
                        "matmul_v2", "nearest_interp_v2", "pad", "pool2d", "prelu", "softplus"});
   CHECK(stacked >= 8);
+}
+
+TEST_CASE("the native engine reads each kind of operator in one way") {
+  std::set<std::string> known;
+  const auto add = [&](std::string_view kinds) {
+    std::istringstream words{std::string(kinds)};
+    for (std::string kind; words >> kind;) {
+      CAPTURE(kind);
+      CHECK(known.insert(kind).second);
+      CHECK_FALSE(moves_values(kind));
+    }
+  };
+  add("Feed Fetch");
+  for (const auto family : native::kOperatorFamilies) {
+    const auto [first, last] = family();
+    for (const native::OperatorRow* row = first; row != last; ++row) add(row->kinds);
+  }
+  for (const native::FunctionFacts& function : native::kFunctions) {
+    for (const native::FunctionOperator& each : function.operators) add(each.kind);
+  }
+  CHECK(known.size() > 100);
 }
 
 TEST_CASE("transposed convolution") {

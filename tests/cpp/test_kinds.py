@@ -46,7 +46,6 @@ def paddle_types():
 def asked_kinds():
     """Return the kinds that the native engine and the evaluator of constants ask for."""
     native = sorted((SOURCES / "engines" / "native").glob("read_*.cc"))
-    native.append(SOURCES / "engines" / "native" / "network_reader.h")
     shared = [SOURCES / "model" / "boxes.cc", *sorted((SOURCES / "model").glob("evaluate*.cc"))]
     found = set()
     for path in [*native, *shared]:

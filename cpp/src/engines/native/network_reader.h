@@ -1,13 +1,13 @@
 /// \file
-/// The class behind read_network.h. The functions for each family of operators are in a file of
-/// their own, which a line above them names; the others are in read_network.cc.
+/// What the families of operators need to read one operator. Each family has a file `read_*.cc`,
+/// with functions that read its operators, and with one table of these functions at its end. To add
+/// an operator to a family, add a function and a row to that file.
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <map>
-#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -22,11 +22,37 @@
 
 namespace lenet::native {
 
-/// Numbers repeated along a shape, as repeated_box has both.
-std::vector<float> repeated_numbers(const std::vector<float>& numbers, const Shape& from,
-                                    const Shape& to);
+/// Collects what the operators of a quantized program say about values.
+struct QuantizedValues {
+  /// Parameters of 8 bits, of which a dequantization makes numbers.
+  struct Weights {
+    const Value* integers = nullptr;
+    Quantization how;
+    std::size_t op = kNone;  ///< the dequantization, by its index
+    bool of_paddle = false;
 
-/// Reads one graph, operator by operator, of every dialect. Errors as of read_network().
+    double steps(std::size_t at) const { return number_at(*integers, at) - how.zero(at); }
+  };
+
+  bool any = false;                             ///< the program quantizes something
+  std::map<std::size_t, Weights> weights;       ///< by the value they become
+  std::map<std::size_t, QuantParams> integers;  ///< of values that are integers
+  std::map<std::size_t, float> ranges;          ///< by the value that a quantization gives
+
+  /// Returns what a value's integers stand for, or nothing for a value without integers.
+  QuantParams params_of(std::size_t value) const {
+    const auto found = integers.find(value);
+    return found == integers.end() ? QuantParams() : found->second;
+  }
+};
+
+/// Reads a graph of any dialect, operator by operator. While the reader is at an operator, it calls
+/// the function of its kind, which adds the layers that compute what the operator gives.
+///
+/// A value is named by its index in the graph, and a tensor by its index in the network. The tensor
+/// of a value has the value's index, unless it has another shape or was quantized again. Arguments
+/// have the names that the rules of model/rules give them, and `index` is a place in an argument
+/// that is a list. Functions throw the errors of read_network().
 class NetworkReader {
  public:
   NetworkReader(const Graph& graph, const std::string& path, double file_bytes, bool check_finite)
@@ -36,66 +62,164 @@ class NetworkReader {
     network_.tensors.resize(graph.values.size());
   }
 
+  /// Reads the whole graph. read_network() calls this once.
   Network read();
 
- private:
-  /// What a dequantization makes of parameters of 8 bits.
-  struct QuantizedWeights {
-    const Value* integers = nullptr;
-    Quantization how;
-    std::size_t op = kNone;  ///< that gives them
-    bool of_paddle = false;
+  // ---- the operator that is read
 
-    double steps(std::size_t at) const { return number_at(*integers, at) - how.zero(at); }
-  };
-  /// What is combined with a constant, and the number for each of its channels.
-  struct Operand {
-    std::size_t tensor;
-    std::vector<float> numbers;
-  };
-
-  // ---- read_network.cc: values and layers
-
-  /// Whether all that the operator gives is empty, such as a slice of no tokens.
-  bool gives_no_values() const;
-  void read_operator();
-  void read_kind();
-  static bool moves_only(std::string_view kind) {
-    return (moves_values(kind) && !has_word("Pad Unfold", kind)) ||
-           has_word("Identity Reshape Flatten FlattenRange Squeeze Unsqueeze", kind);
+  const Operator& op() const { return *op_; }
+  const OperatorView& view() const { return *view_; }
+  /// The operator's index in the graph.
+  std::size_t at() const { return at_; }
+  const Graph& graph() const { return graph_; }
+  /// The file of the model, for messages.
+  const std::string& path() const { return path_; }
+  /// The operator's type, for messages and names.
+  std::string type() const { return std::string(op_->plain_type()); }
+  /// The name of the layer that gives a value, for messages.
+  std::string name_of(std::size_t value) const {
+    return type() + " '" + printable(graph_.values[value].name) + "'";
   }
-  /// What a value's integers stand for; of other values none.
-  QuantParams quant_of(std::size_t value) const {
-    const auto found = quants_.find(value);
-    return found == quants_.end() ? QuantParams() : found->second;
-  }
-  /// Integers that an operator moves stand for the same numbers; others it must not take.
-  void keep_quants();
+
+  // ---- errors
+
+  /// \param what names what the native engine does not have, such as "kernel for a reduction"
+  /// \throws Error Unsupported: the condition is false
   void require(bool condition, const std::string& what) const {
     // The input of an .onnx, which the check has seen, is set before there is an operator.
     if (!condition) view_->supports(false, what);
   }
+  /// \param what says what is wrong with the operator, such as "has a factor that is not finite"
   /// \throws Error BadModel
   [[noreturn]] void refuse(const std::string& what) const {
     refuse_program(path_, "is damaged: " + type() + " " + what);
   }
-  /// The operator's type, for messages and names.
-  std::string type() const { return std::string(op_->plain_type()); }
+  /// Counts memory that layers will hold. read() counts the last layer of each operator after it
+  /// was read, and add_constant() counts its layer, so call this before larger allocations, and for
+  /// what other layers hold.
+  /// \throws Error Unsupported: the layers of the network hold too much
+  void count_memory(double bytes) { layer_memory_.add(bytes); }
+
+  // ---- the values that the operator takes and gives
+
+  /// A value that the operator takes.
   std::size_t value(const std::string& name, std::size_t index = 0) const {
     return op_->inputs.at(name).at(index);
   }
+  /// A value that the operator gives as its output Out.
   std::size_t given(std::size_t index = 0) const { return op_->outputs.at("Out").at(index); }
+  /// The shape that an input has in the program, with its axis of the images.
   const Shape& shape(const std::string& name, std::size_t index = 0) const {
     return graph_.values[value(name, index)].shape;
   }
-  /// Null where an input has no contents that are read.
+  /// The sizes that an input has for one image. An axis of the images keeps its place.
+  Shape sizes(const std::string& name, std::size_t index = 0) const {
+    return image_of(graph_.values[value(name, index)]);
+  }
+  /// The sizes that a value of the output Out has for one image.
+  Shape given_sizes(std::size_t index = 0) const { return image_of(graph_.values[given(index)]); }
+  /// Whether the first axis of an input is that of the images alone.
+  bool has_image_axis(const std::string& name) const;
+  /// Whether a layer computes a value, so that it has a tensor.
+  bool is_computed(std::size_t value) const { return network_.tensors[value].shape.channels() > 0; }
+  bool is_computed(const std::string& name, std::size_t index = 0) const {
+    return is_computed(value(name, index));
+  }
+  QuantizedValues& quantized() { return quantized_; }
+
+  // ---- constants
+
+  /// Returns the contents of an input that is a constant, or null.
   const Value* constant(const std::string& name, std::size_t index = 0) {
     return constant_of(value(name, index));
   }
+  /// The numbers of a constant of any type, as float32. There are as many as its shape says.
+  /// \throws Error Unsupported: it is no constant; BadModel: its numbers are not finite
+  std::vector<float> numbers(const std::string& name, std::size_t index);
+  /// Returns a constant that must be float32, after the same checks.
+  const Value& float_constant(const std::string& name);
+  std::vector<float> floats(const std::string& name) { return floats_of(float_constant(name)); }
+  /// Computes what the operator gives, if all its inputs are constants.
+  /// \throws Error Unsupported: the evaluator does not compute it
+  void fold() { fold(at_); }
+  /// Gives the output the contents of the input X, which must be a constant.
+  void keep_contents() { keep_contents(given(), *constant("X")); }
+  /// Gives a value contents, which make it a constant. \param dtype the type of the numbers in
+  /// `bytes`
+  void keep_contents(std::size_t value, std::string bytes, int dtype);
+
+  // ---- tensors
+
+  /// The tensor of an input that is computed. \throws Error Unsupported: it is not computed
+  std::size_t tensor(const std::string& name, std::size_t index = 0) const;
+  /// The same, but if the input is a constant, add_constant() makes a tensor of it.
+  std::size_t tensor_or_constant(const std::string& name, std::size_t index = 0) {
+    return is_computed(name, index) ? tensor(name, index) : add_constant(name, index);
+  }
+  /// The tensor of an input, in the shape that the input has in the program.
+  std::size_t shaped(const std::string& name);
+  /// The tensor of an input, with the channels that the input has in the program.
+  std::size_t with_channels(const std::string& name);
+  /// The same as shaped(). \throws Error Unsupported: it is no image in one or two dimensions
+  std::size_t image_or_line(const std::string& name);
+  /// Whether the tensor of an input has the shape that the input has in the program.
+  bool has_channels(const std::string& name) const {
+    return shape_of(tensor(name)) == image_shape(sizes(name));
+  }
+  /// The reference is valid until a tensor is added.
+  const TensorShape& shape_of(std::size_t tensor) const { return network_.tensors[tensor].shape; }
+  /// The shape of a tensor for one image. \param sizes those of a value for one image
+  TensorShape image_shape(const Shape& sizes) const;
+  /// Adds a tensor that is no value of the graph.
+  std::size_t add_tensor(const TensorShape& shape) { return network_.add_tensor(shape); }
+  /// Gives a tensor another shape than layer() gave it.
+  void set_shape(std::size_t tensor, const TensorShape& shape) {
+    network_.tensors[tensor].shape = shape;
+  }
+  /// Makes a tensor the one that tensor() returns for a value from now on.
+  void replace_tensor(std::size_t value, std::size_t tensor) {
+    latest_[value] = tensor;
+    views_.erase(value);
+  }
+
+  // ---- layers, in the order of execution
+
+  /// Adds a layer that gives the output Out. Its tensor gets the shape of the first input, or, if
+  /// the kind has kOwnShape, the shape that the output has in the program.
+  Layer& layer(LayerKind kind, std::vector<std::size_t> inputs, std::size_t index = 0) {
+    return layer_for(given(index), kind, std::move(inputs));
+  }
+  /// Adds a layer that gives a value of any output.
+  Layer& layer_for(std::size_t value, LayerKind kind, std::vector<std::size_t> inputs);
+  /// Adds a layer that gives a new tensor.
+  Layer& add_layer(LayerKind kind, std::size_t input, const TensorShape& shape, std::string name);
+  /// Adds a layer that gives the input X as it is.
+  void add_identity() { layer(LayerKind::Identity, {tensor("X")}); }
+  /// Adds a layer that gives input * scale + bias as the output Out, with a number for each
+  /// channel.
+  Layer& channel_scale(std::size_t input, std::vector<float> scale, std::vector<float> bias);
+  /// Returns a tensor with the same values in another shape.
+  std::size_t add_view(std::size_t from, const TensorShape& to);
+  /// Returns a copy of a tensor with its values in another order.
+  std::size_t add_copy(Box box, std::size_t input, const TensorShape& shape);
+  /// Returns a tensor that has the numbers of a constant for each image.
+  std::size_t add_constant(const std::string& name, std::size_t index = 0);
+
+ private:
+  void read_operator();
+  void read_kind();
+  void read_input();
+  void read_output();
+  /// Whether all that the operator gives is empty, such as a slice of no tokens.
+  bool gives_no_values() const;
+  /// Integers that an operator moves stand for the same numbers; others it must not take.
+  void keep_integers();
+  /// Checks that a tensor has as many values of an image as shape inference found for its value.
+  /// \throws Error BackendFailure: the numbers differ, which is a fault of this reader
+  void require_declared_values(std::size_t value) const;
+
   const Value* constant_of(std::size_t value);
   bool is_constant(std::size_t value) const;
-  /// Gives an output the contents of the input X, a constant.
-  void keep_contents() { keep_contents(given(), *constant("X")); }
   void keep_contents(std::size_t value, const Value& from);
   /// Gives the outputs of an operator of constants what they hold. \param at its index
   void fold(std::size_t at);
@@ -107,229 +231,16 @@ class NetworkReader {
   void require_finite(const Value& constant, const std::string& name) const;
   /// Requires that a constant is finite and has as many numbers as its shape says.
   void require_whole(const Value& constant, const std::string& name) const;
-  /// The numbers of a constant of any type, as float32.
-  std::vector<float> numbers(const std::string& name, std::size_t index);
-  /// An input that is a constant, with as many numbers as its shape says.
-  const Value& float_constant(const std::string& name);
-  std::vector<float> floats(const std::string& name) { return floats_of(float_constant(name)); }
-  std::size_t tensor(const std::string& name, std::size_t index = 0) const;
+
   /// The tensor that a value is now.
   std::size_t tensor_of(std::size_t value) const {
     const auto found = latest_.find(value);
     return found == latest_.end() ? value : found->second;
   }
-  bool is_computed(std::size_t value) const { return network_.tensors[value].shape.channels() > 0; }
-  /// The sizes that an input has for one image. An axis of the images keeps its place.
-  Shape sizes(const std::string& name, std::size_t index = 0) const {
-    return image_of(graph_.values[value(name, index)]);
-  }
-  /// The sizes that an output has for one image.
-  Shape given_sizes(std::size_t index = 0) const { return image_of(graph_.values[given(index)]); }
-  /// Whether an input is to the program what it is here.
-  bool has_channels(const std::string& name) const {
-    return shape_of(tensor(name)) == image_shape(sizes(name));
-  }
-  /// An input in the shape that it has in the program, whatever it was before.
-  std::size_t shaped(const std::string& name);
-  /// The same, with the channels that it has in the program.
-  std::size_t with_channels(const std::string& name);
-  /// Requires an image in two dimensions, and gives its tensor as with_channels does.
-  std::size_t image(const std::string& name) {
-    require(sizes(name).size() == 4 && has_image_axis(name),
-            "kernel but for images in two dimensions");
-    return shaped(name);
-  }
-  /// Whether the first axis of an input is that of the images alone.
-  bool has_image_axis(const std::string& name) const {
-    return has_image_axis(graph_.values[value(name)]);
-  }
-  static bool has_image_axis(const Value& value) {
-    const Shape sizes = image_of(value);
-    const bool first = value.images.axis == 0 || value.images.axis == kNone;
-    return first && !sizes.empty() && sizes[0] == 1;
-  }
-  /// A tensor in another shape.
-  std::size_t add_view(std::size_t from, const TensorShape& to);
-  /// Adds a layer that gives a tensor which the graph does not have.
-  Layer& add_layer(LayerKind kind, std::size_t input, const TensorShape& shape, std::string name);
-  const TensorShape& shape_of(std::size_t tensor) const { return network_.tensors[tensor].shape; }
-  /// The shape that a tensor of such sizes for one image has here.
-  TensorShape image_shape(const Shape& sizes) const;
-  /// Checks that a tensor has as many values of an image as shape inference found for its value.
-  /// \throws Error BackendFailure: the numbers differ, which is a fault of this reader
-  void require_declared_values(std::size_t value) const;
-  /// Adds a layer for what the operator gives.
-  Layer& layer(LayerKind kind, std::vector<std::size_t> inputs, std::size_t index = 0);
-  Layer& channel_scale(std::size_t input, std::vector<float> scale, std::vector<float> bias);
-  /// Scales all channels by the same numbers.
-  void scale_alike(std::size_t input, float scale, float bias) {
-    const auto channels = static_cast<std::size_t>(shape_of(input).channels());
-    channel_scale(input, std::vector<float>(channels, scale), std::vector<float>(channels, bias));
-  }
-  /// More numbers than those few that the check has given a value.
-  void read_constant() { fold(at_); }
   void activate(const Activation& activation);
-  void read_identity();
-  void read_cast();
   void set_input(std::size_t value, const std::string& name);
   /// Of the outputs behind the first, those that it cannot give are left out.
   void add_output(std::size_t value, const std::string& name);
-  /// A tensor with its values in another order, which may be the same.
-  std::size_t arranged(Box box, std::size_t input, const TensorShape& shape) {
-    const bool stays = box.is_run(0, 0, shape_of(input).values());
-    return stays ? add_view(input, shape) : add_copy(std::move(box), input, shape);
-  }
-  /// A copy of a tensor, its values in another order.
-  std::size_t add_copy(Box box, std::size_t input, const TensorShape& shape);
-
-  // ---- read_layers.cc
-
-  void read_input();
-  void read_output();
-  void read_convolution();
-  /// The window of a convolution that goes over such an image.
-  Window read_window(const TensorShape& image);
-  /// Gives a convolution its weights, bias and groups.
-  void give_filter(Layer& made);
-  /// Reads a convolution whose images have several parts each, such as the windows of an attention.
-  /// The parts are put below each other in one image, with zeros between them.
-  void read_convolution_of_parts();
-  void read_pool();
-  /// A pool whose windows share the image out.
-  void read_whole_pool();
-  void add_pool(const PoolParams& params);
-  /// Reduces axes that lie side by side at the end of each image, or pools all its pixels.
-  void read_reduce(ReduceKind kind);
-  /// The norm of a number that an attribute says.
-  void read_norm();
-  void read_batch_norm();
-  /// x * scale + bias, with a number for each index of axis 1, wherever the images are.
-  Layer& scale_axis_1(std::vector<float> scale, std::vector<float> bias);
-  void read_affine_channel();
-  /// x * (bias + alpha / size * the sum of the squares of `size` channels around it) ^ -beta: the
-  /// sum is a convolution, the power a logarithm and its exponential function.
-  void read_lrn();
-  void read_softmax();
-  /// LayerNormalization and RMSNormalization: over the values from an axis on.
-  void read_trailing_norm();
-  void read_sums_so_far();
-  void read_hardmax();
-  void read_norm_of_axis();
-  void read_arg_max();
-  void read_top_k();
-  /// Adds a layer for values along an axis. \param to the value that the graph has for them
-  Layer& along(std::size_t axis, std::size_t to, AlongParams what);
-  /// GroupNormalization and InstanceNormalization: over groups of an image's channels.
-  void read_group_norm();
-
-  // ---- read_products.cc
-
-  /// A product of matrices. Of each image's one row with a constant it is a fully connected layer.
-  void read_matmul();
-  /// Any other product: of constants or of what is computed, with any leading dimensions.
-  void read_product();
-  /// \param first the leading sizes of the operands, of the same rank \param of its matrices
-  std::vector<Product::Loop> read_matrices(const Shape& first, const Shape& second,
-                                           const Product& of) const;
-  /// Applies the factors alpha and beta of a Gemm, and its bias.
-  void add_factors(Layer& made);
-  /// A product that an equation describes, of two tensors.
-  void read_einsum();
-
-  // ---- read_combinations.cc: two values or more, and constants
-
-  /// \param name the constant: one number, or one for each channel, such as [C, 1, 1]
-  /// \param whole the argument that it is repeated along
-  /// \returns nothing where it is another
-  std::optional<Operand> operand_along(const std::string& name, const std::string& whole);
-  void read_combination(LayerKind kind);
-  /// An input by its argument and its place there.
-  using Input = std::pair<std::string, std::size_t>;
-  /// Combines inputs that are repeated along any axes, constants among them.
-  void read_broadcast(BroadcastKind kind, const std::vector<Input>& inputs);
-  void read_comparison(BroadcastKind kind) { read_broadcast(kind, {{"X", 0}, {"Y", 0}}); }
-  void read_where();
-  void read_not_equal();
-  /// Combines two values by a function that has no kernel of vectors.
-  void read_scalar_combination();
-  /// A part of X that is written over by other values.
-  void read_set_value();
-  /// Reads a ScatterND that writes into a slice: read_index_slices says which one.
-  void read_scatter();
-  /// Reads a ScatterElements that writes one entry of an axis, as x[:, 2] = y is exported.
-  void read_scatter_elements();
-  /// X with other values in a part of it.
-  /// \param name the argument that has them \param given their shape, of the rank of X
-  /// \param part the shape of the part \param to the steps of its axes in X
-  /// \param first the place in X of its first value
-  void write_over(const char* name, const Shape& given, const Shape& part, const Integers& to,
-                  std::int64_t first);
-  /// Whether X and another input have the same shape. Paddle would repeat one along the other, in
-  /// shapes that are the same for one image.
-  bool same_shapes(const std::string& name, std::size_t index) const;
-  /// \param vector the argument that is constant
-  void combine_with_constant(LayerKind kind, const std::string& vector, Operand operand);
-  /// One after the other.
-  void read_several();
-  void read_prelu();
-  void scale_all(double scale, double bias);
-  void read_dropout();
-  void read_scale();
-  void read_negation() { scale_all(-1, 0); }
-  /// Reads a power that products, a root and a division give.
-  void read_power();
-
-  // ---- read_operators.cc: moving values
-
-  /// A tensor that has the numbers of a constant for each image.
-  std::size_t add_constant(const std::string& name, std::size_t index = 0);
-  /// Operators that only move values: whole channels where they do.
-  void read_moved();
-  void move(std::vector<Box> boxes, const std::vector<std::size_t>& inputs, std::size_t index);
-  /// The layers after it see the whole image as what is flattened: only the shape in the program is
-  /// another.
-  void read_reshape();
-
-  // ---- read_images.cc
-
-  void read_resize();
-  /// As a convolution that gives, for each pixel of the input, the pixels of the output that lie
-  /// between it and the next one as channels; these are moved to their places.
-  void read_conv_transpose();
-  /// Sums of windows: the values at each place of a window become an image, and these are added up.
-  void read_fold();
-  /// An input that is an image in one or two dimensions.
-  std::size_t image_or_line(const std::string& name) {
-    const std::size_t rank = shape(name).size();
-    require((rank == 3 || rank == 4) && has_image_axis(name),
-            "kernel but for images in one or two dimensions");
-    return shaped(name);
-  }
-
-  // ---- read_quantization.cc
-
-  /// The ranges of this operator. \param zero whether channels of zeros may have none
-  std::vector<float> ranges(bool zero);
-  void read_quantize();
-  /// Adds a layer for what Paddle's operator gives. Where a value has several readers, Paddle
-  /// quantizes it for each into the same variable, and may only observe it for some: those that
-  /// come afterwards read a tensor of their own.
-  Layer& write_quantized(LayerKind kind);
-  /// Gives the output of an operator that quantizes the constant X: what its integers stand for.
-  void round_constant(const QuantParams& quant);
-  void read_dequantize();
-  /// The scales and zero points of an operator of ONNX.
-  Quantization quantization();
-  /// The one scale of an operator of ONNX, and where its integers have 0.
-  QuantParams quant_onnx();
-  void read_quantize_onnx();
-  void read_dequantize_onnx();
-  /// The constant or the integers that an operator takes for weights; null where it is neither.
-  const Value* weights(const std::string& name);
-  /// \param axis of the output channels: 1 of a matrix [inputs][outputs], which is transposed
-  void give_weights(Layer& made, const std::string& name, std::size_t axis);
-  /// Convolutions of integers of nine bits become two, of half of them and of the rests.
-  void split_wide_weights();
 
   const Graph& graph_;
   const std::string& path_;
@@ -339,14 +250,57 @@ class NetworkReader {
   std::size_t at_ = 0;  ///< of the operator that is read
   const Operator* op_ = nullptr;
   const OperatorView* view_ = nullptr;
-  std::map<std::size_t, Value> kept_;                ///< values with contents of another
-  std::map<std::size_t, std::size_t> views_;         ///< tensors of values in their own shape
-  std::map<std::size_t, std::size_t> latest_;        ///< tensors of values that are quantized again
-  std::map<std::size_t, QuantizedWeights> weights_;  ///< by the value they become
-  bool quantized_ = false;                           ///< the program quantizes something
-  std::map<std::size_t, QuantParams> quants_;        ///< of values that are integers
-  std::map<std::size_t, float> whole_;     ///< ranges by the value that quantization gives
-  std::vector<std::string> output_names_;  ///< of Paddle's
+  QuantizedValues quantized_;
+  std::map<std::size_t, Value> kept_;          ///< values with contents of another
+  std::map<std::size_t, std::size_t> views_;   ///< tensors of values in their own shape
+  std::map<std::size_t, std::size_t> latest_;  ///< tensors of values that are quantized again
+  std::vector<std::string> output_names_;      ///< of Paddle's
 };
+
+// ---- the families of operators
+
+/// Names kinds of operators, and the function that reads them.
+struct OperatorRow {
+  std::string_view kinds;  ///< words separated by blanks; a kind is in one row of one family
+  void (*read)(NetworkReader& reader);
+};
+
+/// The rows of one family, from the first to behind the last.
+using OperatorRows = std::pair<const OperatorRow*, const OperatorRow*>;
+
+// Each of these functions returns the table of one family, which is in the file named beside it.
+OperatorRows combination_operators();   // read_combinations.cc
+OperatorRows image_operators();         // read_images.cc
+OperatorRows layer_operators();         // read_layers.cc
+OperatorRows moving_operators();        // read_operators.cc
+OperatorRows product_operators();       // read_products.cc
+OperatorRows quantization_operators();  // read_quantization.cc
+
+/// The tables of all families. Their order does not matter, because no kind is in two rows.
+inline constexpr OperatorRows (*kOperatorFamilies[])() = {
+    combination_operators, image_operators,   layer_operators,
+    moving_operators,      product_operators, quantization_operators};
+
+/// Reads an operator that only moves values (read_operators.cc). No table lists these operators,
+/// because moves_values() knows them.
+void read_moved(NetworkReader& reader);
+
+// ---- what several families share
+
+/// Repeats numbers along a shape, as repeated_box does (read_combinations.cc).
+std::vector<float> repeated_numbers(const std::vector<float>& numbers, const Shape& from,
+                                    const Shape& to);
+
+/// Returns the constant or the integers that an operator takes for weights, or null if it takes
+/// neither (read_quantization.cc).
+const Value* weights_of(NetworkReader& reader, const std::string& name);
+/// Gives a layer its weights, which may be quantized (read_quantization.cc).
+/// \pre the bias of the layer has a number for each output channel
+/// \param axis the axis of the output channels; 1 is for a matrix [inputs][outputs], which this
+///   function transposes
+void give_weights(NetworkReader& reader, Layer& made, const std::string& name, std::size_t axis);
+/// Splits each convolution of integers of nine bits into one of their halves and one of the rests
+/// (read_quantization.cc).
+void split_wide_weights(Network& network, LayerMemory& memory);
 
 }  // namespace lenet::native

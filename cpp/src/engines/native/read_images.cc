@@ -1,7 +1,8 @@
-// Operators of images: resized, transposed convolutions.
+// Operators that resize images or build them: resampling, transposed convolutions, sums of windows.
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -10,23 +11,22 @@
 #include "model/rules/windows.h"
 
 namespace lenet::native {
+namespace {
 
-void NetworkReader::read_resize() {
-  require(!channels_last(*view_, "data_format"), "kernel for data_format NHWC");
-  require(has_image_axis("X"), "kernel for channels of images that are not first");
-  const Shape from = sizes("X");
-  const Shape to = given_sizes();
+void read_resize(NetworkReader& reader) {
+  reader.require(!channels_last(reader.view(), "data_format"), "kernel for data_format NHWC");
+  reader.require(reader.has_image_axis("X"), "kernel for channels of images that are not first");
+  const Shape from = reader.sizes("X");
+  const Shape to = reader.given_sizes();
   const std::size_t rank = from.size();
-  require(rank == 3 || rank == 4, "kernel but for images in one or two dimensions");
-  require(from[1] == to[1], "kernel that resizes channels");
-  for (std::size_t i = 2; i < rank; ++i) layer_memory_.add(taps_bytes(from[i], to[i]));
-  std::vector<Taps> taps = read_resampling(*view_);
-  if (taps[rank - 1].empty() && (rank == 3 || taps[2].empty())) return read_identity();
-  Layer& made = layer(LayerKind::Resize, {shaped("X")});
+  reader.require(rank == 3 || rank == 4, "kernel but for images in one or two dimensions");
+  reader.require(from[1] == to[1], "kernel that resizes channels");
+  for (std::size_t i = 2; i < rank; ++i) reader.count_memory(taps_bytes(from[i], to[i]));
+  std::vector<Taps> taps = read_resampling(reader.view());
+  if (taps[rank - 1].empty() && (rank == 3 || taps[2].empty())) return reader.add_identity();
+  Layer& made = reader.layer(LayerKind::Resize, {reader.shaped("X")});
   made.params = ResizeParams{rank == 4 ? std::move(taps[2]) : Taps(), std::move(taps[rank - 1])};
 }
-
-namespace {
 
 /// One axis of a transposed convolution. Output `count * stride + phase` is a sum over the inputs
 /// at `count` plus some shifts.
@@ -73,30 +73,32 @@ struct TransposedAxis {
   }
 };
 
-}  // namespace
-
-void NetworkReader::read_conv_transpose() {
-  require(!channels_last(*view_, "data_format"), "kernel for data_format NHWC");
-  const std::size_t input = image_or_line("X");
-  const bool line = shape("X").size() == 3;
-  const Value& filter = float_constant("Filter");
-  const TensorShape from = shape_of(input);
-  const TensorShape to = image_shape(given_sizes());
+/// Reads a transposed convolution. It becomes a convolution that gives, for each pixel of the
+/// input, the pixels of the output that lie between it and the next one as channels. A copy moves
+/// these to their places.
+void read_conv_transpose(NetworkReader& reader) {
+  const OperatorView& view = reader.view();
+  reader.require(!channels_last(view, "data_format"), "kernel for data_format NHWC");
+  const std::size_t input = reader.image_or_line("X");
+  const bool line = reader.shape("X").size() == 3;
+  const Value& filter = reader.float_constant("Filter");
+  const TensorShape from = reader.shape_of(input);
+  const TensorShape to = reader.image_shape(reader.given_sizes());
   const auto sizes_of = [&](const char* name) {
-    Integers sizes = view_->integers(name, Integers(line ? 1 : 2, 1));
+    Integers sizes = view.integers(name, Integers(line ? 1 : 2, 1));
     if (line) sizes.insert(sizes.begin(), 1);
     return sizes;
   };
   const Integers strides = sizes_of("strides");
   const Integers dilations = sizes_of("dilations");
-  const Integers pads = view_->integers("pads", Integers(line ? 2 : 4));
-  const bool pairs = view_->flag("in_pairs", false) && pads.size() == 4;
+  const Integers pads = view.integers("pads", Integers(line ? 2 : 4));
+  const bool pairs = view.flag("in_pairs", false) && pads.size() == 4;
   const std::int64_t rows = line ? 1 : filter.shape[2];
   const TransposedAxis y{strides[0], dilations[0],  line ? 0 : pads[0],
                          rows,       from.height(), to.height()};
   const TransposedAxis x{strides[1],          dilations[1], line ? pads[0] : pads[pairs ? 2 : 1],
                          filter.shape.back(), from.width(), to.width()};
-  const std::int64_t groups = view_->integer("group", 1);
+  const std::int64_t groups = view.integer("group", 1);
   const std::int64_t inputs = from.channels() / groups;  // of a group
   const std::int64_t outputs = filter.shape[1];
   const std::int64_t blocks = y.phases() * x.phases();
@@ -112,7 +114,7 @@ void NetworkReader::read_conv_transpose() {
   const double count = static_cast<double>(channels) * static_cast<double>(inputs) *
                        static_cast<double>(window.kernel[0]) *
                        static_cast<double>(window.kernel[1]);
-  layer_memory_.add((count + static_cast<double>(channels)) * sizeof(float));
+  reader.count_memory((count + static_cast<double>(channels)) * sizeof(float));
   std::vector<float> weights(static_cast<std::size_t>(count));
   const std::vector<float> numbers = floats_of(filter);
   // [channels][phases of rows][phases of columns][inputs of the group][window]
@@ -133,24 +135,22 @@ void NetworkReader::read_conv_transpose() {
     });
   });
   std::vector<float> bias(static_cast<std::size_t>(channels));
-  if (view_->has("Bias")) {
-    const std::vector<float> given = floats("Bias");
+  if (view.has("Bias")) {
+    const std::vector<float> given = reader.floats("Bias");
     for (std::size_t i = 0; i < bias.size(); ++i) {
       bias[i] = given[i / static_cast<std::size_t>(blocks)];
     }
   }
   const TensorShape phases{channels, y.counts(), x.counts()};
-  Layer& made =
-      blocks == 1
-          ? layer(LayerKind::Convolution, {input})
-          : add_layer(LayerKind::Convolution, input, phases,
-                      type() + " '" + printable(graph_.values[given()].name) + "', by phases");
+  Layer& made = blocks == 1 ? reader.layer(LayerKind::Convolution, {input})
+                            : reader.add_layer(LayerKind::Convolution, input, phases,
+                                               reader.name_of(reader.given()) + ", by phases");
   made.convolution().window = window;
   made.convolution().groups = groups;
   made.weights = std::move(weights);
   made.bias = std::move(bias);
   if (blocks == 1) return;
-  Layer& moved = layer(LayerKind::Copy, {made.output});
+  Layer& moved = reader.layer(LayerKind::Copy, {made.output});
   const std::int64_t pixels = phases.pixels();
   for (const TransposedAxis::Part& row : y.parts()) {
     for (const TransposedAxis::Part& column : x.parts()) {
@@ -167,34 +167,47 @@ void NetworkReader::read_conv_transpose() {
   }
 }
 
-void NetworkReader::read_fold() {
-  require(has_image_axis("X"), "kernel for channels of images that are not first");
-  const std::size_t input = tensor("X");
-  const Shape to = given_sizes();
+/// Reads a sum of windows. The values at each place of a window become an image, and these are
+/// added up.
+void read_fold(NetworkReader& reader) {
+  const OperatorView& view = reader.view();
+  reader.require(reader.has_image_axis("X"), "kernel for channels of images that are not first");
+  const std::size_t input = reader.tensor("X");
+  const Shape to = reader.given_sizes();
   const std::int64_t values = product(to, 0, to.size());
-  std::vector<Box> boxes = window_boxes(*view_, to);
+  std::vector<Box> boxes = window_boxes(view, to);
   for (Box& box : boxes) {
     std::swap(box.from, box.to);
     for (Box::Loop& loop : box.loops) std::swap(loop.from, loop.to);
   }
-  const Integers kernel = view_->integers("kernel_sizes");
-  const Window window = plan_window(*view_, kernel, {to[2], to[3]}, false).window;
+  const Integers kernel = view.integers("kernel_sizes");
+  const Window window = plan_window(view, kernel, {to[2], to[3]}, false).window;
   bool overlap = false;
   for (std::size_t i = 0; i < 2; ++i) {
     overlap |= (kernel[i] - 1) * window.dilations[i] >= window.strides[i];
   }
   const auto places = static_cast<std::int64_t>(boxes.size());
   if (!overlap || places < 2) {  // then each value comes from one window
-    layer(LayerKind::Copy, {input}).params = CopyParams{std::move(boxes)};
+    reader.layer(LayerKind::Copy, {input}).params = CopyParams{std::move(boxes)};
     return;
   }
   for (std::int64_t i = 0; i < places; ++i) boxes[static_cast<std::size_t>(i)].to += i * values;
-  Layer& apart = layer(LayerKind::Copy, {input});
+  Layer& apart = reader.layer(LayerKind::Copy, {input});
   apart.params = CopyParams{std::move(boxes)};
-  apart.output = network_.add_tensor({places, 1, values});
+  apart.output = reader.add_tensor({places, 1, values});
   const std::size_t copies = apart.output;
-  Layer& sum = layer(LayerKind::Reduce, {copies});
+  Layer& sum = reader.layer(LayerKind::Reduce, {copies});
   sum.params = ReduceParams{{places, values}};
 }
+
+constexpr OperatorRow kOperators[] = {
+    {"Resize", read_resize},
+    {"ConvTranspose", read_conv_transpose},
+    {"Col2Im", read_fold},
+};
+
+}  // namespace
+
+OperatorRows image_operators() { return {std::begin(kOperators), std::end(kOperators)}; }
 
 }  // namespace lenet::native

@@ -1,9 +1,9 @@
 #include "engines/native/read_network.h"
 
 #include <algorithm>
+#include <optional>
 #include <set>
 #include <utility>
-#include <variant>
 
 #include "engines/native/contradiction.h"
 #include "engines/native/network_reader.h"
@@ -12,12 +12,28 @@
 #include "finite.h"
 
 namespace lenet::native {
+namespace {
+
+/// Whether operators of that kind leave each value as it is, so that integers stay what they are.
+bool moves_only(std::string_view kind) {
+  return (moves_values(kind) && !has_word("Pad Unfold", kind)) ||
+         has_word("Identity Reshape Flatten FlattenRange Squeeze Unsqueeze", kind);
+}
+
+/// Whether the first axis of a value is that of the images alone.
+bool images_come_first(const Value& value) {
+  const Shape sizes = image_of(value);
+  const bool first = value.images.axis == 0 || value.images.axis == kNone;
+  return first && !sizes.empty() && sizes[0] == 1;
+}
+
+}  // namespace
 
 Network NetworkReader::read() {
   if (graph_.with_sizes) unsupported(path_, "is for images of any size: give one");
   const auto& operators = graph_.operators;
   for (const Operator& op : operators) {
-    quantized_ |= has_word("QuantizeLinear QuantizeByRange DequantizeByRange", op.kind);
+    quantized_.any |= has_word("QuantizeLinear QuantizeByRange DequantizeByRange", op.kind);
   }
   const std::vector<bool> needed = needed_operators(graph_);  // without what computes shapes
   if (const Value& input = graph_.values[graph_.inputs[0]]; input.producer == kNone) {
@@ -50,11 +66,11 @@ Network NetworkReader::read() {
   known.insert(network_.input);
   for (std::size_t value = 0; graph_.shows_all && value < graph_.values.size(); ++value) {
     const Value& found = graph_.values[value];
-    const bool has_images = has_image_axis(found) || found.images.axis != kNone;
+    const bool has_images = images_come_first(found) || found.images.axis != kNone;
     const bool shown = is_computed(value) && has_images;
     if (known.count(value) == 0 && shown) add_output(value, "");
   }
-  split_wide_weights();
+  split_wide_weights(network_, layer_memory_);
   verify_network(network_);
   drop_identities(network_);
   return std::move(network_);
@@ -68,7 +84,7 @@ void NetworkReader::read_operator() {
   each_value(op_->inputs, [&](std::size_t input) {
     takes = true;
     computes = computes || is_computed(input);
-    const bool moved = any || quant_of(input) || !is_computed(input);
+    const bool moved = any || quantized_.params_of(input) || !is_computed(input);
     const int dtype = graph_.values[input].dtype;  // true and false are 1 and 0
     require(moved || dtype == kFloat32 || dtype == kBool, "kernel for another type than float32");
   });
@@ -85,7 +101,7 @@ void NetworkReader::read_operator() {
   }
   require(!op_->mixes_images, "operator that mixes images");
   read_kind();
-  keep_quants();
+  keep_integers();
 }
 
 bool NetworkReader::gives_no_values() const {
@@ -96,124 +112,61 @@ bool NetworkReader::gives_no_values() const {
   return !gives;
 }
 
-void NetworkReader::keep_quants() {
+void NetworkReader::keep_integers() {
   std::optional<QuantParams> quant;  // of the first input that is computed
   bool alike = true;                 // as those of the others
   each_value(op_->inputs, [&](std::size_t input) {
     if (!is_computed(input)) return;
-    if (!quant) quant = quant_of(input);
-    alike &= quant_of(input) == *quant;
+    const QuantParams found = quantized_.params_of(input);
+    if (!quant) quant = found;
+    alike &= found == *quant;
   });
   const bool integers = quant && (*quant || !alike);
   if (!integers || has_word("DequantizeLinear DequantizeByRange", op_->kind)) return;
   const bool moves = op_->kind == "MaxPool" || moves_only(op_->kind);
   require(moves && alike, "kernel for this operator on integers");
-  each_value(op_->outputs, [&](std::size_t output) { quants_[output] = *quant; });
+  each_value(op_->outputs, [&](std::size_t output) { quantized_.integers[output] = *quant; });
 }
 
 void NetworkReader::read_kind() {
-  using Reader = NetworkReader;
-  struct Kind {
-    std::string_view kinds;
-    /// A function that reads the operator; or the layer of a combination of two values, the kind of
-    /// a reduction, or the kind of a comparison.
-    std::variant<void (Reader::*)(), LayerKind, ReduceKind, BroadcastKind> read;
-  };
-  static constexpr Kind kKinds[] = {
-      {"Feed", &Reader::read_input},
-      {"Fetch", &Reader::read_output},
-      {"Fill FillLike Constant Eye", &Reader::read_constant},
-      {"Conv", &Reader::read_convolution},
-      {"MaxPool AveragePool", &Reader::read_pool},
-      {"GlobalMaxPool GlobalAveragePool AdaptiveMaxPool AdaptiveAveragePool",
-       &Reader::read_whole_pool},
-      {"Resize", &Reader::read_resize},
-      {"ConvTranspose", &Reader::read_conv_transpose},
-      {"Col2Im", &Reader::read_fold},
-      {"Sum Mean Max Min", &Reader::read_several},
-      {"ReduceSum", ReduceKind::Sum},
-      {"ReduceMean", ReduceKind::Mean},
-      {"ReduceMax", ReduceKind::Max},
-      {"ReduceMin", ReduceKind::Min},
-      {"ReduceProd", ReduceKind::Product},
-      {"ReduceL1", ReduceKind::L1},
-      {"ReduceL2", ReduceKind::L2},
-      {"ReduceLp", &Reader::read_norm},
-      {"ReduceSumSquare", ReduceKind::SumOfSquares},
-      {"ReduceLogSum", ReduceKind::LogSum},
-      {"ReduceLogSumExp", ReduceKind::LogSumExp},
-      {"MatMul Gemm FlatMatMul", &Reader::read_matmul},
-      {"Einsum", &Reader::read_einsum},
-      {"SetValue", &Reader::read_set_value},
-      {"ScatterND", &Reader::read_scatter},
-      {"ScatterElements", &Reader::read_scatter_elements},
-      {"Add", LayerKind::Add},
-      {"Sub", LayerKind::Subtract},
-      {"Mul", LayerKind::Multiply},
-      {"Div", LayerKind::Divide},
-      {"Maximum", LayerKind::Maximum},
-      {"Minimum", LayerKind::Minimum},
-      {"Equal", BroadcastKind::Equal},
-      {"Less", BroadcastKind::Less},
-      {"LessOrEqual", BroadcastKind::LessOrEqual},
-      {"Greater", BroadcastKind::Greater},
-      {"GreaterOrEqual", BroadcastKind::GreaterOrEqual},
-      {"And", BroadcastKind::And},
-      {"Or", BroadcastKind::Or},
-      {"Xor", BroadcastKind::Xor},
-      {"Where", &Reader::read_where},
-      {"NotEqual", &Reader::read_not_equal},
-      {"Mod FloorDiv", &Reader::read_scalar_combination},
-      {"PRelu", &Reader::read_prelu},
-      {"BatchNormalization", &Reader::read_batch_norm},
-      {"ChannelAffine", &Reader::read_affine_channel},
-      {"LRN", &Reader::read_lrn},
-      {"Softmax LogSoftmax", &Reader::read_softmax},
-      {"LayerNormalization RMSNormalization", &Reader::read_trailing_norm},
-      {"GroupNormalization InstanceNormalization", &Reader::read_group_norm},
-      {"CumSum", &Reader::read_sums_so_far},
-      {"Hardmax", &Reader::read_hardmax},
-      {"LpNormalization", &Reader::read_norm_of_axis},
-      {"ArgMax ArgMin", &Reader::read_arg_max},
-      {"TopK", &Reader::read_top_k},
-      {"Dropout", &Reader::read_dropout},
-      {"Scale", &Reader::read_scale},
-      {"Identity", &Reader::read_identity},
-      {"Cast", &Reader::read_cast},
-      {"Neg", &Reader::read_negation},
-      {"Pow Square Rsqrt", &Reader::read_power},
-      {"QuantizeByRange", &Reader::read_quantize},
-      {"DequantizeByRange", &Reader::read_dequantize},
-      {"QuantizeLinear", &Reader::read_quantize_onnx},
-      {"DequantizeLinear", &Reader::read_dequantize_onnx},
-      {"Reshape Flatten FlattenRange Squeeze Unsqueeze", &Reader::read_reshape},
-  };
-  for (const Kind& kind : kKinds) {
-    if (!has_word(kind.kinds, op_->kind)) continue;
-    if (const auto* layer = std::get_if<LayerKind>(&kind.read)) return read_combination(*layer);
-    if (const auto* reduce = std::get_if<ReduceKind>(&kind.read)) return read_reduce(*reduce);
-    if (const auto* compare = std::get_if<BroadcastKind>(&kind.read)) {
-      return read_comparison(*compare);
+  if (op_->kind == "Feed") return read_input();
+  if (op_->kind == "Fetch") return read_output();
+  for (const auto family : kOperatorFamilies) {
+    const auto [begin, end] = family();
+    for (const OperatorRow* row = begin; row != end; ++row) {
+      if (has_word(row->kinds, op_->kind)) return row->read(*this);
     }
-    return (this->**std::get_if<void (Reader::*)()>(&kind.read))();
   }
   if (const auto activation = read_activation(*view_)) return activate(*activation);
-  if (moves_values(op_->kind)) return read_moved();
+  if (moves_values(op_->kind)) return read_moved(*this);
   view_->no_kernel("kernel for this operator");
+}
+
+void NetworkReader::read_input() {
+  const Value& declared = graph_.values[given()];
+  require(!declared.shape.empty(), "input without images");
+  set_input(given(), view_->text("name", declared.name));
+}
+
+void NetworkReader::read_output() {
+  const Value& declared = graph_.values[value("X")];
+  require(!declared.shape.empty(), "output without images");
+  const auto column = static_cast<std::size_t>(view_->integer("col"));
+  if (column >= output_names_.size()) return;  // there is but the value that is asked for
+  output_names_[column] = view_->text("name", declared.name);
 }
 
 const Value* NetworkReader::constant_of(std::size_t value) {
   if (!is_constant(value)) return nullptr;
-  const auto quantized = weights_.find(value);
-  if (kept_.count(value) == 0 && quantized != weights_.end()) fold(quantized->second.op);
+  const auto quantized = quantized_.weights.find(value);
+  if (kept_.count(value) == 0 && quantized != quantized_.weights.end()) fold(quantized->second.op);
   const auto kept = kept_.find(value);
   return kept == kept_.end() ? &graph_.values[value] : &kept->second;
 }
 
 bool NetworkReader::is_constant(std::size_t value) const {
-  if (const auto quantized = weights_.find(value); quantized != weights_.end()) {
-    return !quantized->second.of_paddle;
-  }
+  const auto quantized = quantized_.weights.find(value);
+  if (quantized != quantized_.weights.end()) return !quantized->second.of_paddle;
   const auto kept = kept_.find(value);
   const Value& found = kept == kept_.end() ? graph_.values[value] : kept->second;
   return is_known(found) && count_values(found) > 0 && !has_open(found);
@@ -226,6 +179,13 @@ void NetworkReader::keep_contents(std::size_t value, const Value& from) {
   to.images = {};
   to.data = from.data;
   to.data_dtype = from.data_dtype;
+}
+
+void NetworkReader::keep_contents(std::size_t value, std::string bytes, int dtype) {
+  Value made;
+  made.data = network_.contents.emplace_back(std::move(bytes));
+  made.data_dtype = dtype;
+  keep_contents(value, made);
 }
 
 void NetworkReader::fold(std::size_t at) {
@@ -253,12 +213,9 @@ bool NetworkReader::try_fold(std::size_t at, const OperatorView& view) {
     Contents& contents = (*folded)[i];
     if (contents.same != nullptr) {
       keep_contents(outputs[i], *contents.same);
-      continue;
+    } else {
+      keep_contents(outputs[i], std::move(contents.bytes), contents.dtype);
     }
-    Value made;
-    made.data = network_.contents.emplace_back(std::move(contents.bytes));
-    made.data_dtype = contents.dtype;
-    keep_contents(outputs[i], made);
   }
   return true;
 }
@@ -272,14 +229,6 @@ void NetworkReader::compute_constant() {
   const std::size_t made = add_constant("X");
   network_.layers.back().output = value("X");
   network_.tensors[value("X")].shape = shape_of(made);
-}
-
-void NetworkReader::read_identity() { layer(LayerKind::Identity, {tensor("X")}); }
-
-void NetworkReader::read_cast() {
-  if (constant("X") != nullptr) return fold(at_);  // to the type of what is computed
-  require(graph_.values[given()].dtype == kFloat32, "kernel for another type than float32");
-  read_identity();
 }
 
 const Value& NetworkReader::float_constant(const std::string& name) {
@@ -311,6 +260,10 @@ void NetworkReader::require_finite(const Value& constant, const std::string& nam
          "' that holds NaN or infinity; set check_finite to false to let it through");
 }
 
+bool NetworkReader::has_image_axis(const std::string& name) const {
+  return images_come_first(graph_.values[value(name)]);
+}
+
 std::size_t NetworkReader::tensor(const std::string& name, std::size_t index) const {
   const std::size_t found = value(name, index);
   require(is_computed(found), "operator on a value that is not computed from the image");
@@ -330,6 +283,13 @@ std::size_t NetworkReader::with_channels(const std::string& name) {
   const Shape whole = sizes(name);
   require(has_image_axis(name), "kernel for channels of images that are not first");
   return whole.size() > 1 && shape_of(found).channels() == whole[1] ? found : shaped(name);
+}
+
+std::size_t NetworkReader::image_or_line(const std::string& name) {
+  const std::size_t rank = shape(name).size();
+  require((rank == 3 || rank == 4) && has_image_axis(name),
+          "kernel but for images in one or two dimensions");
+  return shaped(name);
 }
 
 std::size_t NetworkReader::add_view(std::size_t from, const TensorShape& to) {
@@ -360,12 +320,12 @@ void NetworkReader::require_declared_values(std::size_t value) const {
              std::to_string(values));
 }
 
-Layer& NetworkReader::layer(LayerKind kind, std::vector<std::size_t> inputs, std::size_t index) {
-  const Value& declared = graph_.values[given(index)];
-  network_.tensors[given(index)].shape =
-      facts_of(kind).has(kOwnShape) ? image_shape(image_of(declared)) : shape_of(inputs[0]);
-  return network_.add_layer(kind, type() + " '" + printable(declared.name) + "'", std::move(inputs),
-                            given(index));
+Layer& NetworkReader::layer_for(std::size_t value, LayerKind kind,
+                                std::vector<std::size_t> inputs) {
+  network_.tensors[value].shape = facts_of(kind).has(kOwnShape)
+                                      ? image_shape(image_of(graph_.values[value]))
+                                      : shape_of(inputs[0]);
+  return network_.add_layer(kind, name_of(value), std::move(inputs), value);
 }
 
 Layer& NetworkReader::channel_scale(std::size_t input, std::vector<float> scale,
@@ -376,13 +336,13 @@ Layer& NetworkReader::channel_scale(std::size_t input, std::vector<float> scale,
 }
 
 void NetworkReader::activate(const Activation& activation) {
-  if (activation.kind == ActivationKind::None) return read_identity();
+  if (activation.kind == ActivationKind::None) return add_identity();
   layer(LayerKind::Activate, {tensor("X")}).activation = activation;
 }
 
 void NetworkReader::set_input(std::size_t value, const std::string& name) {
   const Shape& shape = graph_.values[value].shape;
-  if (!has_image_axis(graph_.values[value])) {
+  if (!images_come_first(graph_.values[value])) {
     unsupported(path_, "has an input whose first axis is not that of the images");
   }
   network_.input = value;
@@ -396,7 +356,7 @@ void NetworkReader::add_output(std::size_t value, const std::string& name) {
     if (!network_.outputs.empty()) return;
     unsupported(path_, "has an output '" + from.name + "' that is not computed from the image");
   }
-  if (!has_image_axis(from) && !graph_.shows_all) {
+  if (!images_come_first(from) && !graph_.shows_all) {
     unsupported(path_,
                 "has an output '" + from.name + "' whose first axis is not that of the images");
   }
@@ -404,7 +364,7 @@ void NetworkReader::add_output(std::size_t value, const std::string& name) {
   network_.output_specs.push_back(
       {name.empty() ? printable(from.name) : name, from.shape,
        is_real(from.dtype) ? "float32" : element_type(from.dtype).name});
-  const bool first = has_image_axis(from);
+  const bool first = images_come_first(from);
   network_.output_images.push_back(first ? Images{0, 1, 1} : from.images);
   TensorSpec& spec = network_.output_specs.back();
   spec.by_image = first;
@@ -412,10 +372,18 @@ void NetworkReader::add_output(std::size_t value, const std::string& name) {
 }
 
 std::size_t NetworkReader::add_copy(Box box, std::size_t input, const TensorShape& shape) {
-  Layer& made = add_layer(LayerKind::Copy, input, shape,
-                          type() + " '" + printable(graph_.values[given()].name) + "', moved");
+  Layer& made = add_layer(LayerKind::Copy, input, shape, name_of(given()) + ", moved");
   made.get<CopyParams>().boxes = {std::move(box)};
   return made.output;
+}
+
+std::size_t NetworkReader::add_constant(const std::string& name, std::size_t index) {
+  std::vector<float> held = numbers(name, index);
+  const std::size_t made = network_.add_tensor(image_shape(constant(name, index)->shape));
+  Layer& layer = network_.add_layer(LayerKind::Constant, "constant of " + type(), {}, made);
+  layer.params = ConstantParams{std::move(held)};
+  layer_memory_.add(bytes_of(layer));
+  return made;
 }
 
 Network read_network(const Graph& graph, const std::string& path, double file_bytes,
