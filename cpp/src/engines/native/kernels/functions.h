@@ -60,14 +60,16 @@ inline Vector exp(Vector x) {
   return root * root;
 }
 
-/// e^x of x up to 0, within 1.3e-7. Below the least exponent it is 0. This takes two thirds of the
-/// time of exp().
+/// e^x of x up to 0, within 2.2e-7 of itself. Below the least exponent it is 0. This takes less
+/// time than exp().
 inline Vector exp_of_negative(Vector x) {
   constexpr float kRound = 12582912 + 127;  // as in exponential()
-  constexpr float kLog2e = 1.44269504F;
+  constexpr float kLog2e = 1.44269502F;     // 1 / ln 2 in two parts
+  constexpr float kLog2eRest = 1.92596299e-8F;
   const Vector bounded = larger(all(-kMaxExponent), x);
   const Vector rounded = multiply_add(bounded, kLog2e, all(kRound));
-  const Vector rest = multiply_add(bounded, kLog2e, kRound - rounded);
+  const Vector rest =
+      multiply_add(bounded, all(kLog2eRest), multiply_add(bounded, kLog2e, kRound - rounded));
   // 2^rest within 9.2e-8: the polynomial of this degree, 1 at 0, with the least relative error.
   constexpr float kTerms[] = {0.00132647238F, 0.00967151299F, 0.0555073358F,
                               0.240222424F,   0.693147004F,   1};

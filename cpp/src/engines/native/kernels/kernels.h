@@ -304,10 +304,10 @@ struct AxisTask {
   float* to;           ///< of a softmax as the input, else side by side
 };
 
-/// Rows of an attention's scores, each of which becomes its softmax. Behind each row there is room
-/// up to a whole vector, which is written.
+/// Rows of scores, such as those of an attention, of which the softmax is wanted.
 struct ScoresTask {
-  float* scores;
+  const float* from;
+  float* to;           ///< may be `from`; its rows lie as those do
   std::int64_t count;  ///< of a row
   std::int64_t step;   ///< floats from a row to the next
   std::int64_t rows;

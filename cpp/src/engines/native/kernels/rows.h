@@ -137,35 +137,59 @@ inline double summed_in_double(const float* from, std::int64_t count, const Add&
 
 // ---- softmax
 
-inline void softmax_rows(const float* from, std::int64_t count, std::int64_t rows, float* to) {
+/// So many rows in turns.
+template <int Rows>
+inline void soften(const ScoresTask& task, std::int64_t first) {
   constexpr float kLeast = -__builtin_inff();
-  float tops[kRowsInTurns];
-  double sums[kRowsInTurns];
-  for (std::int64_t r = 0; r < rows; ++r) {
-    const float* const row = from + r * count;
-    Vector largest = all(kLeast);
-    for (std::int64_t i = 0; i < count; i += kLanes) {
-      largest = larger(load_up_to(row + i, count - i, kLeast), largest);
-    }
-    tops[r] = folded(largest, [](Vector a, Vector b) { return larger(a, b); });
-  }
-  for (std::int64_t r = 0; r < rows; ++r) {
-    double sum[1];
-    add_up(count, sum, [&](std::int64_t i, std::int64_t left, Vector(&part)[1]) {
-      const Vector value = load_up_to(from + r * count + i, left, kLeast);
-      const Vector power = exp(value - tops[r]);  // of kLeast 0
-      store_up_to(to + r * count + i, left, power);
-      part[0] += power;
+  const float* const from = task.from + first * task.step;
+  float* const to = task.to + first * task.step;
+  Vector tops[Rows];
+  unrolled<Rows>([&](int r) { tops[r] = all(kLeast); });
+  for (std::int64_t i = 0; i < task.count; i += kLanes) {
+    const std::int64_t left = task.count - i;
+    unrolled<Rows>([&](int r) {
+      Vector score = load_up_to(from + r * task.step + i, left, kLeast) * task.scale;
+      for (int t = 0; t < ScoresTask::kTerms && task.terms[t] != nullptr; ++t) {
+        score += load_up_to(task.terms[t] + (first + r) * task.term_steps[t] + i, left);
+      }
+      store_up_to(to + r * task.step + i, left, score);
+      tops[r] = larger(score, tops[r]);
     });
-    sums[r] = sum[0];
   }
-  for (std::int64_t r = 0; r < rows; ++r) {
-    float* const row = to + r * count;
-    const Vector factor = all(static_cast<float>(1 / sums[r]));
-    for (std::int64_t i = 0; i < count; i += kLanes) {
-      store_up_to(row + i, count - i, load_up_to(row + i, count - i) * factor);
+  unrolled<Rows>([&](int r) {
+    tops[r] = all(folded(tops[r], [](Vector a, Vector b) { return larger(a, b); }));
+  });
+  double sums[Rows] = {};
+  for (std::int64_t begin = 0; begin < task.count; begin += kBlockVectors * kLanes) {
+    const std::int64_t behind = begin + kBlockVectors * kLanes;
+    const std::int64_t end = behind < task.count ? behind : task.count;
+    Vector parts[Rows] = {};
+    for (std::int64_t i = begin; i < end; i += kLanes) {
+      unrolled<Rows>([&](int r) {
+        float* const at = to + r * task.step + i;
+        const Vector power = exp_of_negative(load_up_to(at, end - i, kLeast) - tops[r]);
+        store_up_to(at, end - i, power);
+        parts[r] += power;  // of kLeast 0
+      });
     }
+    unrolled<Rows>([&](int r) { sums[r] += static_cast<double>(sum_of_lanes(parts[r])); });
   }
+  Vector factors[Rows];
+  unrolled<Rows>([&](int r) { factors[r] = all(static_cast<float>(1 / sums[r])); });
+  for (std::int64_t i = 0; i < task.count; i += kLanes) {
+    const std::int64_t left = task.count - i;
+    unrolled<Rows>([&](int r) {
+      float* const at = to + r * task.step + i;
+      store_up_to(at, left, load_up_to(at, left) * factors[r]);
+    });
+  }
+}
+
+void softmax_scores(const ScoresTask& task) {
+  constexpr int kRows = kRegisters >= 32 ? 4 : 2;
+  std::int64_t row = 0;
+  for (; row + kRows <= task.rows; row += kRows) soften<kRows>(task, row);
+  for (; row < task.rows; ++row) soften<1>(task, row);
 }
 
 /// Axes of up to a vector.
@@ -195,81 +219,17 @@ inline void softmax_columns(const AxisTask& task, std::int64_t first, std::int64
 
 void softmax(const AxisTask& task) {
   if (task.inner == 1) {
-    return for_rows(task.width, [&](std::int64_t first, std::int64_t rows) {
-      softmax_rows(task.from + first * task.count, task.count, rows, task.to + first * task.count);
-    });
+    ScoresTask rows{};
+    rows.from = task.from;
+    rows.to = task.to;
+    rows.count = rows.step = task.count;
+    rows.rows = task.width;
+    rows.scale = 1;
+    return softmax_scores(rows);
   }
   std::int64_t i = 0;
   for (; i + kLanes <= task.width; i += kLanes) softmax_columns(task, i, kLanes);
   if (i < task.width) softmax_columns(task, i, task.width - i);
-}
-
-/// So many rows in turns, in whole vectors.
-template <int Rows>
-inline void soften(const ScoresTask& task, std::int64_t first) {
-  constexpr float kLeast = -__builtin_inff();
-  const std::int64_t whole = task.count / kLanes * kLanes;
-  const int rest = static_cast<int>(task.count - whole);
-  const std::int64_t end = rest == 0 ? whole : whole + kLanes;
-  float* const scores = task.scores + first * task.step;
-  Vector tops[Rows];
-  unrolled<Rows>([&](int r) { tops[r] = all(kLeast); });
-  const auto each_term = [&](int r, const auto& add) {
-    for (int t = 0; t < ScoresTask::kTerms && task.terms[t] != nullptr; ++t) {
-      add(task.terms[t] + (first + r) * task.term_steps[t]);
-    }
-  };
-  for (std::int64_t i = 0; i < whole; i += kLanes) {
-    unrolled<Rows>([&](int r) {
-      float* const row = scores + r * task.step;
-      Vector score = load(row + i) * task.scale;
-      each_term(r, [&](const float* term) { score += load(term + i); });
-      store(row + i, score);
-      tops[r] = larger(score, tops[r]);
-    });
-  }
-  if (rest > 0) {
-    unrolled<Rows>([&](int r) {
-      float* const row = scores + r * task.step + whole;
-      Vector score = load_some(row, rest, kLeast) * task.scale;
-      each_term(r, [&](const float* term) { score += load_some(term + whole, rest, 0); });
-      store(row, score);
-      tops[r] = larger(score, tops[r]);
-    });
-  }
-  unrolled<Rows>([&](int r) {
-    tops[r] = all(folded(tops[r], [](Vector a, Vector b) { return larger(a, b); }));
-  });
-  double sums[Rows] = {};
-  for (std::int64_t begin = 0; begin < end; begin += kBlockVectors * kLanes) {
-    const std::int64_t behind = begin + kBlockVectors * kLanes;
-    const std::int64_t block_end = behind < end ? behind : end;
-    Vector parts[Rows] = {};
-    for (std::int64_t i = begin; i < block_end; i += kLanes) {
-      unrolled<Rows>([&](int r) {
-        float* const at = scores + r * task.step + i;
-        const Vector power = exp_of_negative(load(at) - tops[r]);  // of kLeast 0
-        store(at, power);
-        parts[r] += power;
-      });
-    }
-    unrolled<Rows>([&](int r) { sums[r] += static_cast<double>(sum_of_lanes(parts[r])); });
-  }
-  Vector factors[Rows];
-  unrolled<Rows>([&](int r) { factors[r] = all(static_cast<float>(1 / sums[r])); });
-  for (std::int64_t i = 0; i < end; i += kLanes) {
-    unrolled<Rows>([&](int r) {
-      float* const at = scores + r * task.step + i;
-      store(at, load(at) * factors[r]);
-    });
-  }
-}
-
-void softmax_scores(const ScoresTask& task) {
-  constexpr int kRows = kRowsInTurns;
-  std::int64_t row = 0;
-  for (; row + kRows <= task.rows; row += kRows) soften<kRows>(task, row);
-  for (; row < task.rows; ++row) soften<1>(task, row);
 }
 
 // ---- one value of each axis
@@ -493,6 +453,21 @@ bool raise_each(const BroadcastTask& task) {
   return false;
 }
 
+/// The same values of the first two operands in the other order. Each kind is much code, so that
+/// what others compute has none of its own.
+inline BroadcastTask exchanged(BroadcastTask task, BroadcastKind kind) {
+  const auto exchange = [](auto& pair) {
+    const auto first = pair[0];
+    pair[0] = pair[1];
+    pair[1] = first;
+  };
+  task.kind = kind;
+  exchange(task.operands);
+  exchange(task.steps);
+  exchange(task.row_steps);
+  return task;
+}
+
 void broadcast_rows(const BroadcastTask& task) {
   const auto each = [&task](const auto& function) {
     broadcast_each(task, [&](Vector a, Vector b, Vector) { return function(a, b); });
@@ -518,9 +493,9 @@ void broadcast_rows(const BroadcastTask& task) {
     case BroadcastKind::Equal:
       return each([](Vector a, Vector b) { return truth(a == b); });
     case BroadcastKind::Less:
-      return each([](Vector a, Vector b) { return truth(a < b); });
+      return broadcast_rows(exchanged(task, BroadcastKind::Greater));
     case BroadcastKind::LessOrEqual:
-      return each([](Vector a, Vector b) { return truth(a <= b); });
+      return broadcast_rows(exchanged(task, BroadcastKind::GreaterOrEqual));
     case BroadcastKind::Greater:
       return each([](Vector a, Vector b) { return truth(a > b); });
     case BroadcastKind::GreaterOrEqual:

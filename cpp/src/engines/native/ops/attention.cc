@@ -187,7 +187,7 @@ class Attention final : public Op {
   /// Adds the terms to rows of scores, which become their softmax.
   void weigh(const Item& of, std::int64_t row, std::int64_t rows, float* scores) const {
     ScoresTask task{};
-    task.scores = scores;
+    task.from = task.to = scores;
     task.count = of_.keys;
     task.step = score_step_;
     task.rows = rows;
