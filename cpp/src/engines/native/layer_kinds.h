@@ -310,8 +310,28 @@ constexpr unsigned kInPlace = 2;
 /// first input: what the program has flattened keeps its shape here.
 constexpr unsigned kOwnShape = 4;
 
+/// What the files of ops/ have for the layers of a kind; ops/families.h describes it.
+struct LayerFamily;
+
+// Each is defined in the file of its family.
+extern const LayerFamily kAlongFamily;
+extern const LayerFamily kAttentionFamily;
+extern const LayerFamily kAxisFamily;
+extern const LayerFamily kBroadcastFamily;
+extern const LayerFamily kChannelFamily;
+extern const LayerFamily kConstantFamily;
+extern const LayerFamily kConvolutionFamily;
+extern const LayerFamily kCopyFamily;
+extern const LayerFamily kElementwiseFamily;
+extern const LayerFamily kNormalizeFamily;
+extern const LayerFamily kPoolFamily;
+extern const LayerFamily kProductFamily;
+extern const LayerFamily kResizeFamily;
+extern const LayerFamily kFamilyWithoutOperator;
+
 struct LayerFacts {
   LayerKind kind;
+  const LayerFamily& family;
   const char* name;               ///< as profiles print it
   LayerParams (*first_params)();  ///< gives the parameters of the kind
   Applies applies = Applies::Nothing;
@@ -330,46 +350,56 @@ LayerParams first_params() {
 
 /// A row for each LayerKind, in their order.
 inline constexpr LayerFacts kLayerFacts[] = {
-    {LayerKind::Convolution, "convolution", first_params<ConvolutionParams>, Applies::SmallOfZero,
+    {LayerKind::Convolution, kConvolutionFamily, "convolution", first_params<ConvolutionParams>,
+     Applies::SmallOfZero, kOwnShape},
+    {LayerKind::Pool, kPoolFamily, "pool", first_params<PoolParams>, Applies::Relu, kOwnShape},
+    {LayerKind::Resize, kResizeFamily, "resize", first_params<ResizeParams>, Applies::Nothing,
      kOwnShape},
-    {LayerKind::Pool, "pool", first_params<PoolParams>, Applies::Relu, kOwnShape},
-    {LayerKind::Resize, "resize", first_params<ResizeParams>, Applies::Nothing, kOwnShape},
-    {LayerKind::ChannelScale, "scale", first_params<ScaleParams>, Applies::Any, kInPlace},
-    {LayerKind::Activate, "activation", first_params<NoParams>, Applies::Nothing, kInPlace},
-    {LayerKind::Add, "add", first_params<NoParams>, Applies::Any, kInPlace, Combination::Add},
-    {LayerKind::Subtract, "subtract", first_params<NoParams>, Applies::Any, kInPlace,
-     Combination::Subtract},
-    {LayerKind::Multiply, "multiply", first_params<NoParams>, Applies::Any, kInPlace,
-     Combination::Multiply},
-    {LayerKind::Divide, "divide", first_params<NoParams>, Applies::Any, kInPlace,
-     Combination::Divide},
-    {LayerKind::Maximum, "maximum", first_params<NoParams>, Applies::Any, kInPlace,
-     Combination::Maximum},
-    {LayerKind::Minimum, "minimum", first_params<NoParams>, Applies::Any, kInPlace,
-     Combination::Minimum},
-    {LayerKind::PRelu, "prelu", first_params<ScaleParams>, Applies::Any, kInPlace,
-     Combination::PRelu},
-    {LayerKind::Concat, "concat", first_params<NoParams>},
-    {LayerKind::Channels, "channels", first_params<ChannelsParams>},
-    {LayerKind::Copy, "copy", first_params<CopyParams>, Applies::Nothing, kInOrder | kOwnShape},
-    {LayerKind::View, "view", first_params<NoParams>, Applies::Nothing, kInOrder},
-    {LayerKind::Convert, "convert", first_params<NoParams>},
+    {LayerKind::ChannelScale, kElementwiseFamily, "scale", first_params<ScaleParams>, Applies::Any,
+     kInPlace},
+    {LayerKind::Activate, kElementwiseFamily, "activation", first_params<NoParams>,
+     Applies::Nothing, kInPlace},
+    {LayerKind::Add, kElementwiseFamily, "add", first_params<NoParams>, Applies::Any, kInPlace,
+     Combination::Add},
+    {LayerKind::Subtract, kElementwiseFamily, "subtract", first_params<NoParams>, Applies::Any,
+     kInPlace, Combination::Subtract},
+    {LayerKind::Multiply, kElementwiseFamily, "multiply", first_params<NoParams>, Applies::Any,
+     kInPlace, Combination::Multiply},
+    {LayerKind::Divide, kElementwiseFamily, "divide", first_params<NoParams>, Applies::Any,
+     kInPlace, Combination::Divide},
+    {LayerKind::Maximum, kElementwiseFamily, "maximum", first_params<NoParams>, Applies::Any,
+     kInPlace, Combination::Maximum},
+    {LayerKind::Minimum, kElementwiseFamily, "minimum", first_params<NoParams>, Applies::Any,
+     kInPlace, Combination::Minimum},
+    {LayerKind::PRelu, kElementwiseFamily, "prelu", first_params<ScaleParams>, Applies::Any,
+     kInPlace, Combination::PRelu},
+    {LayerKind::Concat, kChannelFamily, "concat", first_params<NoParams>},
+    {LayerKind::Channels, kChannelFamily, "channels", first_params<ChannelsParams>},
+    {LayerKind::Copy, kCopyFamily, "copy", first_params<CopyParams>, Applies::Nothing,
+     kInOrder | kOwnShape},
+    {LayerKind::View, kFamilyWithoutOperator, "view", first_params<NoParams>, Applies::Nothing,
+     kInOrder},
+    {LayerKind::Convert, kCopyFamily, "convert", first_params<NoParams>},
     // It has taken what it needs of a value when it writes in its place.
-    {LayerKind::Softmax, "softmax", first_params<SoftmaxParams>, Applies::Nothing,
+    {LayerKind::Softmax, kAxisFamily, "softmax", first_params<SoftmaxParams>, Applies::Nothing,
      kInOrder | kInPlace},
-    {LayerKind::Reduce, "reduce", first_params<ReduceParams>, Applies::Nothing,
+    {LayerKind::Reduce, kAxisFamily, "reduce", first_params<ReduceParams>, Applies::Nothing,
      kInOrder | kOwnShape},
-    {LayerKind::Along, "along", first_params<AlongParams>, Applies::Nothing, kInOrder},
-    {LayerKind::MatMul, "matmul", first_params<Product>, Applies::Any, kInOrder | kOwnShape},
-    {LayerKind::Broadcast, "broadcast", first_params<BroadcastParams>, Applies::Any,
+    {LayerKind::Along, kAlongFamily, "along", first_params<AlongParams>, Applies::Nothing,
+     kInOrder},
+    {LayerKind::MatMul, kProductFamily, "matmul", first_params<Product>, Applies::Any,
      kInOrder | kOwnShape},
-    {LayerKind::Normalize, "normalize", first_params<NormalizeParams>, Applies::Any,
-     kInOrder | kOwnShape},
-    {LayerKind::Attention, "attention", first_params<AttentionParams>, Applies::Nothing,
-     kInOrder | kOwnShape},
-    {LayerKind::Constant, "constant", first_params<ConstantParams>, Applies::Nothing, kInOrder},
-    {LayerKind::Quantize, "quantize", first_params<QuantizeParams>, Applies::Relu},
-    {LayerKind::Identity, "identity", first_params<NoParams>},
+    {LayerKind::Broadcast, kBroadcastFamily, "broadcast", first_params<BroadcastParams>,
+     Applies::Any, kInOrder | kOwnShape},
+    {LayerKind::Normalize, kNormalizeFamily, "normalize", first_params<NormalizeParams>,
+     Applies::Any, kInOrder | kOwnShape},
+    {LayerKind::Attention, kAttentionFamily, "attention", first_params<AttentionParams>,
+     Applies::Nothing, kInOrder | kOwnShape},
+    {LayerKind::Constant, kConstantFamily, "constant", first_params<ConstantParams>,
+     Applies::Nothing, kInOrder},
+    {LayerKind::Quantize, kFamilyWithoutOperator, "quantize", first_params<QuantizeParams>,
+     Applies::Relu},
+    {LayerKind::Identity, kFamilyWithoutOperator, "identity", first_params<NoParams>},
 };
 
 static_assert(std::size(kLayerFacts) == static_cast<std::size_t>(LayerKind::Identity) + 1,

@@ -272,7 +272,7 @@ using OperatorRows = std::pair<const OperatorRow*, const OperatorRow*>;
 OperatorRows combination_operators();   // read_combinations.cc
 OperatorRows image_operators();         // read_images.cc
 OperatorRows layer_operators();         // read_layers.cc
-OperatorRows moving_operators();        // read_operators.cc
+OperatorRows moving_operators();        // read_moves.cc
 OperatorRows product_operators();       // read_products.cc
 OperatorRows quantization_operators();  // read_quantization.cc
 
@@ -281,7 +281,7 @@ inline constexpr OperatorRows (*kOperatorFamilies[])() = {
     combination_operators, image_operators,   layer_operators,
     moving_operators,      product_operators, quantization_operators};
 
-/// Reads an operator that only moves values (read_operators.cc). No table lists these operators,
+/// Reads an operator that only moves values (read_moves.cc). No table lists these operators,
 /// because moves_values() knows them.
 void read_moved(NetworkReader& reader);
 

@@ -51,7 +51,7 @@ std::size_t sum_after(const Network& network, const Links& links, std::size_t la
 /// Makes the operator of a layer in float32 or bf16.
 /// \param method of a convolution or product; null for others
 std::unique_ptr<Op> make_float_op(const PlacedLayer& source, const MethodRow* method) {
-  const auto make = method != nullptr ? method->make : family_of(source.layer.kind).make;
+  const auto make = method != nullptr ? method->make : facts_of(source.layer.kind).family.make;
   if (make == nullptr) contradict("the layer " + source.layer.name + " has no operator");
   return make(source);
 }

@@ -139,6 +139,6 @@ void check_along(const LayerCheck& of) {
 
 }  // namespace
 
-extern const LayerFamily kAlongLayers = {check_along, make_op<AlongAxis>};
+extern const LayerFamily kAlongFamily = {check_along, make_op<AlongAxis>};
 
 }  // namespace lenet::native

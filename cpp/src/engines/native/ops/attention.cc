@@ -265,6 +265,6 @@ void check_attention(const LayerCheck& of) {
 
 }  // namespace
 
-extern const LayerFamily kAttentions = {check_attention, make_op<Attention>};
+extern const LayerFamily kAttentionFamily = {check_attention, make_op<Attention>};
 
 }  // namespace lenet::native

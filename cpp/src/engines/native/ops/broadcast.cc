@@ -191,6 +191,6 @@ void check_broadcast(const LayerCheck& of) {
 
 }  // namespace
 
-extern const LayerFamily kBroadcasts = {check_broadcast, make_op<Broadcast>};
+extern const LayerFamily kBroadcastFamily = {check_broadcast, make_op<Broadcast>};
 
 }  // namespace lenet::native

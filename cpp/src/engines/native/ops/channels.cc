@@ -156,6 +156,6 @@ void check_channels(const LayerCheck& of) {
 
 }  // namespace
 
-extern const LayerFamily kChannelLayers = {check_channels, make_op<Channels>};
+extern const LayerFamily kChannelFamily = {check_channels, make_op<Channels>};
 
 }  // namespace lenet::native

@@ -494,6 +494,6 @@ std::unique_ptr<Op> make_convolution(const PlacedLayer& source) {
   return std::make_unique<Convolution>(source);
 }
 
-extern const LayerFamily kConvolutions = {check_convolution, nullptr};
+extern const LayerFamily kConvolutionFamily = {check_convolution, nullptr};
 
 }  // namespace lenet::native

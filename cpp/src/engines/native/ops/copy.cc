@@ -238,6 +238,6 @@ void check_copy(const LayerCheck& of) {
 
 }  // namespace
 
-extern const LayerFamily kCopies = {check_copy, make_op<Copy>};
+extern const LayerFamily kCopyFamily = {check_copy, make_op<Copy>};
 
 }  // namespace lenet::native

@@ -226,6 +226,6 @@ void clear_behind(const Placement& tensor, float* first) {
   std::fill(first + values, first + round_up(values, tensor.lanes), 0.0F);
 }
 
-extern const LayerFamily kElementwiseLayers = {check_elementwise, make_op<Elementwise>};
+extern const LayerFamily kElementwiseFamily = {check_elementwise, make_op<Elementwise>};
 
 }  // namespace lenet::native

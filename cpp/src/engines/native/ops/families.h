@@ -39,7 +39,7 @@ class LayerCheck {
   const Layer& layer;
 };
 
-/// What the file of a family has for the layers of its kinds.
+/// What the file of a family has for the layers of its kinds, which layer_kinds.h names it for.
 struct LayerFamily {
   /// Requires that a layer reads only values that its inputs have, and writes each value of its
   /// output. \throws Error BackendFailure: it does not, which is a fault of the engine
@@ -48,8 +48,5 @@ struct LayerFamily {
   /// where there is none. \throws Error Unsupported: it has no kernel, or takes too much memory
   std::unique_ptr<Op> (*make)(const PlacedLayer& source);
 };
-
-/// The family of a kind. \param kind a named value of LayerKind
-const LayerFamily& family_of(LayerKind kind) noexcept;
 
 }  // namespace lenet::native

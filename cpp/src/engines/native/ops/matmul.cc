@@ -364,7 +364,7 @@ void check_product(const LayerCheck& of) {
 
 }  // namespace
 
-extern const LayerFamily kProducts = {check_product, nullptr};
+extern const LayerFamily kProductFamily = {check_product, nullptr};
 
 std::unique_ptr<Op> make_matmul(const PlacedLayer& source) {
   return std::make_unique<MatMul>(source);

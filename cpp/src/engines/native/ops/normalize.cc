@@ -85,7 +85,7 @@ void check_constant(const LayerCheck& of) {
 
 }  // namespace
 
-extern const LayerFamily kNormalizations = {check_normalize, make_op<Normalize>};
-extern const LayerFamily kConstants = {check_constant, make_op<Constant>};
+extern const LayerFamily kNormalizeFamily = {check_normalize, make_op<Normalize>};
+extern const LayerFamily kConstantFamily = {check_constant, make_op<Constant>};
 
 }  // namespace lenet::native

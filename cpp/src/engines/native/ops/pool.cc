@@ -155,6 +155,6 @@ std::unique_ptr<Op> make_pool(void (*pool)(const PoolTask&), const Layer& layer,
   return std::make_unique<Pool>(pool, layer, from, to, relu, mean);
 }
 
-extern const LayerFamily kPools = {check_pool, make_float_pool};
+extern const LayerFamily kPoolFamily = {check_pool, make_float_pool};
 
 }  // namespace lenet::native

@@ -152,6 +152,6 @@ void check_axis(const LayerCheck& of) {
 
 }  // namespace
 
-extern const LayerFamily kAxisLayers = {check_axis, make_op<AxisOp>};
+extern const LayerFamily kAxisFamily = {check_axis, make_op<AxisOp>};
 
 }  // namespace lenet::native

@@ -88,6 +88,6 @@ void check_resize(const LayerCheck& of) {
 
 }  // namespace
 
-extern const LayerFamily kResizes = {check_resize, make_op<Resize>};
+extern const LayerFamily kResizeFamily = {check_resize, make_op<Resize>};
 
 }  // namespace lenet::native

@@ -38,7 +38,7 @@ void verify_network(const Network& network) {
     check.require(!layer.inputs.empty() || layer.kind == LayerKind::Constant, "takes nothing");
     check.require(layer.params.index() == facts_of(layer.kind).first_params().index(),
                   "has the parameters of another kind");
-    family_of(layer.kind).check(check);
+    facts_of(layer.kind).family.check(check);
     check_integers(check);
     given[layer.output] = true;
   }
