@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <iterator>
 #include <limits>
 #include <type_traits>
@@ -235,7 +236,7 @@ class Evaluator {
         const bool open = !operand->open.empty() && operand->open[i];
         if (!open && to != kBool && !converts<To>(operand->numbers[i])) return std::nullopt;
       }
-      return one_output(combined<To>(to, std::vector{*operand}, [to](const From* numbers) {
+      return one_output(combined<To, From>(to, std::vector{*operand}, [to](const From* numbers) {
         if (to == kBool) return static_cast<To>(numbers[0] != 0);
         return static_cast<To>(numbers[0]);
       }));
@@ -292,9 +293,11 @@ class Evaluator {
 
   /// \param combine of the numbers of all operands at one place
   /// \param chooses whether it gives, by the first operand, the second or the third as it is
-  template <typename Result, typename T, typename Combine>
+  /// Compiled once for all that it may combine by: it is much code.
+  template <typename Result, typename T>
   std::optional<Contents> combined(int dtype, const std::vector<Operand<T>>& operands,
-                                   const Combine& combine, bool chooses = false) const {
+                                   const std::function<Result(const T*)>& combine,
+                                   bool chooses = false) const {
     const Shape& shape = result();
     const std::size_t total = count();
     Contents made{dtype, std::string(total * sizeof(Result), '\0')};
@@ -348,11 +351,11 @@ class Evaluator {
     return found;
   }
 
-  template <typename Result, typename T, typename Combine>
+  template <typename Result, typename T>
   Outputs of_operands(int dtype, const std::optional<std::vector<Operand<T>>>& operands,
-                      const Combine& combine, bool chooses = false) const {
+                      const std::function<Result(const T*)>& combine, bool chooses = false) const {
     if (!operands) return std::nullopt;
-    return one_output(combined<Result>(dtype, *operands, combine, chooses));
+    return one_output(combined<Result, T>(dtype, *operands, combine, chooses));
   }
 
   template <typename T>
@@ -362,18 +365,18 @@ class Evaluator {
     const int given = op_.declared("Out").dtype;
     if (!given_.reserve(count() * element_size(given))) return std::nullopt;
     if (kind == "Where") {
-      return of_operands<T>(
+      return of_operands<T, T>(
           dtype, operands<T>({"Condition", "X", "Y"}),
           [](const T* numbers) { return numbers[numbers[0] != 0 ? 1 : 2]; }, true);
     }
     const bool is_logic = has_word("And Or Xor Not", kind);
     if (is_logic != (dtype == kBool) && !has_word("Equal NotEqual", kind)) return std::nullopt;
     if (kind == "Not") {
-      return of_operands<std::uint8_t>(kBool, operands<T>({"X"}),
-                                       [](const T* x) { return std::uint8_t{x[0] == 0}; });
+      return of_operands<std::uint8_t, T>(kBool, operands<T>({"X"}),
+                                          [](const T* x) { return std::uint8_t{x[0] == 0}; });
     }
     if (const auto compare = find_comparison<T>(kind); compare != nullptr) {
-      return of_operands<std::uint8_t>(
+      return of_operands<std::uint8_t, T>(
           kBool, operands<T>({"X", "Y"}, op_.integer("axis", -1)),
           [compare](const T* both) { return std::uint8_t{compare(both[0], both[1])}; });
     }
@@ -387,16 +390,16 @@ class Evaluator {
     if (const auto function = has_function ? read_function(op_) : std::nullopt) {
       const auto number = [&](const T* x) { return (*function)(static_cast<double>(x[0])); };
       if (given == kBool) {
-        return of_operands<std::uint8_t>(kBool, operands<T>({"X"}), [&](const T* x) {
+        return of_operands<std::uint8_t, T>(kBool, operands<T>({"X"}), [&](const T* x) {
           return static_cast<std::uint8_t>(number(x));
         });
       }
-      return of_operands<T>(dtype, operands<T>({"X"}),
-                            [&](const T* x) { return static_cast<T>(number(x)); });
+      return of_operands<T, T>(dtype, operands<T>({"X"}),
+                               [&](const T* x) { return static_cast<T>(number(x)); });
     }
     if (const auto function = find_unary<T>(kind); function != nullptr) {
-      return of_operands<T>(dtype, operands<T>({"X"}),
-                            [function](const T* x) { return function(x[0]); });
+      return of_operands<T, T>(dtype, operands<T>({"X"}),
+                               [function](const T* x) { return function(x[0]); });
     }
     const auto function = find_binary<T>(op_);
     if (function == nullptr) return std::nullopt;
@@ -413,8 +416,8 @@ class Evaluator {
       const bool by_0 = std::find(divisors.begin(), divisors.end(), T{0}) != divisors.end();
       op_.require(!by_0, "a division by 0");
     }
-    return of_operands<T>(dtype, both,
-                          [function](const T* two) { return function(two[0], two[1]); });
+    return of_operands<T, T>(dtype, both,
+                             [function](const T* two) { return function(two[0], two[1]); });
   }
 
   template <typename T>
@@ -422,7 +425,7 @@ class Evaluator {
     const std::size_t inputs = op_.count("X");
     const bool averages = op_.kind() == "Mean";
     if (averages && std::is_integral_v<T>) return std::nullopt;
-    return of_operands<T>(dtype, operands<T>({"X"}), [=](const T* numbers) {
+    return of_operands<T, T>(dtype, operands<T>({"X"}), [=](const T* numbers) {
       T so_far = numbers[0];
       for (std::size_t i = 1; i < inputs; ++i) so_far = function(so_far, numbers[i]);
       return averages ? static_cast<T>(so_far / static_cast<T>(inputs)) : so_far;
@@ -439,7 +442,7 @@ class Evaluator {
     const std::optional<T> least = bound("min", real ? -Limits::infinity() : Limits::lowest());
     const std::optional<T> most = bound("max", real ? Limits::infinity() : Limits::max());
     if (!least || !most) return std::nullopt;
-    return of_operands<T>(dtype, operands<T>({"X"}), [=](const T* x) {
+    return of_operands<T, T>(dtype, operands<T>({"X"}), [=](const T* x) {
       return std::min(std::max(x[0], *least), *most);  // in this order NaN stays
     });
   }
@@ -451,7 +454,7 @@ class Evaluator {
     const std::optional<T> bias = given_.attribute_or_input<T>("bias");
     if (!scale || !bias) return std::nullopt;
     const bool after = op_.flag("bias_after_scale");
-    return of_operands<T>(dtype, operands<T>({"X"}), [=](const T* x) {
+    return of_operands<T, T>(dtype, operands<T>({"X"}), [=](const T* x) {
       if (!after) return multiply(add(x[0], *bias), *scale);
       return add(multiply(x[0], *scale), *bias);
     });
