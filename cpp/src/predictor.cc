@@ -189,7 +189,8 @@ struct Predictor::State final : Loaded, Outputs {
     for (TensorSpec& output : outputs) {
       const Value* known = nullptr;
       for (const std::size_t index : graph.outputs) {
-        if (checked && graph.values[index].name == output.name) known = &graph.values[index];
+        const Value& value = graph.values[index];
+        if (checked && value.name == output.name && value.has_shape) known = &value;
       }
       // Engines that know every shape give a scalar an empty one.
       const bool unknown = known == nullptr && output.shape.empty() && row->takes_any_shape;

@@ -294,8 +294,7 @@ def test_a_network_is_compared_with_the_best_peer(program, tmp_path, capsys, mon
     assert [path.suffix for path in sorted(tmp_path.iterdir())] == [".png", ".json"]
     assert "3 x 32 x 32, 37,523,456 multiply-adds each" in capsys.readouterr().out
     result = json.loads(file.read_text())
-    # How fast this machine is now decides nothing here.
-    assert status == (0 if all(one["holds"] for one in result["figures"]) else 1)
+    assert status == 0  # the figures that must hold are LeNet's
     (network,) = result["networks"]
     assert network["multiply_adds_per_image"] == RESNET18_OF_32
     found = {one["name"]: (one["status"], one["reason"]) for one in network["contenders"]}
