@@ -150,6 +150,16 @@ std::vector<const Kernels*> kernels_and_tiles() {
   return found;
 }
 
+/// Draws images, of which some values are too large to be rounded to integers of 8 bits.
+std::vector<float> images_of(const Network& network, Random& random) {
+  std::vector<float> images;
+  for (std::int64_t k = 0; k < kImages * network.tensors[0].shape.values(); ++k) {
+    // A quarter of the smallest step is never in the middle of two integers.
+    images.push_back(static_cast<float>(random.from(-1000, 1000) * 4 + 1) / 512);
+  }
+  return images;
+}
+
 TEST_CASE("networks of integers are what their definition says, in all sets" *
           doctest::test_suite("arithmetic")) {
   Random random(7);
@@ -158,12 +168,7 @@ TEST_CASE("networks of integers are what their definition says, in all sets" *
   for (int i = 0; i < kNetworks; ++i) {
     const Network network = random_network(random, i >= kNetworks * 4 / 5);
     CAPTURE(i);
-    const std::int64_t image = network.tensors[0].shape.values();
-    std::vector<float> images;
-    for (std::int64_t k = 0; k < kImages * image; ++k) {
-      // A quarter of the smallest step: never in the middle of two integers. Some too large.
-      images.push_back(static_cast<float>(random.from(-1000, 1000) * 4 + 1) / 512);
-    }
+    const std::vector<float> images = images_of(network, random);
     const std::vector<double> exact = definition(network, images);
     const std::vector<float> expected(exact.begin(), exact.end());
     for (const Kernels* kernels : kernels_and_tiles()) {
@@ -186,10 +191,7 @@ TEST_CASE("networks of integers are what their definition says, in all sets" *
 
 /// Compares what programs of all sets give with the definition.
 void check_exact(const Network& network, Random& random) {
-  std::vector<float> images;
-  for (std::int64_t k = 0; k < kImages * network.tensors[0].shape.values(); ++k) {
-    images.push_back(static_cast<float>(random.from(-1000, 1000) * 4 + 1) / 512);
-  }
+  const std::vector<float> images = images_of(network, random);
   const std::vector<double> exact = definition(network, images);
   const std::vector<float> expected(exact.begin(), exact.end());
   for (const Kernels* kernels : available_kernels(native::int8::kernels_named)) {
@@ -356,6 +358,31 @@ TEST_CASE("a function between convolutions of integers is computed in their layo
       "conv_channels_int8", "hard_swish", "quantize",  // the sums are float32
       "conv_channels_int8", "convert",    "hard_swish", "quantize", "conv_channels_int8"};
   CHECK(kernels_of(*program) == expected);
+}
+
+TEST_CASE("a mean of what a convolution of integers gives is computed in its layout") {
+  Random random(38);
+  for (const std::int64_t channels : {32, 9}) {  // whole vectors of any set, and others
+    Network network;
+    network.tensors = {TensorShape{6, 5, 7}};
+    add_quantize(network, random, -7, -5);
+    add_padded(network, random, channels);
+    const TensorShape image = network.tensors.back().shape;
+    Layer mean = pool_of(5, 3);
+    mean.get<PoolParams>().kind = PoolKind::Average;
+    add_layer(network, mean, {image.channels(), 1, 2});
+    const std::vector<float> images = images_of(network, random);
+    const std::vector<double> expected = definition(network, images);
+    const double most =
+        std::abs(*std::max_element(expected.begin(), expected.end(),
+                                   [](double a, double b) { return std::abs(a) < std::abs(b); }));
+    for (const native::int8::Kernels* kernels : available_kernels(native::int8::kernels_named)) {
+      CAPTURE(std::string(kernels->name));
+      const auto program = compiled(network, *kernels);
+      CHECK(largest_error(outputs(*program, images), expected) < 1e-6 * most);
+      CHECK(has_kernel(*program, "convert") == (channels == 9));
+    }
+  }
 }
 
 TEST_CASE("what is no number is rounded to the least") {

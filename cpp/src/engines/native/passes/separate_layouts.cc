@@ -16,6 +16,14 @@ bool is_elementwise(const Network& network, const Layer& layer) {
           is_alike(layer) && std::all_of(layer.inputs.begin(), layer.inputs.end(), fits));
 }
 
+/// Whether a pool may take pixels one after the other, each with all its channels: the kernel
+/// computes whole vectors, which are at most so many numbers.
+bool pools_pixels(const Network& network, const Layer& layer) {
+  constexpr std::int64_t kLongestVector = 16;
+  return layer.kind == LayerKind::Pool &&
+         network.tensors[layer.output].shape.channels() % kLongestVector == 0;
+}
+
 /// What a layer that moves whole channels copies, in the order of the program.
 std::vector<Box> boxes_of(const Network& network, const Layer& layer) {
   const std::vector<ChannelSource> sources = sources_of(network, layer);
@@ -107,7 +115,7 @@ class Separator {
       return network_.tensors[input].layout == Layout::ChannelsLast;
     };
     const bool by_channels_last =
-        is_elementwise(network_, layer) &&
+        (is_elementwise(network_, layer) || pools_pixels(network_, layer)) &&
         std::all_of(layer.inputs.begin(), layer.inputs.end(), has_channels_last);
     const Layout layout = needs_order(layer) || may_stay ? Layout::Order
                           : by_channels_last             ? Layout::ChannelsLast
