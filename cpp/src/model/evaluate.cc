@@ -4,7 +4,6 @@
 #include <array>
 #include <cmath>
 #include <cstring>
-#include <functional>
 #include <iterator>
 #include <limits>
 #include <type_traits>
@@ -193,6 +192,24 @@ std::optional<Operand<T>> read_operand(const Value* value, const Shape& result, 
   return made;
 }
 
+/// Refers to a function of the numbers of all operands at one place, such as a lambda, which must
+/// outlive it. What walks through the places is much code, which is compiled once for all
+/// functions.
+template <typename Result, typename T>
+class Combining {
+ public:
+  template <typename Function>
+  Combining(const Function& function)
+      : function_(&function), call_([](const void* of, const T* numbers) -> Result {
+          return (*static_cast<const Function*>(of))(numbers);
+        }) {}
+  Result operator()(const T* numbers) const { return call_(function_, numbers); }
+
+ private:
+  const void* function_;
+  Result (*call_)(const void* of, const T* numbers);
+};
+
 /// Computes number by number.
 class Evaluator {
  public:
@@ -293,10 +310,9 @@ class Evaluator {
 
   /// \param combine of the numbers of all operands at one place
   /// \param chooses whether it gives, by the first operand, the second or the third as it is
-  /// Compiled once for all that it may combine by: it is much code.
   template <typename Result, typename T>
   std::optional<Contents> combined(int dtype, const std::vector<Operand<T>>& operands,
-                                   const std::function<Result(const T*)>& combine,
+                                   const Combining<Result, T>& combine,
                                    bool chooses = false) const {
     const Shape& shape = result();
     const std::size_t total = count();
@@ -353,7 +369,7 @@ class Evaluator {
 
   template <typename Result, typename T>
   Outputs of_operands(int dtype, const std::optional<std::vector<Operand<T>>>& operands,
-                      const std::function<Result(const T*)>& combine, bool chooses = false) const {
+                      const Combining<Result, T>& combine, bool chooses = false) const {
     if (!operands) return std::nullopt;
     return one_output(combined<Result, T>(dtype, *operands, combine, chooses));
   }
