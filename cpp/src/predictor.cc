@@ -60,11 +60,17 @@ void require_quantized(const Config& config, const Model& model) {
                  "lenet-cpp quantize");
   }
   if (!model.quantized) {
+    const std::string why = " is not quantized, so that nothing of it runs in int8";
     const std::string precisions = name_precisions(config, model);
-    refuse_model(model, std::string(" is not quantized, so that nothing of it runs in int8: ") +
-                            how_to_quantize(model.format) +
-                            (precisions.empty() ? "" : "; use precision ") + precisions +
-                            (precisions.empty() ? "" : " for this one"));
+    if (!precisions.empty()) {
+      refuse_model(model, why + ": " + how_to_quantize(model.format) + "; use precision " +
+                              precisions + " for this one");
+    }
+    // The engine refuses this model in every precision, so that to quantize it does not help.
+    Config in_float = config;
+    in_float.precision = Precision::Fp32;
+    const std::string other = name_other_engine(in_float, model);
+    refuse_model(model, why + (other.empty() ? "" : "; use " + other + " with precision fp32"));
   }
   if (model.float_weights) {
     refuse_model(model,

@@ -179,6 +179,22 @@ TEST_CASE("weights stored as float32 run in float32, and are refused in int8") {
   refuse("precision=int8 ir_optim=false", "set ir_optim");
 }
 
+TEST_CASE("a model that an engine runs in no precision is advised another engine") {
+  const TemporaryFolder folder;
+  // The last column of windows begins behind the image.
+  write_file(folder / "__model__",
+             program("x[-1,1,8,8] y[-1,1,8,4]: pool2d x -> y | ksize=[3,1] strides=[1,3] "
+                     "paddings=[1,0] ceil_mode=true adaptive=false padding_algorithm=EXPLICIT "
+                     "exclusive=true global_pooling=false data_format=NCHW pooling_type=max"));
+  const auto refuse = [&](const std::string& engine, const char* words) {
+    CHECK_THROWS_WITH_AS(
+        Predictor{config_of("precision=int8 engine=" + engine + " model_dir=" + folder.path())},
+        doctest::Contains(words), Error);
+  };
+  refuse("native", "runs in int8; use engine paddle with precision fp32");
+  refuse("auto", "lenet-cpp quantize takes; use precision fp32 for this one");
+}
+
 TEST_CASE("bf16 differs from float32 as eight bits allow, and clones give the same bits") {
   const Tensor images = random_images(5);
   for (const char* file : {"lenet.pdmodel", "lenet.json"}) {

@@ -28,7 +28,7 @@ constexpr const char* kTf32Remedy = "on a GPU onnxruntime has it, for an .onnx";
 
 /// Whether it compiles the model, which takes less than to load it with another library.
 bool runs_native(const Config& config, const Model& model) try {
-  create_native_engine(config, model);
+  create_native_engine(config, model)->prepare();
   return true;
 } catch (const Error&) {
   return false;

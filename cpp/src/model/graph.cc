@@ -121,8 +121,9 @@ bool may_run_in_paddle(const Graph& graph) {
   const bool has_half =
       !graph.half.empty() || std::any_of(graph.values.begin(), graph.values.end(),
                                          [](const Value& value) { return is_half(value.dtype); });
-  return graph.runs_in_paddle && graph.inputs.size() == 1 && !has_half &&
-         is_number(graph.values[graph.inputs[0]].dtype);
+  if (!graph.runs_in_paddle || graph.inputs.size() != 1 || has_half) return false;
+  const int input = declared_dtype(graph.values[graph.inputs[0]]);
+  return is_number(input) && !is_half(input);
 }
 
 std::string remedy_unchecked(const Graph& graph) {
