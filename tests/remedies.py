@@ -30,6 +30,10 @@ _FORMS = (  # in the order in which they are looked for; each is taken off what 
     ),
     (r"\baccelerator ((?:auto|plain|onednn|, | or )+)", _each("accelerator")),
     (r"\bprecision ((?:fp32|bf16|int8| or )+)", _each("precision")),
+    (
+        r"\bcheck_program(?:=| to )false.*; also set precision to (\w+) and accelerator to (\w+)",
+        lambda match: [{"check_program": False, "precision": match[1], "accelerator": match[2]}],
+    ),
     (r"\bcheck_(\w+)(?:=| to )false", lambda match: [{f"check_{match[1]}": False}]),
 )
 _OF_THE_OWNER = (
@@ -108,7 +112,7 @@ def follow(path, message, images=None, **options):
         changed = {**options, **advised}
         if "engine" in advised:  # its own accelerators
             changed.pop("accelerator", None)
-        if advised == {"check_program": False}:  # which runs in Paddle
+        if "check_program" in advised:  # which runs in Paddle
             changed["engine"] = "auto"
         try:
             error = refusal(path, images, **changed)

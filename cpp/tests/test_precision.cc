@@ -195,6 +195,31 @@ TEST_CASE("a model that an engine runs in no precision is advised another engine
   refuse("auto", "lenet-cpp quantize takes; use precision fp32 for this one");
 }
 
+TEST_CASE("a program that is not checked is advised to run in float32 without an accelerator") {
+  const TemporaryFolder folder;
+  write_file(folder / "__model__", program("x[-1,2] y[-1,2]: unheard_of x -> y"));
+  const auto message = [&](const std::string& options) -> std::string {
+    try {
+      Predictor(config_of(options + " model_dir=" + folder.path()));
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  const std::string unchecked = "check_program=false runs it in Paddle unchecked";
+  const auto ends = [](const std::string& text, const std::string& end) {
+    return text.size() > end.size() && text.substr(text.size() - end.size()) == end;
+  };
+  CHECK(ends(message(""), unchecked));
+  CHECK(ends(message("engine=paddle accelerator=plain"), unchecked));
+  for (const char* options :
+       {"precision=int8", "precision=bf16", "accelerator=onednn", "accelerator=openvino"}) {
+    CAPTURE(options);
+    CHECK(
+        ends(message(options), unchecked + "; also set precision to fp32 and accelerator to auto"));
+  }
+}
+
 TEST_CASE("bf16 differs from float32 as eight bits allow, and clones give the same bits") {
   const Tensor images = random_images(5);
   for (const char* file : {"lenet.pdmodel", "lenet.json"}) {

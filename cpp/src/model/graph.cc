@@ -408,8 +408,7 @@ void unsupported(const std::string& path, const std::string& problem) {
 void require_nesting(std::size_t nesting, const std::string& path) {
   if (nesting <= kMaxNesting) return;
   unsupported(path, "has control flow (if, while) that is nested more than " +
-                        std::to_string(kMaxNesting) +
-                        " deep; check_program=false runs it in Paddle unchecked");
+                        std::to_string(kMaxNesting) + " deep" + std::string(kUncheckedRemedy));
 }
 
 void require_name(std::string_view name, const std::string& what, const std::string& path) {

@@ -300,6 +300,11 @@ struct Graph {
 inline constexpr std::string_view kUncheckedRemedy =
     "; for a model that you trust, check_program=false runs it in Paddle unchecked";
 
+/// Follows such a remedy where oneDNN or OpenVINO was to compute the program: what they make of one
+/// that was not checked is not known.
+inline constexpr std::string_view kPlainRemedy =
+    "; also set precision to fp32 and accelerator to auto";
+
 /// Whether Paddle may run a program that the check does not follow to its end.
 bool may_run_in_paddle(const Graph& graph);
 /// Ends the message on such a program: how it runs all the same; empty where it does not.

@@ -32,9 +32,7 @@ class Loader {
     if (files_.format == ModelFormat::Onnx) {
       load_onnx();
     } else {
-      read_program();
-      load_parameters();
-      check_program();
+      load_paddle();
     }
     model_->class_names = class_names(model_->graph);
     return model_;
@@ -101,6 +99,23 @@ class Loader {
       model_->refusal = error;
     }
     describe(outputs);
+  }
+
+  void load_paddle() try {
+    read_program();
+    load_parameters();
+    check_program();
+  } catch (const Error& error) {
+    const std::string what = error.what();
+    const auto has = [&](std::string_view remedy) {
+      return what.find(remedy) != std::string::npos;
+    };
+    const bool advises = has(kUncheckedRemedy) || has(kLoopRemedy);
+    const bool plain =
+        config_.precision == Precision::Fp32 &&
+        (config_.accelerator == Accelerator::Auto || config_.accelerator == Accelerator::Plain);
+    if (!advises || plain) throw;
+    throw Error(error.code(), what + std::string(kPlainRemedy));
   }
 
   void read_program() {
