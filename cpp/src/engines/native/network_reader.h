@@ -152,7 +152,7 @@ class NetworkReader {
 
   /// The tensor of an input that is computed. \throws Error Unsupported: it is not computed
   std::size_t tensor(const std::string& name, std::size_t index = 0) const;
-  /// The same, but if the input is a constant, add_constant() makes a tensor of it.
+  /// Returns the tensor of an input, which add_constant() makes if the input is a constant.
   std::size_t tensor_or_constant(const std::string& name, std::size_t index = 0) {
     return is_computed(name, index) ? tensor(name, index) : add_constant(name, index);
   }
@@ -160,7 +160,7 @@ class NetworkReader {
   std::size_t shaped(const std::string& name);
   /// The tensor of an input, with the channels that the input has in the program.
   std::size_t with_channels(const std::string& name);
-  /// The same as shaped(). \throws Error Unsupported: it is no image in one or two dimensions
+  /// Returns what shaped() does. \throws Error Unsupported: it is no image in one or two dimensions
   std::size_t image_or_line(const std::string& name);
   /// Whether the tensor of an input has the shape that the input has in the program.
   bool has_channels(const std::string& name) const {

@@ -453,8 +453,8 @@ bool raise_each(const BroadcastTask& task) {
   return false;
 }
 
-/// The same values of the first two operands in the other order. Each kind is much code, so that
-/// what others compute has none of its own.
+/// Returns a task of another kind with its first two operands exchanged. The code of each kind is
+/// long, so a kind that another one computes with exchanged operands has no code of its own.
 inline BroadcastTask exchanged(BroadcastTask task, BroadcastKind kind) {
   const auto exchange = [](auto& pair) {
     const auto first = pair[0];

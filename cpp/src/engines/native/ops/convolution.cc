@@ -474,7 +474,7 @@ void check_convolution(const LayerCheck& of) {
   const std::int64_t of_group = static_cast<std::int64_t>(weights) / outputs / taps;
   of.require(params.first_channel + params.groups * of_group <= of.input().channels(),
              "reads more channels than there are");
-  // Of each direction, those that a pixel is the largest of.
+  // A pooled pixel is the largest of so many windows in each direction.
   const std::int64_t windows = params.pool ? 2 : 1;
   check_windows(of, of.input().height(), of.output().height() * windows, 0);
   check_windows(of, of.input().width(), of.output().width() * windows, 1);

@@ -302,7 +302,7 @@ class AttentionFinder {
 
   Network& network_;
   Links links_;
-  // Of the attention that is looked at:
+  // What follows belongs to the attention that join() looks at.
   std::vector<std::size_t> inputs_;
   float scale_ = 1;
   std::vector<ScoreLoop> loops_;  ///< the outermost first, then along rows, then along a row
