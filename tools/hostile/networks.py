@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import re
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -154,3 +155,15 @@ def _simpler(value):
             yield value[::2]
     elif isinstance(value, int) and not isinstance(value, bool) and value > 0:
         yield from {0, 1, value // 2, value - 1} - {value}
+
+
+def moved(values, numbers, unit, terms=1):
+    """Return values, moved at random as rounding does, by up to the share ``unit`` of each.
+
+    The errors of a sum of n terms add up as a random walk does, to the square root of n of them.
+    Only float64 is moved: of integers shapes are computed.
+    """
+    if values.dtype != np.float64:
+        return values
+    most = unit * math.sqrt(terms)
+    return values * (1 + numbers.uniform(-most, most, values.shape))

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tools.hostile import tokens
 from tools.hostile.draw import all_of, groups_of, maybe, one_of, plain
-from tools.hostile.networks import InvalidNetworkError
+from tools.hostile.networks import InvalidNetworkError, moved
 
 onnxruntime.set_default_logger_severity(4)
 # Operators whose axes are an input since an operator set.
@@ -593,22 +593,12 @@ def judge(network, images, unit=0.0):
         for node in evaluator.rt_nodes_:
             sums = node.onnx_node.op_type.startswith("Reduce")
             node.run = partial(_run_rounded, node.run, numbers, unit, sums)
-        images = _moved(images, numbers, unit)
+        images = moved(images, numbers, unit)
     return evaluator.run(None, {"v0": images})
 
 
-def _moved(values, numbers, unit):
-    """Move floating-point values at random."""
-    if values.dtype != np.float64:  # integers, of which shapes are computed
-        return values
-    return values * (1 + numbers.uniform(-unit, unit, values.shape))
-
-
 def _run_rounded(run, numbers, unit, sums, *inputs, **options):
-    """Run an operator; move the floating-point values that it gives.
-
-    The errors of a sum of n terms add up as a random walk does, to the square root of n of them.
-    """
+    """Run an operator; move the floating-point values that it gives."""
     outputs = run(*inputs, **options)
     terms = inputs[0].size / max(1, outputs[0].size) if sums else 1
-    return tuple(_moved(values, numbers, unit * math.sqrt(terms)) for values in outputs)
+    return tuple(moved(values, numbers, unit, terms) for values in outputs)

@@ -10,7 +10,7 @@ from paddle import nn, pir_utils
 from paddle.nn import functional as F  # noqa: N812 - Paddle's own convention
 
 from tools.hostile import draw
-from tools.hostile.networks import InvalidNetworkError
+from tools.hostile.networks import InvalidNetworkError, moved
 from tools.hostile.survey import read_model
 
 # Attributes of the older operators, by the first word of their names.
@@ -95,6 +95,7 @@ COMPARE = {
     name: older(getattr(paddle, name), name, "X Y", "bool", axis=-1) for name in draw.COMPARED
 }
 WHERE = older(paddle.where, "where", "Condition X Y")
+SUMS = {"sum", "mean"}  # operators that give sums of many values
 # Of other ranks, Paddle 3.3 makes operators that the checks of models do not accept, or, of gram,
 # transposes the first dimensions alone, or matmul has products of the images with each other.
 RANKS = {"interpolate": [4], "pad": [4], "gram": [3], "matmul": range(3, 9)}
@@ -107,11 +108,13 @@ def channels(x, more):
 class Run:
     """One evaluation of a network, on numbers or on the variables of a program."""
 
-    def __init__(self, network, dtype="float32", nudge=0):
-        """``nudge`` changes each parameter by about that share."""
+    def __init__(self, network, dtype="float32", nudge=0, unit=0.0):
+        """``nudge`` changes each parameter by about that share; ``unit`` is that of ``judge``."""
         self.network = network
         self.dtype = dtype
         self.nudge = nudge
+        self.unit = unit
+        self.numbers = np.random.default_rng(network.seed)
         self.parameters = {}
 
     def parameter(self, place, shape, scale=1, least=None):
@@ -134,16 +137,27 @@ class Run:
 
     def __call__(self, x):
         """Return all values of the network for its input."""
-        values = [x]
+        values = [self.rounded(x)]
         for i, layer in enumerate(self.network.layers, 1):
             inputs, attributes = [values[i] for i in layer.inputs], dict(layer.attributes)
             self.owner = attributes.pop("like", i)
             if len(inputs[0].shape) not in RANKS.get(layer.op, range(9)):
                 raise InvalidNetworkError("a tensor of another rank")
-            values.append(self.function(layer.op)(*inputs, **attributes))
+            found = self.function(layer.op)(*inputs, **attributes)
+            values.append(self.rounded(found, inputs[0] if layer.op in SUMS else found))
             if paddle.in_dynamic_mode() and 0 in values[-1].shape:
                 raise InvalidNetworkError("an empty output")
         return values
+
+    def rounded(self, value, summed=None):
+        """Return a value, moved at random by the ``unit``, if there is one.
+
+        ``summed`` holds the terms, where each of its numbers is a sum.
+        """
+        if not self.unit:
+            return value
+        terms = 1 if summed is None else summed.size / max(1, value.size)
+        return paddle.to_tensor(moved(value.numpy(), self.numbers, self.unit, terms))
 
     def function(self, op):
         """Return what does an operator, by these tables and methods or as Paddle has it."""
@@ -241,11 +255,11 @@ class Run:
         return (x * 4).astype("int32").astype(self.dtype)
 
 
-def evaluate(network, images, dtype="float32", nudge=0):
-    """Return all values in dygraph, as tensors."""
+def evaluate(network, images, dtype="float32", **changes):
+    """Return all values in dygraph, as tensors; the changes are ``nudge`` or ``unit`` of Run."""
     try:
         with paddle.no_grad():
-            return Run(network, dtype, nudge)(paddle.to_tensor(images.astype(dtype)))
+            return Run(network, dtype, **changes)(paddle.to_tensor(images.astype(dtype)))
     except InvalidNetworkError:
         raise
     # What Paddle raises has no common class below Exception.
@@ -263,8 +277,21 @@ def shapes(network):
 
 def answers(network, images, nudged):
     """Return the only output judged, in dygraph, and what it must be close to: float64's first."""
-    every = ((images, "float32", 0), (images, "float64", 0), (nudged, "float64", 3e-7))
-    return [[evaluate(network, *each)[network.outputs[0]].numpy()] for each in every]
+    every = (
+        evaluate(network, images),
+        evaluate(network, images, "float64"),
+        evaluate(network, nudged, "float64", nudge=3e-7),
+    )
+    return [[values[network.outputs[0]].numpy()] for values in every]
+
+
+def judge(network, images, unit=0.0):
+    """Return the only output in dygraph, float64.
+
+    With a ``unit``, the images and the value of each layer are moved at random by up to that share
+    of them, as rounding does; sums of many values by more (``moved``).
+    """
+    return [evaluate(network, images, "float64", unit=unit)[network.outputs[0]].numpy()]
 
 
 def export(network, folder, formats):
