@@ -1,5 +1,5 @@
-// Attention is compared with its definition in double, in every instruction set: as a layer, and as
-// the layers from which a pass makes it.
+// Attention is compared with its definition in double, in every instruction set and in bf16: as a
+// layer, and as the layers from which a pass makes it.
 
 #include <algorithm>
 #include <cmath>
@@ -125,6 +125,32 @@ void add_term(AttentionParams& of, BroadcastOperand operand) {
   of.terms.push_back({std::move(operand), of.keys});
 }
 
+/// Compares a layer with the definition, and in bf16 with that of operands which are rounded
+/// before. \param inputs the values of each operand
+void check_layer_of(const AttentionParams& of, const std::vector<std::int64_t>& inputs,
+                    Random& random) {
+  Layer layer = layer_of(LayerKind::Attention);
+  layer.params = of;
+  const std::int64_t values = of.scores().count() * of.rows * of.width;
+  const auto define = [&](const auto& operands) { return define_attention(of, operands); };
+  check_layer(layer, inputs, values, random, define, kError);
+  // What becomes of the weights that the softmax gives: 8 significant bits.
+  constexpr double kRounding = 1.0 / 256;
+  const auto define_rounded = [&](std::vector<std::vector<float>> operands) {
+    for (std::size_t i = 0; i < 3; ++i) round_to_bf16(operands[i]);
+    return define_attention(of, operands);
+  };
+  const Network network = network_of(layer, inputs, values, random);
+  const std::vector<float> images =
+      random.values(kCheckedImages * network.tensors[0].shape.values());
+  for (const Bf16Kernels* const kernels : bf16_kernels_and_tiles()) {
+    CAPTURE(std::string(kernels->name));
+    const auto program = compiled(network, choose_kernels(), false, 0, kernels);
+    CHECK(has_kernel(*program, "attention_bf16"));
+    check_program(*program, images, inputs, define_rounded, kRounding + kError);
+  }
+}
+
 TEST_CASE("attention of any sizes" * doctest::test_suite("arithmetic")) {
   Random random(61);
   for (int i = 0; i < 60; ++i) {
@@ -132,6 +158,10 @@ TEST_CASE("attention of any sizes" * doctest::test_suite("arithmetic")) {
                          random.from(1, 40), random.coin() ? 16 : random.from(1, 40)};
     AttentionParams of = attention_of(sizes);
     of.scale = random.coin() ? 1 : 0.25F;
+    if (random.coin()) {
+      of.key = {0, sizes.keys, 1};
+      of.value = {0, 1, sizes.keys};
+    }
     std::vector<std::int64_t> inputs = {sizes.heads * sizes.rows * sizes.depth,
                                         sizes.heads * sizes.keys * sizes.depth,
                                         sizes.heads * sizes.keys * sizes.width};
@@ -147,11 +177,7 @@ TEST_CASE("attention of any sizes" * doctest::test_suite("arithmetic")) {
     CAPTURE(sizes.depth);
     CAPTURE(sizes.width);
     CAPTURE(of.terms.size());
-    Layer layer = layer_of(LayerKind::Attention);
-    layer.params = of;
-    check_layer(
-        layer, inputs, sizes.heads * sizes.rows * sizes.width, random,
-        [&](const auto& operands) { return define_attention(of, operands); }, kError);
+    check_layer_of(of, inputs, random);
   }
 }
 
@@ -164,11 +190,7 @@ TEST_CASE("attention to more keys than are weighed at once, and to masked ones" 
   for (float& number : mask) number = random.coin() ? 0 : -INFINITY;
   for (std::int64_t r = 0; r < sizes.rows; ++r) mask[static_cast<std::size_t>(r * sizes.keys)] = 0;
   add_term(of, {kNone, mask});
-  Layer layer = layer_of(LayerKind::Attention);
-  layer.params = of;
-  check_layer(
-      layer, {2 * 40 * 20, 2 * 1500 * 20, 2 * 1500 * 24}, 2 * 40 * 24, random,
-      [&](const auto& operands) { return define_attention(of, operands); }, kError);
+  check_layer_of(of, {2 * 40 * 20, 2 * 1500 * 20, 2 * 1500 * 24}, random);
 }
 
 /// What the layers of an attention are varied by.

@@ -132,6 +132,11 @@ __attribute__((flatten)) void channels_tiles(const ConvTask& task, Channels& cha
     if (channels.residual != nullptr) {
       for_residuals([](const float* at, const Vector&) { __builtin_prefetch(at); });
     }
+    // Else each store would wait for its own line. With fewer registers a tile has too few products
+    // for so many prefetches, as measured with AVX2.
+    if constexpr (Step == 0 && kRegisters >= 32) {
+      for_outputs([](float* at, const Vector&) { __builtin_prefetch(at, 1); });
+    }
     const TapRun* run = channels.runs;
     const float* weights = channels.weights + begun * channels.weights_step;
     const float* output = channels.output;
@@ -207,21 +212,23 @@ __attribute__((flatten)) void channels_tiles(const ConvTask& task, Channels& cha
 
 /// A tile with an activation that is not computed in registers. The sums go through a buffer: what
 /// is loaded again must not wait for memory.
+/// \param channels of the tile; they become those of the buffer
 template <int Vectors>
 void activated_tile(void (*tile)(const ConvTask&, Channels&, int), const ConvTask& task,
-                    const Channels& channels, int rows, int columns) {
+                    Channels& channels, int rows, int columns) {
   constexpr int kMax = most_windows(Vectors);
   float buffer[Vectors * kMax * kLanes];
-  Channels sums = channels;
-  sums.output = buffer;
-  sums.output_row = columns * kLanes;
-  sums.output_vector = kMax * kLanes;
-  tile(task, sums, 1);
+  float* const output = channels.output;
+  const std::int64_t output_row = channels.output_row;
+  const std::int64_t output_vector = channels.output_vector;
+  channels.output = buffer;
+  channels.output_row = columns * kLanes;
+  channels.output_vector = kMax * kLanes;
+  tile(task, channels, 1);
   for (int v = 0; v < Vectors; ++v) {
     for (int r = 0; r < rows; ++r) {
       activate(channels.activation, buffer + (v * kMax + r * columns) * kLanes,
-               channels.output + v * channels.output_vector + r * channels.output_row,
-               columns * kLanes);
+               output + v * output_vector + r * output_row, columns * kLanes);
     }
   }
 }
@@ -275,7 +282,8 @@ void channels_windows(const ConvTask& task, Channels& channels, std::int64_t tap
   const int most_columns = pairs ? kMaxOfTwo : kMax;
   const std::int64_t tiles =
       std::int64_t{task.images} * tiles_of(most_columns) * (pairs ? (rows + 1) / 2 : rows);
-  channels.next_step = (next + tiles * taps - 1) / (tiles * taps);
+  const std::int64_t next_step = (next + tiles * taps - 1) / (tiles * taps);
+  const float* next_weights = channels.next;
   // Sums that are in the output already go on there.
   const bool buffers =
       is_other(channels.activation) && channels.bias != nullptr && task.output_column == kLanes;
@@ -294,7 +302,11 @@ void channels_windows(const ConvTask& task, Channels& channels, std::int64_t tap
     for (int x = 0, width = 0; x < columns; x += width) {
       width = tile_size(columns - x, most_columns);
       auto tile = height == 1 ? tile_of<Vectors, 1>(width) : tile_of<Vectors, kTwo>(width);
+      // The copy would wait for all that the last tile stored, if a part of `channels` were stored
+      // after it.
       Channels at = channels;
+      at.next = next_weights;
+      at.next_step = next_step;
       at.move(y * task.input_row + x * task.input_column,
               y * channels.output_row + x * task.output_column,
               y * residual_row + x * task.output_column);
@@ -315,7 +327,7 @@ void channels_windows(const ConvTask& task, Channels& channels, std::int64_t tap
                           task.output_column, Vectors, channels.output_vector);
         }
       }
-      channels.next += together * taps * channels.next_step;
+      next_weights += together * taps * next_step;
     }
     for (int r = 0; r < height; ++r) {
       float* const gap = channels.output + (y + r) * channels.output_row + columns * kLanes;
@@ -324,6 +336,7 @@ void channels_windows(const ConvTask& task, Channels& channels, std::int64_t tap
       }
     }
   }
+  channels.next = next_weights;
 }
 
 /// So many vectors of channels from the first one on, with the weights of all taps.

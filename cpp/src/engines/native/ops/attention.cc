@@ -14,6 +14,8 @@ namespace {
 /// Attention, of tensors in the order of the program. Some rows of scores at a time are computed,
 /// become their softmax and are multiplied by the values, while the first-level cache holds them.
 /// Each score and each result is one chain of multiply-adds from 0 on, as of a product by itself.
+/// In bf16 the products are of pairs (kernels.h), and the softmax is float32: a tap is a number of
+/// a row, or two of them.
 class Attention final : public Op {
  public:
   explicit Attention(const PlacedLayer& source)
@@ -39,9 +41,9 @@ class Attention final : public Op {
     }
   }
   bool splits() const override { return true; }
-  std::string kernel() const override { return "attention"; }
+  std::string kernel() const override { return bf16_ ? "attention_bf16" : "attention"; }
   std::int64_t scratch_bytes() const override {
-    return (packed_keys() + packed_values() +
+    return (packing_floats() + packed_keys() + packed_values() +
             rows_at_once_ * (query_step_ + score_step_ + width_)) *
            std::int64_t{sizeof(float)};
   }
@@ -49,10 +51,11 @@ class Attention final : public Op {
  private:
   Attention(const PlacedLayer& source, const AttentionParams& params)
       : kernels_(source.kernels),
+        bf16_(source.bf16),
         inputs_(source.inputs),
         to_(source.output),
-        depth_runs_(tap_runs(params.depth)),
-        key_runs_(tap_runs(params.keys)) {
+        depth_runs_(tap_runs(taps_of(params.depth))),
+        key_runs_(tap_runs(taps_of(params.keys))) {
     constexpr std::int64_t kScores = 6144;   // floats of scores at a time
     constexpr std::int64_t kLeastRows = 28;  // two tiles
     const std::int64_t lanes = kernels_.lanes;
@@ -62,7 +65,7 @@ class Attention final : public Op {
     keys_ = round_up(of_.keys, lanes);
     width_ = round_up(of_.width, lanes);
     // Behind each row there is room for a vector, so that rows do not evict each other.
-    query_step_ = round_up(of_.depth, lanes) + lanes;
+    query_step_ = round_up(taps_of(of_.depth), lanes) + lanes;
     score_step_ = keys_ + lanes;
     rows_at_once_ = std::max(kScores / score_step_ / kLeastRows, std::int64_t{1}) * kLeastRows;
     rows_at_once_ = std::min(rows_at_once_, of_.rows);
@@ -84,8 +87,12 @@ class Attention final : public Op {
     return source.arena.share(made);
   }
 
-  std::int64_t packed_keys() const { return of_.depth * keys_; }
-  std::int64_t packed_values() const { return of_.keys * width_; }
+  std::int64_t taps_of(std::int64_t numbers) const { return bf16_ ? (numbers + 1) / 2 : numbers; }
+  std::int64_t packed_keys() const { return taps_of(of_.depth) * keys_; }
+  std::int64_t packed_values() const { return taps_of(of_.keys) * width_; }
+  std::int64_t packing_floats() const {
+    return bf16_ ? pack_pairs_floats(kernels_.lanes, std::max(of_.depth, of_.keys)) : 0;
+  }
 
   /// What is added to scores.
   struct Term {
@@ -133,24 +140,51 @@ class Attention final : public Op {
   /// Computes some rows of a matrix.
   void attend(const Frame& frame, std::int64_t item, std::int64_t begin, std::int64_t end) const {
     const Item of = find(frame, item);
-    auto* const keys = reinterpret_cast<float*>(frame.scratch);
+    auto* const packing = reinterpret_cast<float*>(frame.scratch);
+    float* const keys = packing + packing_floats();
     float* const values = keys + packed_keys();
     float* const queries = values + packed_values();
     float* const scores = queries + rows_at_once_ * query_step_;
     float* const results = scores + rows_at_once_ * score_step_;
-    const std::int64_t block = 2 * kernels_.lanes;  // columns that the kernel computes together
-    pack_columns(kernels_, of_.key, of.keys, of_.depth, of_.keys, keys_, block, keys);
-    pack_columns(kernels_, of_.value, of.values, of_.keys, of_.width, width_, block, values);
+    pack(of_.key, of.keys, of_.depth, of_.keys, keys_, packing, keys);
+    pack(of_.value, of.values, of_.keys, of_.width, width_, packing, values);
     const std::int64_t steps = (end - begin + rows_at_once_ - 1) / rows_at_once_;
     for (std::int64_t step = 0; step < steps; ++step) {
       const std::int64_t row = begin + (end - begin) * step / steps;
       const std::int64_t rows = begin + (end - begin) * (step + 1) / steps - row;
-      copy_runs({of_.depth, rows, of_.query.row, query_step_}, of.queries + row * of_.query.row,
-                queries);
+      copy_queries(of.queries + row * of_.query.row, rows, queries);
       multiply(rows, {queries, query_step_, depth_runs_, keys, keys_, scores, score_step_});
       weigh(of, row, rows, scores);
+      if (bf16_) pair_weights(rows, scores);
       store_results(of, row, rows,
                     {scores, score_step_, key_runs_, values, width_, results, width_});
+    }
+  }
+
+  /// Packs keys or values, of which the products with a row are columns. \param packing scratch
+  void pack(const Product::Matrix& matrix, const float* from, std::int64_t sums,
+            std::int64_t columns, std::int64_t of_blocks, float* packing, float* to) const {
+    const std::int64_t block = 2 * kernels_.lanes;  // columns that the kernel computes together
+    if (bf16_) {
+      pack_pairs(kernels_, *bf16_, matrix, from, sums, columns, of_blocks, block, packing, to);
+    } else {
+      pack_columns(kernels_, matrix, from, sums, columns, of_blocks, block, to);
+    }
+  }
+
+  void copy_queries(const float* from, std::int64_t rows, float* to) const {
+    if (!bf16_) return copy_runs({of_.depth, rows, of_.query.row, query_step_}, from, to);
+    for (std::int64_t row = 0; row < rows; ++row) {
+      pair_row(*bf16_, kernels_.lanes, from + row * of_.query.row, of_.depth,
+               to + row * query_step_);
+    }
+  }
+
+  /// Makes pairs of rows of weights, in their place: a pair lies before the numbers that follow.
+  void pair_weights(std::int64_t rows, float* weights) const {
+    for (std::int64_t row = 0; row < rows; ++row) {
+      float* const at = weights + row * score_step_;
+      pair_row(*bf16_, kernels_.lanes, at, of_.keys, at);
     }
   }
 
@@ -181,7 +215,7 @@ class Attention final : public Op {
     task.rows = 1;
     task.images = 1;
     task.channels = static_cast<std::int32_t>(of.columns);
-    kernels_.conv_channels(task);
+    (bf16_ ? bf16_->conv_channels : kernels_.conv_channels)(task);
   }
 
   /// Adds the terms to rows of scores, which become their softmax.
@@ -213,7 +247,8 @@ class Attention final : public Op {
   }
 
   const Kernels& kernels_;
-  AttentionParams of_;  ///< without the terms, which are in terms_
+  const Bf16Kernels* bf16_;  ///< null: float32
+  AttentionParams of_;       ///< without the terms, which are in terms_
   std::vector<Term> terms_;
   std::int64_t matrices_ = 1;
   std::vector<Placement> inputs_;

@@ -75,6 +75,61 @@ void pack_columns(const Kernels& kernels, const Product::Matrix& matrix, const f
   }
 }
 
+void pair_row(const Bf16Kernels& bf16, std::int64_t lanes, const float* from, std::int64_t count,
+              float* to) {
+  const std::int64_t pairs = lanes / 2;  // of a vector
+  const std::int64_t whole = count / lanes * lanes;
+  bf16.pair_neighbours(from, whole, to, pairs);
+  if (whole == count) return;
+  std::array<float, 16> rest{};
+  std::copy(from + whole, from + count, rest.begin());
+  bf16.pair_neighbours(rest.data(), lanes, to + whole / 2, pairs);
+}
+
+std::int64_t pack_pairs_floats(std::int64_t lanes, std::int64_t sums) {
+  return lanes * round_up(sums, lanes) / 2;
+}
+
+void pack_pairs(const Kernels& kernels, const Bf16Kernels& bf16, const Product::Matrix& matrix,
+                const float* from, std::int64_t sums, std::int64_t columns, std::int64_t of_blocks,
+                std::int64_t block, float* scratch, float* to) {
+  const std::int64_t lanes = kernels.lanes;
+  const std::int64_t pairs = (sums + 1) / 2;
+  const bool side_by_side = columns == 1 || matrix.column == 1;
+  static constexpr std::array<float, 16> kZeros{};
+  std::array<const float*, 16> lines{};
+  for (std::int64_t c = 0, width = 0; c < of_blocks; c += width) {
+    width = block_width(c, of_blocks, block, lanes);
+    for (std::int64_t v = c; v < c + width; v += lanes) {
+      float* const packed = to + c * pairs + v - c;
+      const std::int64_t real = std::clamp<std::int64_t>(columns - v, 0, lanes);
+      if (!side_by_side) {
+        const std::int64_t line_step = round_up(sums, lanes) / 2;
+        for (std::int64_t l = 0; l < lanes; ++l) {
+          float* const line = scratch + l * line_step;
+          lines[static_cast<std::size_t>(l)] = line;
+          const std::int64_t column = std::min(v + l, columns - 1);  // behind the last, any
+          pair_row(bf16, lanes, from + column * matrix.column, sums, line);
+        }
+        kernels.interleave(lines.data(), pairs, packed, width);
+        continue;
+      }
+      for (std::int64_t p = 0; p < pairs; ++p) {
+        const float* low = from + 2 * p * matrix.row + v;
+        const float* high = 2 * p + 1 < sums ? low + matrix.row : kZeros.data();
+        std::array<float, 32> rest{};
+        if (real < lanes) {
+          std::copy_n(low, real, rest.begin());
+          std::copy_n(high, real, rest.begin() + 16);
+          low = rest.data();
+          high = low + 16;
+        }
+        bf16.pair_rows(low, high, lanes, packed + p * width, 1);
+      }
+    }
+  }
+}
+
 ProductOperands::ProductOperands(const PlacedLayer& source)
     : kernels_(source.kernels),
       bf16_(source.method == Method::ProductBf16 || source.method == Method::ProductTilesBf16
@@ -217,14 +272,7 @@ void ProductOperands::copy_rows(const float* from, std::int64_t row, std::int64_
 
 void ProductOperands::pair(const float* from, std::int64_t count, float* to) const {
   if (tiles_) std::fill(to + count / 2, to + taps_of(count), 0.0F);
-  const std::int64_t lanes = kernels_.lanes;
-  const std::int64_t pairs = lanes / 2;  // of a vector
-  const std::int64_t whole = count / lanes * lanes;
-  bf16_->pair_neighbours(from, whole, to, pairs);
-  if (whole == count) return;
-  std::array<float, 16> rest{};
-  std::copy(from + whole, from + count, rest.begin());
-  bf16_->pair_neighbours(rest.data(), lanes, to + whole / 2, pairs);
+  pair_row(*bf16_, kernels_.lanes, from, count, to);
 }
 
 void ProductOperands::turn_rows(const float* from, std::int64_t row, std::int64_t rows,

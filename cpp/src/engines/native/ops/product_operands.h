@@ -26,6 +26,21 @@ void pack_columns(const Kernels& kernels, const Product::Matrix& matrix, const f
                   std::int64_t sums, std::int64_t columns, std::int64_t of_blocks,
                   std::int64_t block, float* to);
 
+/// Writes a row of numbers as pairs of neighbours. The partner of the last of an odd number is 0.
+/// Reads no value behind them, which need not be a number; writes up to whole vectors of `lanes`
+/// numbers, half as many pairs.
+void pair_row(const Bf16Kernels& bf16, std::int64_t lanes, const float* from, std::int64_t count,
+              float* to);
+
+/// Floats of scratch memory for pack_pairs().
+std::int64_t pack_pairs_floats(std::int64_t lanes, std::int64_t sums);
+
+/// Packs columns as pack_columns() does, but in pairs of two sums: each block has [pair][column].
+/// The partner of the last of an odd number of sums is 0.
+void pack_pairs(const Kernels& kernels, const Bf16Kernels& bf16, const Product::Matrix& matrix,
+                const float* from, std::int64_t sums, std::int64_t columns, std::int64_t of_blocks,
+                std::int64_t block, float* scratch, float* to);
+
 /// A kernel multiplies some rows of the first operand by some columns of the second one, and adds
 /// up some of their sums. In bf16, by constant weights, it adds the products of two sums at once: a
 /// pair (kernels.h) of a row and one of the weights. A tap is a sum or such a pair.
@@ -92,8 +107,7 @@ class ProductOperands {
   float weight_at(const WeightView& from, std::size_t column, std::int64_t tap) const;
   /// Floats of a row that is copied before its numbers are paired.
   std::int64_t unpaired_floats() const;
-  /// Writes pairs of neighbours, and behind them zeros for the last taps of tiles. Reads no value
-  /// behind them, which need not be a number.
+  /// Writes pairs of neighbours, and behind them zeros for the last taps of tiles.
   void pair(const float* from, std::int64_t count, float* to) const;
   /// Copies rows of the first operand where the values of its columns lie side by side.
   void turn_rows(const float* from, std::int64_t row, std::int64_t rows, std::int64_t sum,
