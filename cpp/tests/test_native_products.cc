@@ -249,9 +249,31 @@ TEST_CASE("a product adds what another layer gave to its sums") {
   CHECK_FALSE(adds(9, true, ActivationKind::Relu));
 }
 
-/// \param loops of a layer that adds numbers to what a product of 6 x 5 gives
-Network added_network(const std::vector<BroadcastLoop>& loops, std::size_t numbers,
-                      bool numbers_first, Random& random) {
+/// Numbers that a layer combines with the 6 x 5 values of a product, and how.
+struct RowNumbers {
+  std::vector<BroadcastLoop> loops;  ///< of the values, then of the numbers
+  std::size_t numbers;
+};
+
+/// Adds a layer that combines numbers with what the last one gives.
+void add_row_numbers(Network& network, const RowNumbers& of, BroadcastKind kind, bool numbers_first,
+                     Random& random) {
+  Layer layer = layer_of(LayerKind::Broadcast);
+  auto& params = layer.get<BroadcastParams>();
+  params.kind = kind;
+  params.operands.resize(2);
+  const std::size_t of_numbers = numbers_first ? 0 : 1;
+  params.operands[of_numbers].numbers = random.values(static_cast<std::int64_t>(of.numbers));
+  params.operands[1 - of_numbers].input = 0;
+  params.loops = of.loops;
+  for (BroadcastLoop& loop : params.loops) {
+    if (numbers_first) std::swap(loop.steps[0], loop.steps[1]);
+  }
+  add_layer(network, layer, {6, 1, 5});
+}
+
+/// A product by weights, of 6 x 5 values.
+Network product_network(Random& random) {
   Network network;
   network.tensors = {TensorShape{1, 6, 4}};
   Layer product = layer_of(LayerKind::MatMul);
@@ -261,21 +283,13 @@ Network added_network(const std::vector<BroadcastLoop>& loops, std::size_t numbe
   product.product().lay_out(false, true);
   product.weights = random.values(20);
   add_layer(network, product, {1, 6, 5});
-  Layer sum = layer_of(LayerKind::Broadcast);
-  auto& params = sum.get<BroadcastParams>();
-  params.operands.resize(2);
-  const std::size_t of_numbers = numbers_first ? 0 : 1;
-  params.operands[of_numbers].numbers = random.values(static_cast<std::int64_t>(numbers));
-  params.operands[1 - of_numbers].input = 0;
-  params.loops = loops;
-  for (BroadcastLoop& loop : params.loops) {
-    if (numbers_first) std::swap(loop.steps[0], loop.steps[1]);
-  }
-  add_layer(network, sum, {6, 1, 5});
+  return network;
+}
+
+void add_gelu(Network& network) {
   Layer gelu = layer_of(LayerKind::Activate);
   gelu.activation.kind = ActivationKind::Gelu;
   add_layer(network, gelu, {6, 1, 5});
-  return network;
 }
 
 TEST_CASE("a product of stored weights and a bias stays whole, however long its sums") {
@@ -296,41 +310,70 @@ TEST_CASE("a product of stored weights and a bias stays whole, however long its 
   verify_network(network);
 }
 
-TEST_CASE("what is added to the rows of a product is its bias, and a function its epilogue") {
+/// Checks that passes leave so many layers of a network, and that these compute the same.
+void check_simple(const Network& network, std::size_t layers, Random& random) {
+  Network simple = network;
+  simplify(simple);
+  CHECK(simple.layers.size() == layers);
+  const std::vector<float> images = random.values(2 * 24);
+  const std::vector<float> expected = outputs(*compiled(network, kernels_named("scalar")), images);
+  for (const Kernels* kernels : available_kernels(kernels_named)) {
+    const std::vector<float> found = outputs(*compiled(simple, *kernels), images);
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      CHECK(found[i] == doctest::Approx(expected[i]).epsilon(1e-5));
+    }
+  }
+}
+
+const RowNumbers kOfColumns = {{{6, {5, 0, 0}}, {5, {1, 1, 0}}}, 5};
+
+TEST_CASE("rows of a product are scaled by its weights, and what is added to them is its bias") {
   struct Case {
-    std::vector<BroadcastLoop> loops;
-    std::size_t numbers;
-    std::size_t layers;  // that are left
+    RowNumbers of;
+    std::size_t layers;  // that are left, with the function that is the product's epilogue
   };
   const std::vector<Case> cases = {
-      {{{6, {5, 0, 0}}, {5, {1, 1, 0}}}, 5, 1},
-      {{{2, {15, 0, 0}}, {1, {7, 9, 0}}, {3, {5, 0, 0}}, {5, {1, 1, 0}}}, 5, 1},
-      {{{6, {5, 5, 0}}, {5, {1, 1, 0}}}, 30, 2},                   // other numbers for each row
-      {{{6, {5, 1, 0}}, {5, {1, 0, 0}}}, 6, 2},                    // a number for each row
-      {{{30, {1, 0, 0}}}, 1, 2},                                   // one for all
-      {{{5, {1, 1, 0}}, {6, {5, 0, 0}}}, 5, 2},                    // transposed
-      {{{5, {6, 1, 0}}, {6, {1, 0, 0}}}, 5, 2},                    // each for six values
-      {{{2, {15, 2, 0}}, {3, {5, 1, 0}}, {5, {1, 0, 0}}}, 5, 2},   // for each row
-      {{{3, {10, 0, 0}}, {2, {5, 5, 0}}, {5, {1, 1, 0}}}, 10, 2},  // for every second row
+      {kOfColumns, 1},
+      {{{{2, {15, 0, 0}}, {1, {7, 9, 0}}, {3, {5, 0, 0}}, {5, {1, 1, 0}}}, 5}, 1},
+      {{{{6, {5, 5, 0}}, {5, {1, 1, 0}}}, 30}, 2},                   // other numbers for each row
+      {{{{6, {5, 1, 0}}, {5, {1, 0, 0}}}, 6}, 2},                    // a number for each row
+      {{{{30, {1, 0, 0}}}, 1}, 2},                                   // one for all
+      {{{{5, {1, 1, 0}}, {6, {5, 0, 0}}}, 5}, 2},                    // transposed
+      {{{{5, {6, 1, 0}}, {6, {1, 0, 0}}}, 5}, 2},                    // each for six values
+      {{{{2, {15, 2, 0}}, {3, {5, 1, 0}}, {5, {1, 0, 0}}}, 5}, 2},   // for each row
+      {{{{3, {10, 0, 0}}, {2, {5, 5, 0}}, {5, {1, 1, 0}}}, 10}, 2},  // for every second row
   };
   Random random(19);
-  for (const auto& [loops, numbers, layers] : cases) {
-    for (const bool numbers_first : {false, true}) {
-      const Network network = added_network(loops, numbers, numbers_first, random);
-      Network simple = network;
-      simplify(simple);
-      CHECK(simple.layers.size() == layers);
-      const std::vector<float> images = random.values(2 * 24);
-      const std::vector<float> expected =
-          outputs(*compiled(network, kernels_named("scalar")), images);
-      for (const Kernels* kernels : available_kernels(kernels_named)) {
-        const std::vector<float> found = outputs(*compiled(simple, *kernels), images);
-        for (std::size_t i = 0; i < found.size(); ++i) {
-          CHECK(found[i] == doctest::Approx(expected[i]).epsilon(1e-5));
-        }
+  for (const auto& [of, layers] : cases) {
+    for (const BroadcastKind kind : {BroadcastKind::Add, BroadcastKind::Multiply}) {
+      for (const bool numbers_first : {false, true}) {
+        Network network = product_network(random);
+        add_row_numbers(network, of, kind, numbers_first, random);
+        add_gelu(network);
+        check_simple(network, layers, random);
       }
     }
   }
+}
+
+TEST_CASE("a normalization of the rows of a product is part of it") {
+  Random random(20);
+  const auto normalized = [&](const std::vector<BroadcastKind>& kinds) {
+    Network network = product_network(random);
+    for (const BroadcastKind kind : kinds) {
+      add_row_numbers(network, kOfColumns, kind, false, random);
+    }
+    return network;
+  };
+  constexpr auto kAdd = BroadcastKind::Add;
+  constexpr auto kMultiply = BroadcastKind::Multiply;
+  check_simple(normalized({kMultiply, kAdd}), 1, random);
+  check_simple(normalized({kAdd, kMultiply, kAdd}), 1, random);
+  check_simple(normalized({kAdd, kAdd}), 2, random);  // whose sums would be others
+  check_simple(normalized({BroadcastKind::Maximum}), 2, random);
+  // A hostile file must not make each of its layers visit all weights.
+  const std::vector<BroadcastKind> many(kMaxScales + 3, kMultiply);
+  check_simple(normalized(many), 4, random);
 }
 
 }  // namespace

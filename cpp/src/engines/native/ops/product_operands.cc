@@ -221,11 +221,13 @@ void ProductOperands::pack_constants(const PlacedLayer& source) {
 void ProductOperands::pack_block(const WeightView& from, std::int64_t first, std::int64_t columns,
                                  std::int64_t block, float* to) const {
   const std::int64_t taps = taps_of(of_.sums);
-  if (bf16_ == nullptr && from.scales == nullptr && from.channel == 1) {  // row by row
+  if (bf16_ == nullptr && from.channel == 1) {  // row by row
     for (std::int64_t tap = 0; tap < taps; ++tap, to += block) {
       const auto at = static_cast<std::size_t>(first + tap * static_cast<std::int64_t>(from.tap));
       std::memcpy(to, from.data + at * sizeof(float),
                   static_cast<std::size_t>(columns) * sizeof(float));
+      if (from.scales == nullptr) continue;
+      for (std::int64_t c = 0; c < columns; ++c) to[c] *= from.scales[first + c];
     }
     return;
   }

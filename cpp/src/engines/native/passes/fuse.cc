@@ -36,16 +36,25 @@ void fuse_layers(Network& network, const Fuse& fuse) {
   });
 }
 
-/// x * scale + bias after a convolution is a convolution with other weights.
-void scale_convolution(Layer& convolution, const ScaleParams& by) {
-  const std::size_t channels = convolution.bias.size();
-  if (convolution.stored.data != nullptr) convolution.weight_scales.resize(channels, 1);
-  const std::size_t taps = convolution.weights.size() / channels;
+/// x * scale after a convolution, or a product by weights, is one with other weights.
+/// \param scale for each channel, or column
+void scale_weights(Layer& layer, const std::vector<float>& scale) {
+  const std::size_t channels = scale.size();
+  if (layer.stored.data != nullptr) layer.weight_scales.resize(channels, 1);
+  const std::size_t taps = layer.weights.size() / channels;
   for (std::size_t c = 0; c < channels; ++c) {
-    for (std::size_t t = 0; t < taps; ++t) convolution.weights[c * taps + t] *= by.scale[c];
-    if (!convolution.weight_scales.empty()) convolution.weight_scales[c] *= by.scale[c];
-    convolution.bias[c] = convolution.bias[c] * by.scale[c] + by.bias[c];
+    for (std::size_t t = 0; t < taps; ++t) layer.weights[c * taps + t] *= scale[c];
+    if (!layer.weight_scales.empty()) layer.weight_scales[c] *= scale[c];
+    if (!layer.bias.empty()) layer.bias[c] *= scale[c];
   }
+}
+
+void add_to_bias(Layer& layer, const std::vector<float>& numbers) {
+  if (layer.bias.empty()) {
+    layer.bias = numbers;
+    return;
+  }
+  for (std::size_t c = 0; c < numbers.size(); ++c) layer.bias[c] += numbers[c];
 }
 
 /// x * sigmoid(x), as exporters write it, is one activation, and so is x * hard_sigmoid(x): those
@@ -96,25 +105,53 @@ bool may_activate(const Layer& giver, const Activation& activation) {
   return true;
 }
 
-/// Whether a layer adds numbers of its own to its input, value by value, the same ones to each row
-/// of so many values. \param operand set to the one that has them
-bool adds_to_rows(const Layer& layer, std::int64_t columns, std::size_t& operand) {
-  if (layer.kind != LayerKind::Broadcast || layer.inputs.size() != 1) return false;
+/// Returns the numbers of its own that a layer combines with its input, value by value, the same
+/// ones with each row of so many values; or null.
+const std::vector<float>* numbers_of_rows(const Layer& layer, std::int64_t columns) {
+  if (layer.kind != LayerKind::Broadcast || layer.inputs.size() != 1) return nullptr;
   const auto& broadcast = layer.get<BroadcastParams>();
-  if (broadcast.kind != BroadcastKind::Add) return false;
-  operand = broadcast.operands[0].input == kNone ? 0 : 1;
+  if (broadcast.operands.size() != 2) return nullptr;
+  const std::size_t operand = broadcast.operands[0].input == kNone ? 0 : 1;
   // A sum of two tensors has no numbers; numbers of less than a row would be visited repeatedly.
   const std::vector<float>& numbers = broadcast.operands[operand].numbers;
-  if (static_cast<std::int64_t>(numbers.size()) != columns) return false;
+  if (static_cast<std::int64_t>(numbers.size()) != columns) return nullptr;
   std::int64_t values = 1;  // of the loops inside
   for (auto loop = broadcast.loops.rbegin(); loop != broadcast.loops.rend(); ++loop) {
     if (loop->count == 1) continue;
     const std::int64_t step = values < columns ? values : 0;
-    if (loop->steps[1 - operand] != values || loop->steps[operand] != step) return false;
+    if (loop->steps[1 - operand] != values || loop->steps[operand] != step) return nullptr;
     values *= loop->count;
-    if (step > 0 && values > columns) return false;
+    if (step > 0 && values > columns) return nullptr;
   }
-  return values % columns == 0;
+  return values % columns == 0 ? &numbers : nullptr;
+}
+
+/// Makes numbers by which rows of a product with weights are multiplied part of the weights, and
+/// what is added to rows of any product its bias.
+void fuse_rows(Network& network) {
+  std::vector<int> scales(network.layers.size());
+  fuse_layers(network, [&](std::size_t before, const Layer& layer) {
+    Layer& product = network.layers[before];
+    if (product.kind != LayerKind::MatMul || product.activation.kind != ActivationKind::None) {
+      return false;
+    }
+    const std::vector<float>* const numbers = numbers_of_rows(layer, product.product().columns);
+    if (numbers == nullptr) return false;
+    const BroadcastKind kind = layer.get<BroadcastParams>().kind;
+    const bool scale = kind == BroadcastKind::Multiply && has_weights(product) &&
+                       product.integers.empty() && scales[before] < kMaxScales;
+    // A product that has a bias would add the numbers in another order, as one that was scaled may.
+    const bool bias = kind == BroadcastKind::Add && (product.bias.empty() || scales[before] > 0);
+    if (!scale && !bias) return false;
+    if (scale) {
+      ++scales[before];
+      scale_weights(product, *numbers);
+    } else {
+      add_to_bias(product, *numbers);
+    }
+    product.activation = layer.activation;
+    return true;
+  });
 }
 
 }  // namespace
@@ -149,7 +186,8 @@ std::vector<int> fuse_scales(Network& network, MayFuse* may_fuse) {
       return false;
     }
     ++scales[before];
-    scale_convolution(convolution, layer.get<ScaleParams>());
+    scale_weights(convolution, layer.get<ScaleParams>().scale);
+    add_to_bias(convolution, layer.get<ScaleParams>().bias);
     convolution.activation = layer.activation;
     return true;
   });
@@ -162,19 +200,7 @@ void simplify(Network& network) {
   join_gelu(network);
   drop_unused(network);
   fuse_scales(network, [](const Layer&, const Layer&, int fused) { return fused < kMaxScales; });
-  fuse_layers(network, [&](std::size_t before, const Layer& layer) {
-    Layer& product = network.layers[before];
-    std::size_t operand = 0;
-    // A product that has a bias would add the numbers in another order.
-    if (product.kind != LayerKind::MatMul || !product.bias.empty() ||
-        product.activation.kind != ActivationKind::None ||
-        !adds_to_rows(layer, product.product().columns, operand)) {
-      return false;
-    }
-    product.bias = layer.get<BroadcastParams>().operands[operand].numbers;
-    product.activation = layer.activation;
-    return true;
-  });
+  fuse_rows(network);
   fuse_activations(network);
 }
 

@@ -10,7 +10,7 @@
 
 namespace lenet::native {
 
-/// So many times a convolution may be scaled: each time all its weights are visited.
+/// So many times a convolution or a product may be scaled: each time all its weights are visited.
 inline constexpr int kMaxScales = 16;
 
 /// Whether a scale may become part of a convolution that `fused` became part of before.
@@ -26,9 +26,9 @@ void drop_unused(Network& network);
 /// Makes activations part of the layer before them.
 void fuse_activations(Network& network);
 
-/// Takes out layers that no output depends on, and makes normalizations, at most
-/// kMaxScales of each, what is added to rows of products, and activations part of the layer before
-/// them.
+/// Takes out layers that no output depends on, and makes normalizations, at most kMaxScales of
+/// each, what rows of products are multiplied by, what is added to them, and activations part of
+/// the layer before them.
 void simplify(Network& network);
 
 /// Takes out layers for which `copies` says that they give what they take. It is asked in their
