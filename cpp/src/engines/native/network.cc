@@ -81,13 +81,36 @@ double bytes_of(const Layer& layer) {
   return static_cast<double>(floats * sizeof(float) + layer.integers.size() + of_params);
 }
 
+namespace {
+
+/// Whether each window has a value of the image: if one has none, the first or the last has none.
+/// \param window without dilations
+/// \param image its height and width \param counts of windows
+bool has_windows_inside(const Window& window, const std::array<std::int64_t, 2>& image,
+                        const std::array<std::int64_t, 2>& counts) {
+  for (std::size_t i = 0; i < 2; ++i) {
+    const std::int64_t padding = window.padding[2 * i];
+    const std::int64_t last = (counts[i] - 1) * window.strides[i] - padding;
+    if (padding >= window.kernel[i] || last >= image[i]) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
 bool pools_integers(const Network& network, const Layer& layer) {
   // 32 bits hold the sum of so many bytes.
   constexpr std::int64_t kMaxPixels = 1 << 22;
   if (layer.kind != LayerKind::Pool) return false;
   const auto& [window, kind, adaptive] = layer.get<PoolParams>();
-  if (!adaptive && window.dilations != Window().dilations) return false;
-  return kind == PoolKind::Max || network.tensors[layer.inputs[0]].shape.pixels() <= kMaxPixels;
+  const TensorShape& from = network.tensors[layer.inputs[0]].shape;
+  const TensorShape& to = network.tensors[layer.output].shape;
+  if (!adaptive &&
+      (window.dilations != Window().dilations ||
+       !has_windows_inside(window, {from.height(), from.width()}, {to.height(), to.width()}))) {
+    return false;
+  }
+  return kind == PoolKind::Max || from.pixels() <= kMaxPixels;
 }
 
 bool takes_integers(const Network& network, const Layer& layer) {

@@ -69,7 +69,9 @@ void infer_conv_transpose(OperatorView& op) {
     std::int64_t& size = shape[image + i];
     if (size == kUnknown) {
       if (!wanted.empty()) op.not_fixed("a size");
-      op.require(before < extent && after < extent, "a padding as wide as the window");
+      // Of a small image, whose size comes later, nothing might be left.
+      if (before >= extent || after >= extent)
+        op.not_fixed("an output size, which may be below 1,");
       continue;
     }
     size = (size - 1) * strides[i] - before - after + extent + extra[i];

@@ -5,10 +5,12 @@
 
 struct Largest {
   static constexpr float kNothing = -__builtin_inff();
+  static constexpr float kOfEmpty = -__FLT_MAX__;  ///< as Paddle and onnxruntime have it
   static Vector join(Vector a, Vector b) { return larger(b, a); }
 };
 struct Sum {
   static constexpr float kNothing = 0;
+  static constexpr float kOfEmpty = 0;
   static Vector join(Vector a, Vector b) { return a + b; }
 };
 
@@ -108,6 +110,11 @@ void pool_row(const PoolTask& task, std::int32_t y, const float* input, float* o
   // The last tile begins where it ends with the others.
   const std::int32_t last = task.inner_end - kPoolTile;
   for (std::int32_t x = 0; x < task.columns;) {
+    const std::int32_t width = task.column_end[x] - task.column_begin[x];
+    if (rows <= 0 || width <= 0) {
+      give(x++, all(Kind::kOfEmpty));
+      continue;
+    }
     const bool tiled =
         Kernel > 0 && x >= task.inner_begin && x < task.inner_end && last >= task.inner_begin;
     if (tiled) x = least(x, last);
@@ -118,8 +125,7 @@ void pool_row(const PoolTask& task, std::int32_t y, const float* input, float* o
       unrolled<kPoolTile>([&](int i) { give(x + i, results[i]); });
       x += kPoolTile;
     } else {
-      give(x, pooled<Kind>(task, window, rows, task.column_end[x] - task.column_begin[x]));
-      ++x;
+      give(x++, pooled<Kind>(task, window, rows, width));
     }
   }
 }

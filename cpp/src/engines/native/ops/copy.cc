@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <utility>
 
 #include "engines/native/contradiction.h"
@@ -48,11 +49,17 @@ class BoxCopy {
     const bool short_runs = runs && count > 1 && loops_.back().count <= kShort;
     if (short_runs) {  // most often one behind the other
       const auto most = std::max_element(
-          loops_.begin(), loops_.end() - 1,
-          [](const Box::Loop& a, const Box::Loop& b) { return a.count < b.count; });
+          loops_.begin(), loops_.end() - 1, [](const Box::Loop& a, const Box::Loop& b) {
+            return a.count != b.count ? a.count < b.count : step_of(a) > step_of(b);
+          });
       std::rotate(most, most + 1, loops_.end() - 1);
     }
     inner_ = loops_.size() - (transposes_ || short_runs ? 2 : 1);
+    // The innermost of the others goes along lines that are near in one tensor, so that the caches
+    // hold what is near in the other one until its turn comes.
+    std::stable_sort(
+        loops_.begin(), loops_.begin() + static_cast<std::ptrdiff_t>(inner_),
+        [](const Box::Loop& a, const Box::Loop& b) { return step_of(a) > step_of(b); });
   }
 
   /// \param share of the work: so many of which one is done
@@ -62,6 +69,11 @@ class BoxCopy {
 
  private:
   static constexpr std::int64_t kShort = 64;  // numbers of a run
+
+  /// How far a loop goes at a time, in the tensor where that is less.
+  static std::int64_t step_of(const Box::Loop& loop) {
+    return std::min(std::abs(loop.from), std::abs(loop.to));
+  }
 
   void run(const Kernels& kernels, std::size_t at, const float* from, float* to,
            const Share& share) const {

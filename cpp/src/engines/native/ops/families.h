@@ -42,8 +42,7 @@ class LayerCheck {
 /// What the file of a family has for the layers of its kinds, which layer_kinds.h names it for.
 struct LayerFamily {
   /// Requires that a layer reads only values that its inputs have, and writes each value of its
-  /// output. \throws Error BackendFailure: it does not, which is a fault of the engine;
-  /// Unsupported: no kernel can do that
+  /// output. \throws Error BackendFailure: it does not, which is a fault of the engine
   void (*check)(const LayerCheck& of);
   /// Makes the operator of a layer in float32 or bf16; null where compile/methods.cc chooses it, or
   /// where there is none. \throws Error Unsupported: it has no kernel, or takes too much memory

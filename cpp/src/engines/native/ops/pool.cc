@@ -3,58 +3,45 @@
 
 #include "engines/native/ops/families.h"
 #include "engines/native/ops/ops.h"
-#include "lenet/error.h"
 
 namespace lenet::native {
 namespace {
 
-/// A window of a pool in one direction, clipped to the image.
-struct PoolWindow {
-  std::int64_t begin = 0;
-  std::int64_t end = 0;
-  std::int64_t size = 0;  ///< to divide a sum by
-};
-
-/// \param direction 0: rows, 1: columns
-/// \param index of the window, one of `count`
-/// \throws Error Unsupported: the window lies outside the image
-PoolWindow pool_window(const Layer& layer, std::size_t direction, std::int64_t image,
-                       std::int64_t count, std::int64_t index) {
-  const auto& [window, kind, adaptive] = layer.get<PoolParams>();
-  const std::int64_t step = adaptive ? 1 : window.dilations[direction];
-  const auto values = [step](std::int64_t from, std::int64_t to) {
-    return from < to ? (to - from + step - 1) / step : 0;
-  };
-  std::int64_t begin = index * window.strides[direction] - window.padding[2 * direction];
-  std::int64_t end = std::min(begin + (window.kernel[direction] - 1) * step + 1,
-                              image + window.padding[2 * direction + 1]);
-  if (adaptive) {
-    begin = index * image / count;
-    end = ((index + 1) * image + count - 1) / count;
-  }
-  const std::int64_t padded = values(begin, end);
-  begin += values(begin, 0) * step;
-  end = begin + values(begin, std::min(end, image));
-  if (begin >= end) {
-    throw Error(ErrorCode::Unsupported,
-                "there is no pool with windows outside the image (" + layer.name + ")");
-  }
-  return {begin, end, kind == PoolKind::AverageOfWindow ? padded : end - begin};
-}
-
-/// All windows of a pool in one direction.
+/// The windows of a pool in one direction, clipped to the image. One outside of it is empty.
 struct Windows {
-  Windows(const Layer& layer, std::size_t direction, std::int64_t image, std::int64_t count) {
-    for (std::int64_t i = 0; i < count; ++i) {
-      const PoolWindow window = pool_window(layer, direction, image, count, i);
-      begins.push_back(static_cast<std::int32_t>(window.begin));
-      ends.push_back(static_cast<std::int32_t>(window.end));
-      sizes.push_back(static_cast<float>(window.size));
-    }
+  /// \param direction 0: rows, 1: columns
+  Windows(const PoolParams& params, std::size_t direction, std::int64_t image, std::int64_t count) {
+    for (std::int64_t i = 0; i < count; ++i) add(params, direction, image, count, i);
   }
+
   std::vector<std::int32_t> begins;
   std::vector<std::int32_t> ends;
-  std::vector<float> sizes;
+  std::vector<float> sizes;  ///< to divide a sum by; as Paddle has it, 0 or less of an empty one
+
+ private:
+  void add(const PoolParams& params, std::size_t direction, std::int64_t image, std::int64_t count,
+           std::int64_t index) {
+    const auto& [window, kind, adaptive] = params;
+    const std::int64_t step = adaptive ? 1 : window.dilations[direction];
+    const auto values = [step](std::int64_t from, std::int64_t to) {
+      return from < to ? (to - from + step - 1) / step : 0;
+    };
+    std::int64_t begin = index * window.strides[direction] - window.padding[2 * direction];
+    std::int64_t end = std::min(begin + (window.kernel[direction] - 1) * step + 1,
+                                image + window.padding[2 * direction + 1]);
+    if (adaptive) {
+      begin = index * image / count;
+      end = ((index + 1) * image + count - 1) / count;
+    }
+    const std::int64_t padded = values(begin, end);
+    begin += values(begin, 0) * step;
+    end = std::min(end, image);
+    const std::int64_t inside = values(begin, end);
+    const std::int64_t size = inside > 0 ? inside : end - begin;
+    begins.push_back(static_cast<std::int32_t>(begin));
+    ends.push_back(static_cast<std::int32_t>(begin + inside));
+    sizes.push_back(static_cast<float>(kind == PoolKind::AverageOfWindow ? padded : size));
+  }
 };
 
 class Pool final : public Op {
@@ -64,8 +51,8 @@ class Pool final : public Op {
       : pool_(pool),
         from_(from),
         to_(to),
-        rows_(layer, 0, from.shape.height(), to.shape.height()),
-        columns_(layer, 1, from.shape.width(), to.shape.width()) {
+        rows_(layer.get<PoolParams>(), 0, from.shape.height(), to.shape.height()),
+        columns_(layer.get<PoolParams>(), 1, from.shape.width(), to.shape.width()) {
     const auto& [window, kind, _] = layer.get<PoolParams>();
     task_.input_column = from.column;
     task_.input_row = from.row;
@@ -146,17 +133,8 @@ class Pool final : public Op {
   PoolTask task_{};
 };
 
-/// A window that lies outside the image is the first or the last, but for dilations larger than the
-/// image. These two are looked at here, where another engine can still be chosen; the operator is
-/// made when images of a size first come.
 void check_pool(const LayerCheck& of) {
-  const TensorShape& from = of.input();
-  const TensorShape& to = of.output();
-  of.require(to.channels() == from.channels(), "gives other channels than it takes");
-  for (const bool last : {false, true}) {
-    pool_window(of.layer, 0, from.height(), to.height(), last ? to.height() - 1 : 0);
-    pool_window(of.layer, 1, from.width(), to.width(), last ? to.width() - 1 : 0);
-  }
+  of.require(of.output().channels() == of.input().channels(), "gives other channels than it takes");
 }
 
 std::unique_ptr<Op> make_float_pool(const PlacedLayer& source) {
