@@ -122,7 +122,7 @@ __attribute__((flatten)) void channels_tiles(const ConvTask& task, Channels& cha
   };
   // Meanwhile the lines come into the first-level cache to which the sums will go and, of vectors
   // of input channels, those which the next run reads, or the next tile. With fewer registers the
-  // taps have no time for it.
+  // taps have no time for it: the latter come before a run.
   constexpr bool kAhead = Step > 0 && kRegisters >= 32;
   int begun = 0;  // taps of the first run that have been added
   for (;;) {
@@ -148,6 +148,9 @@ __attribute__((flatten)) void channels_tiles(const ConvTask& task, Channels& cha
       const float* input = channels.input;
       input += run + 1 < end ? run[1].offset : channels.runs->offset + Columns * Step;
       if (output >= channels.output + Columns * kLanes) output = channels.output;
+      if constexpr (!kAhead && Step == kFactors) {
+        for (int i = 0; i < Columns * Step; i += kLineFloats) __builtin_prefetch(input + i);
+      }
       do {
         if constexpr (Step == 0) spread.renew();
         if constexpr (kAhead) {

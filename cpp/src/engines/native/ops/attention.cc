@@ -44,7 +44,7 @@ class Attention final : public Op {
   std::string kernel() const override { return bf16_ ? "attention_bf16" : "attention"; }
   std::int64_t scratch_bytes() const override {
     return (packing_floats() + packed_keys() + packed_values() +
-            rows_at_once_ * (query_step_ + score_step_ + width_)) *
+            most_rows() * (query_step_ + score_step_ + width_)) *
            std::int64_t{sizeof(float)};
   }
 
@@ -56,8 +56,7 @@ class Attention final : public Op {
         to_(source.output),
         depth_runs_(tap_runs(taps_of(params.depth))),
         key_runs_(tap_runs(taps_of(params.keys))) {
-    constexpr std::int64_t kScores = 6144;   // floats of scores at a time
-    constexpr std::int64_t kLeastRows = 28;  // two tiles
+    constexpr std::int64_t kScores = 6144;  // floats of scores at a time
     const std::int64_t lanes = kernels_.lanes;
     of_ = params;
     of_.terms.clear();
@@ -67,7 +66,7 @@ class Attention final : public Op {
     // Behind each row there is room for a vector, so that rows do not evict each other.
     query_step_ = round_up(taps_of(of_.depth), lanes) + lanes;
     score_step_ = keys_ + lanes;
-    rows_at_once_ = std::max(kScores / score_step_ / kLeastRows, std::int64_t{1}) * kLeastRows;
+    rows_at_once_ = std::max(kScores / score_step_ / kTwoTiles, std::int64_t{1}) * kTwoTiles;
     rows_at_once_ = std::min(rows_at_once_, of_.rows);
     zeros_ = stored(std::vector<float>(static_cast<std::size_t>(std::max(keys_, width_))), source);
     for (const AttentionParams::Term& term : params.terms) {
@@ -86,6 +85,11 @@ class Attention final : public Op {
     std::copy(numbers.begin(), numbers.end(), made);
     return source.arena.share(made);
   }
+
+  static constexpr std::int64_t kTwoTiles = 28;  ///< rows, with AVX-512
+
+  /// The rows that are computed last, before which all tiles are full.
+  std::int64_t most_rows() const { return std::min(rows_at_once_ + kTwoTiles / 2, of_.rows); }
 
   std::int64_t taps_of(std::int64_t numbers) const { return bf16_ ? (numbers + 1) / 2 : numbers; }
   std::int64_t packed_keys() const { return taps_of(of_.depth) * keys_; }
@@ -144,14 +148,13 @@ class Attention final : public Op {
     float* const keys = packing + packing_floats();
     float* const values = keys + packed_keys();
     float* const queries = values + packed_values();
-    float* const scores = queries + rows_at_once_ * query_step_;
-    float* const results = scores + rows_at_once_ * score_step_;
+    float* const scores = queries + most_rows() * query_step_;
+    float* const results = scores + most_rows() * score_step_;
     pack(of_.key, of.keys, of_.depth, of_.keys, keys_, packing, keys);
     pack(of_.value, of.values, of_.keys, of_.width, width_, packing, values);
-    const std::int64_t steps = (end - begin + rows_at_once_ - 1) / rows_at_once_;
-    for (std::int64_t step = 0; step < steps; ++step) {
-      const std::int64_t row = begin + (end - begin) * step / steps;
-      const std::int64_t rows = begin + (end - begin) * (step + 1) / steps - row;
+    for (std::int64_t row = begin, rows = 0; row < end; row += rows) {
+      rows = end - row;
+      if (rows > most_rows()) rows = rows_at_once_;
       copy_queries(of.queries + row * of_.query.row, rows, queries);
       multiply(rows, {queries, query_step_, depth_runs_, keys, keys_, scores, score_step_});
       weigh(of, row, rows, scores);
