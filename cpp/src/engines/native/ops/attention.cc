@@ -86,9 +86,10 @@ class Attention final : public Op {
     return source.arena.share(made);
   }
 
-  static constexpr std::int64_t kTwoTiles = 28;  ///< rows, with AVX-512
+  static constexpr std::int64_t kTwoTiles = 28;  ///< rows: AVX-512 computes 14 of them together
 
-  /// The rows that are computed last, before which all tiles are full.
+  /// The most rows at a time. Tiles are full but for those of the last rows, which come with the
+  /// full ones before them.
   std::int64_t most_rows() const { return std::min(rows_at_once_ + kTwoTiles / 2, of_.rows); }
 
   std::int64_t taps_of(std::int64_t numbers) const { return bf16_ ? (numbers + 1) / 2 : numbers; }

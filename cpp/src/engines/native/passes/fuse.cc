@@ -1,4 +1,6 @@
+#include <cmath>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 #include "engines/native/passes/passes.h"
@@ -57,29 +59,112 @@ void add_to_bias(Layer& layer, const std::vector<float>& numbers) {
   for (std::size_t c = 0; c < numbers.size(); ++c) layer.bias[c] += numbers[c];
 }
 
-/// x * sigmoid(x), as exporters write it, is one activation, and so is x * hard_sigmoid(x): those
-/// whose facts have `times_x`.
+/// A function of x times x: `factor` times an activation.
+struct Gate {
+  Activation activation;
+  float factor = 1;
+};
+
+/// The layer that gives a tensor to one reader alone; or null.
+const Layer* only_for_one(const Network& network, const Links& links, std::size_t tensor) {
+  const std::size_t producer = links.producers[tensor];
+  return producer == kNone || links.uses[tensor] > 1 ? nullptr : &network.layers[producer];
+}
+
+/// Returns the numbers of a layer that scales all channels alike and does nothing else; or null.
+const ScaleParams* alike_scale(const Layer* layer) {
+  const bool scales = layer != nullptr && layer->kind == LayerKind::ChannelScale &&
+                      layer->activation.kind == ActivationKind::None && is_alike(*layer);
+  return scales ? &layer->get<ScaleParams>() : nullptr;
+}
+
+/// Returns what a tensor is, times x: of activations whose facts have `times_x`, of
+/// sigmoid(x * scale), and of hard_sigmoid as exporters write it out, clip(x * scale + bias, 0,
+/// most), which may be scaled again.
+std::optional<Gate> gate_of(const Network& network, const Links& links, std::size_t tensor,
+                            std::size_t x) {
+  Gate gate;
+  const Layer* giver = only_for_one(network, links, tensor);
+  const ScaleParams* const outer = alike_scale(giver);
+  if (outer != nullptr && outer->bias[0] == 0) {
+    gate.factor = outer->scale[0];
+    giver = only_for_one(network, links, giver->inputs[0]);
+  }
+  if (giver == nullptr || giver->kind != LayerKind::Activate) return std::nullopt;
+  const Activation& of = giver->activation;
+  if (giver->inputs[0] == x) {
+    gate.activation = of;
+    gate.activation.kind = facts_of(of.kind).times_x;
+    if (gate.activation.kind == ActivationKind::None) return std::nullopt;
+    return gate;
+  }
+  const Layer* const before = only_for_one(network, links, giver->inputs[0]);
+  const ScaleParams* const inner = alike_scale(before);
+  if (inner == nullptr || before->inputs[0] != x) return std::nullopt;
+  const float scale = inner->scale[0];
+  const float bias = inner->bias[0];
+  if (of.kind == ActivationKind::Sigmoid && bias == 0) {
+    gate.activation = {ActivationKind::Swish, scale};
+    return gate;
+  }
+  const float most = of.beta;
+  if (of.kind != ActivationKind::Clip || of.alpha != 0 || !(most > 0) || !std::isfinite(most)) {
+    return std::nullopt;
+  }
+  gate.factor *= most;
+  gate.activation = {ActivationKind::HardSwish, scale / most, bias / most};
+  return gate;
+}
+
+/// x * sigmoid(x), as exporters write it, is one activation, and so is x * hard_sigmoid(x).
 void join_products(Network& network) {
   const Links links(network);
   for (Layer& product : network.layers) {
     if (product.kind != LayerKind::Multiply) continue;
     for (const std::size_t factor : {0U, 1U}) {
-      const std::size_t producer = links.producers[product.inputs[factor]];
-      const std::size_t other = product.inputs[1 - factor];
-      if (producer == kNone || links.uses[product.inputs[factor]] > 1) continue;
-      const Layer& giver = network.layers[producer];
-      Activation joined = giver.activation;
-      joined.kind = facts_of(giver.activation.kind).times_x;
-      if (giver.kind != LayerKind::Activate || giver.inputs[0] != other ||
-          joined.kind == ActivationKind::None) {
-        continue;
+      const std::size_t x = product.inputs[1 - factor];
+      const std::optional<Gate> gate = gate_of(network, links, product.inputs[factor], x);
+      if (!gate) continue;
+      if (gate->factor != 1) {  // which what scales the product takes
+        const std::size_t reader = links.readers[product.output];
+        if (reader == kNone || links.uses[product.output] > 1 ||
+            network.layers[reader].kind != LayerKind::ChannelScale) {
+          continue;
+        }
+        for (float& scale : network.layers[reader].get<ScaleParams>().scale) scale *= gate->factor;
       }
       product.kind = LayerKind::Activate;
-      product.inputs = {other};
-      product.activation = joined;
+      product.inputs = {x};
+      product.activation = gate->activation;
       break;
     }
   }
+}
+
+/// Makes one scale of those that follow one another, and leaves out those that change nothing.
+void join_scales(Network& network) {
+  fuse_layers(network, [&](std::size_t before, const Layer& layer) {
+    Layer& first = network.layers[before];
+    if (first.kind != LayerKind::ChannelScale || layer.kind != LayerKind::ChannelScale ||
+        first.activation.kind != ActivationKind::None) {
+      return false;
+    }
+    ScaleParams joined = first.get<ScaleParams>();
+    const auto& [scale, bias] = layer.get<ScaleParams>();
+    if (joined.scale.size() != scale.size()) return false;
+    for (std::size_t c = 0; c < scale.size(); ++c) {
+      joined.scale[c] *= scale[c];
+      joined.bias[c] = joined.bias[c] * scale[c] + bias[c];
+      if (!std::isfinite(joined.scale[c]) || !std::isfinite(joined.bias[c])) return false;
+    }
+    first.params = std::move(joined);
+    first.activation = layer.activation;
+    return true;
+  });
+  drop_copies(network, [](const Layer& layer) {
+    const ScaleParams* const scale = alike_scale(&layer);
+    return scale != nullptr && scale->scale[0] == 1 && scale->bias[0] == 0;
+  });
 }
 
 /// Whether an activation may become part of the layer before it.
@@ -198,6 +283,7 @@ void simplify(Network& network) {
   join_channels(network);
   join_products(network);
   join_gelu(network);
+  join_scales(network);
   drop_unused(network);
   fuse_scales(network, [](const Layer&, const Layer&, int fused) { return fused < kMaxScales; });
   fuse_rows(network);
