@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lenet_cpp import _core
 from lenet_cpp._base.child import Child, Garbled, error_of
 from lenet_cpp.errors import BackendFailure
 
@@ -153,6 +154,11 @@ def _environment(python: Path | None, variables: Mapping[str, str]) -> Iterator[
         yield environment
         return
     with tempfile.TemporaryDirectory(prefix="lenet-") as folder:
-        package = Path(__file__).resolve().parents[1]
-        Path(folder, package.name).symlink_to(package)
+        package = Path(folder, "lenet_cpp")
+        package.mkdir()
+        # In an editable installation what is compiled lies in another folder than the sources.
+        for part in (Path(__file__).resolve().parents[1], Path(_core.__file__).resolve().parent):
+            for file in part.iterdir():
+                if not (package / file.name).exists():
+                    (package / file.name).symlink_to(file)
         yield environment | {"PYTHONPATH": folder}
