@@ -8,6 +8,8 @@
 #include <cstdlib>
 #include <exception>
 
+#include "utf8.h"
+
 namespace lenet::fuzz {
 
 void fail(const std::string& problem) {
@@ -21,9 +23,12 @@ bool accepts(std::initializer_list<ErrorCode> codes, const std::function<void()>
     return true;
   } catch (const Error& error) {
     const std::string message = error.what();
-    const bool one_line = std::all_of(message.begin(), message.end(),
-                                      [](char byte) { return byte >= ' ' && byte <= '~'; });
-    if (!one_line) fail("not one printable line: " + message);
+    // Names of any language may be in it.
+    const bool controls = std::any_of(message.begin(), message.end(), [](char byte) {
+      const auto code = static_cast<unsigned char>(byte);
+      return code < 0x20 || code == 0x7f;
+    });
+    if (controls || !is_utf8(message)) fail("not one printable line: " + message);
     const bool expected = std::find(codes.begin(), codes.end(), error.code()) != codes.end();
     if (!expected) fail("another error than expected: " + message);
     return false;
