@@ -45,10 +45,17 @@ std::vector<std::size_t> sources_in_vectors(const Network& network, const Links&
   return sources;
 }
 
-/// Whether every value of a tensor in vectors can be written by a copy.
-bool can_write(const Layer& copy, const View& vectors, std::int64_t values) {
+/// Whether every value of a tensor in vectors can be written by a copy, as it reads its inputs.
+bool can_write(const Network& network, const Layer& copy, const View& vectors, std::int64_t values,
+               std::int64_t lanes) {
   for (const Box& box : copy.get<CopyParams>().boxes) {
-    if (!found_through(vectors, box, kToSide)) return false;
+    const std::size_t input = copy.inputs[box.input];
+    std::optional<Box> read = box;
+    if (network.tensors[input].layout == Layout::Vectors && input != network.input) {
+      const auto view = view_of_vectors(network.tensors[input].shape, lanes);
+      if (view) read = found_through(*view, box, kFromSide);
+    }
+    if (!read || !found_through(vectors, *read, kToSide)) return false;
     values -= box.values();
   }
   return values == 0;
@@ -79,7 +86,8 @@ void write_vectors(Network& network, std::int64_t lanes) {
     const NetworkTensor& given = network.tensors[network.layers[reader].output];
     if (given.layout != Layout::Vectors) continue;
     const auto vectors = view_of_vectors(given.shape, lanes);
-    if (!vectors || !can_write(copy, *vectors, given.shape.values())) continue;
+    const std::int64_t values = given.shape.values();
+    if (!vectors || !can_write(network, copy, *vectors, values, lanes)) continue;
     network.tensors[copy.output] = given;
     joined[reader] = true;
   }
