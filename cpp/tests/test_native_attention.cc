@@ -134,7 +134,7 @@ void check_layer_of(const AttentionParams& of, const std::vector<std::int64_t>& 
   const std::int64_t values = of.scores().count() * of.rows * of.width;
   const auto define = [&](const auto& operands) { return define_attention(of, operands); };
   check_layer(layer, inputs, values, random, define, kError);
-  // What becomes of the weights that the softmax gives: 8 significant bits.
+  // The softmax gives weights that are rounded to 8 significant bits.
   constexpr double kRounding = 1.0 / 256;
   const auto define_rounded = [&](std::vector<std::vector<float>> operands) {
     for (std::size_t i = 0; i < 3; ++i) round_to_bf16(operands[i]);

@@ -401,8 +401,8 @@ TEST_CASE("functions that exporters write as x times a gate are one layer, with 
       {"Mul x much -> a; Sigmoid a -> s; Mul x s -> y", 1, swish},
       // What the product is scaled by takes the factor that is left.
       {clipped + "Mul x c -> m; Mul m much -> y", 2, [&](double x) { return 9 * hard_swish(x); }},
-      // Nothing takes it; another tensor; a part that is read once more; other functions. A scale
-      // and the function behind it are one layer.
+      // Here the gate stays: nothing takes the factor; another tensor; a part that is read once
+      // more; other functions. A scale and the function behind it are one layer.
       {clipped + "Mul x c -> y", 2, [&](double x) { return 6 * hard_swish(x); }},
       {"Neg x -> n; " + clipped + "Mul n c -> m; Div m six -> y", 4,
        [&](double x) { return -hard_swish(x); }},

@@ -69,7 +69,7 @@ void infer_conv_transpose(OperatorView& op) {
     std::int64_t& size = shape[image + i];
     if (size == kUnknown) {
       if (!wanted.empty()) op.not_fixed("a size");
-      // Of a small image, whose size comes later, nothing might be left.
+      // The size of the image comes later, and a small image may leave no output at all.
       const bool may_be_empty = before >= extent || after >= extent;
       if (may_be_empty) op.not_fixed("an output size, which may be below 1,");
       continue;

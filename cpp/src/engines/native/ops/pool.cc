@@ -38,7 +38,7 @@ struct Windows {
     end = std::min(end, image);
     const std::int64_t inside = values(begin, end);
     const std::int64_t size = inside > 0 ? inside : end - begin;
-    if (inside == 0) begin = 0;  // kernels go there, wherever the window would lie
+    if (inside == 0) begin = 0;  // kernels compute the place of an empty window too
     begins.push_back(static_cast<std::int32_t>(begin));
     ends.push_back(static_cast<std::int32_t>(begin + inside));
     sizes.push_back(static_cast<float>(kind == PoolKind::AverageOfWindow ? padded : size));

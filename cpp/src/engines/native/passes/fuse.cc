@@ -125,7 +125,8 @@ void join_products(Network& network) {
       const std::size_t x = product.inputs[1 - factor];
       const std::optional<Gate> gate = gate_of(network, links, product.inputs[factor], x);
       if (!gate) continue;
-      if (gate->factor != 1) {  // which what scales the product takes
+      // An activation has no factor: the layer that scales the product next takes it.
+      if (gate->factor != 1) {
         const std::size_t reader = links.readers[product.output];
         if (reader == kNone || links.uses[product.output] > 1 ||
             network.layers[reader].kind != LayerKind::ChannelScale) {
