@@ -181,16 +181,18 @@ TRANSPOSED = {
 def test_transposed_convolution(name, tmp_path):
     """Of one image and of many side by side, of channels that fill vectors and others."""
     attributes, kernel = TRANSPOSED[name]
-    for inputs, outputs, groups in ((5, 3, 1), (16, 8, 1), (6, 4, 2), (8, 8, 8)):
+    for inputs, outputs, groups in ((5, 3, 1), (16, 8, 1), (8, 24, 1), (6, 4, 2), (8, 8, 8)):
         tensors = {"k": array((inputs, outputs // groups, *kernel)), "e": array((outputs,), 2)}
         node = f"ConvTranspose<{attributes}, group={groups}>(c, k, e)"
         agrees(write(tmp_path, f"d = {node} y = Relu(d)", (3, 7, 9), tensors, outputs=inputs))
 
 
+@pytest.mark.parametrize("channels", [3, 16, 24])
 @pytest.mark.parametrize("name", SETS)
-def test_transposed_convolution_on_each_instruction_set(name, tmp_path, monkeypatch):
+def test_transposed_convolution_on_each_instruction_set(name, channels, tmp_path, monkeypatch):
+    """Channels that fill vectors, that fill them in part, and whose phases begin inside of them."""
     monkeypatch.setenv("LENET_NATIVE_ISA", name)
-    tensors = {"k": array((5, 3, 4, 3)), "v": array((2, 3, 3, 3))}
+    tensors = {"k": array((5, channels, 4, 3)), "v": array((2, channels, 3, 3))}
     nodes = "d = ConvTranspose<strides=[2, 2]>(c, k) y = Conv<pads=[1, 1, 1, 1]>(d, v)"
     try:
         agrees(write(tmp_path, nodes, (3, 6, 7), tensors))

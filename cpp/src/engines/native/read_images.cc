@@ -117,7 +117,7 @@ void read_conv_transpose(NetworkReader& reader) {
   reader.count_memory((count + static_cast<double>(channels)) * sizeof(float));
   std::vector<float> weights(static_cast<std::size_t>(count));
   const std::vector<float> numbers = floats_of(filter);
-  // [channels][phases of rows][phases of columns][inputs of the group][window]
+  // [groups][phases of rows][phases of columns][channels][inputs of the group][window]
   y.each_tap([&](std::int64_t row_tap, std::int64_t row, std::int64_t row_shift) {
     x.each_tap([&](std::int64_t column_tap, std::int64_t column, std::int64_t column_shift) {
       for (std::int64_t channel = 0; channel < to.channels(); ++channel) {
@@ -125,7 +125,8 @@ void read_conv_transpose(NetworkReader& reader) {
           const std::int64_t of_input = channel / outputs * inputs + i;
           const std::int64_t at =
               ((of_input * outputs + channel % outputs) * y.taps + row_tap) * x.taps + column_tap;
-          const std::int64_t block = (channel * y.phases() + row) * x.phases() + column;
+          const std::int64_t phase = (channel / outputs * y.phases() + row) * x.phases() + column;
+          const std::int64_t block = phase * outputs + channel % outputs;
           const std::int64_t place =
               ((block * inputs + i) * window.kernel[0] + row_shift - of_y[0]) * window.kernel[1] +
               column_shift - of_x[0];
@@ -137,8 +138,10 @@ void read_conv_transpose(NetworkReader& reader) {
   std::vector<float> bias(static_cast<std::size_t>(channels));
   if (view.has("Bias")) {
     const std::vector<float> given = reader.floats("Bias");
+    const auto together = static_cast<std::size_t>(outputs);
     for (std::size_t i = 0; i < bias.size(); ++i) {
-      bias[i] = given[i / static_cast<std::size_t>(blocks)];
+      const std::size_t group = i / (together * static_cast<std::size_t>(blocks));
+      bias[i] = given[group * together + i % together];
     }
   }
   const TensorShape phases{channels, y.counts(), x.counts()};
@@ -155,13 +158,14 @@ void read_conv_transpose(NetworkReader& reader) {
   for (const TransposedAxis::Part& row : y.parts()) {
     for (const TransposedAxis::Part& column : x.parts()) {
       Box box;
-      box.from = (row.phase * x.phases() + column.phase) * pixels;
+      box.from = (row.phase * x.phases() + column.phase) * outputs * pixels;
       box.to = row.phase * to.width() + column.phase;
-      box.add({to.channels(), blocks * pixels, to.pixels()});
+      box.add({groups, blocks * outputs * pixels, outputs * to.pixels()});
+      box.add({outputs, pixels, to.pixels()});
       box.add({row.counts, phases.width(), y.stride * to.width()});
-      box.add({row.phases, x.phases() * pixels, to.width()});
+      box.add({row.phases, x.phases() * outputs * pixels, to.width()});
       box.add({column.counts, 1, x.stride});
-      box.add({column.phases, pixels, 1});
+      box.add({column.phases, outputs * pixels, 1});
       moved.get<CopyParams>().boxes.push_back(std::move(box));
     }
   }

@@ -1,6 +1,8 @@
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "engines/native/passes/passes.h"
@@ -9,56 +11,109 @@
 namespace lenet::native {
 namespace {
 
+constexpr std::size_t kMaxPieces = 64;  // of a box: each of them is copied by itself
+
 /// A tensor as it lies in vectors with a border. Whether it gets one is not known yet; what can be
 /// found there can be found without a border too, where rows follow one another.
-std::optional<View> view_of_vectors(const TensorShape& shape, std::int64_t lanes) {
-  if (shape.channels() % lanes != 0) return std::nullopt;
+View view_of_vectors(const TensorShape& shape, std::int64_t lanes) {
   constexpr std::int64_t kBorder = 1;
+  const std::int64_t blocks = (shape.channels() + lanes - 1) / lanes;
   const std::int64_t row = lanes * (shape.width() + 2 * kBorder);
   View view;
-  add_run(view.runs, {shape.channels() / lanes, row * (shape.height() + 2 * kBorder)});
+  add_run(view.runs, {blocks, row * (shape.height() + 2 * kBorder)});
   add_run(view.runs, {lanes, 1});
   add_run(view.runs, {shape.height(), row});
   add_run(view.runs, {shape.width(), lanes});
   return view;
 }
 
-/// What a copy could read instead of each of its inputs: the tensor in vectors that a Convert puts
-/// in order for it; kNone where there is none, or the copy cannot find its boxes there.
-std::vector<std::size_t> sources_in_vectors(const Network& network, const Links& links,
-                                            const Layer& copy, std::int64_t lanes) {
-  std::vector<std::size_t> sources(copy.inputs.size(), kNone);
-  std::vector<std::optional<View>> views(copy.inputs.size());
-  for (std::size_t i = 0; i < copy.inputs.size(); ++i) {
-    const std::size_t producer = links.producers[copy.inputs[i]];
-    if (producer == kNone || network.layers[producer].kind != LayerKind::Convert) continue;
-    const std::size_t from = network.layers[producer].inputs[0];
-    // The input's layout is not chosen yet.
-    if (network.tensors[from].layout != Layout::Vectors || from == network.input) continue;
-    views[i] = view_of_vectors(network.tensors[from].shape, lanes);
-    if (views[i]) sources[i] = from;
+/// A box whose loops go either through a channel of one side or from channel to channel.
+/// \param pixels of a channel of that side
+Box by_channels(const Box& box, const BoxSide& side, std::int64_t pixels) {
+  Box made = box;
+  made.loops.clear();
+  for (const Box::Loop& loop : box.loops) {
+    const std::int64_t step = loop.*side.step;
+    const std::int64_t inside = step > 0 && pixels % step == 0 ? pixels / step : 1;
+    if (inside == 1 || loop.count % inside != 0) {
+      made.loops.push_back(loop);
+      continue;
+    }
+    made.loops.push_back({loop.count / inside, loop.from * inside, loop.to * inside});
+    made.loops.push_back({inside, loop.from, loop.to});
   }
-  for (const Box& box : copy.get<CopyParams>().boxes) {
-    const auto& view = views[box.input];
-    if (view && !found_through(*view, box, kFromSide)) sources[box.input] = kNone;
-  }
-  return sources;
+  return made;
 }
 
-/// Whether every value of a tensor in vectors can be written by a copy, as it reads its inputs.
-bool can_write(const Network& network, const Layer& copy, const View& vectors, std::int64_t values,
-               std::int64_t lanes) {
-  for (const Box& box : copy.get<CopyParams>().boxes) {
-    const std::size_t input = copy.inputs[box.input];
-    std::optional<Box> read = box;
-    if (network.tensors[input].layout == Layout::Vectors && input != network.input) {
-      const auto view = view_of_vectors(network.tensors[input].shape, lanes);
-      if (view) read = found_through(*view, box, kFromSide);
+/// Cuts a box into pieces whose channels lie in the same vectors of one side. Of several loops that
+/// go from channel to channel only that of neighbours stays a loop.
+/// \param pixels of a channel of that side
+/// \returns the box itself where there would be more than kMaxPieces
+std::vector<Box> cut_at_vectors(const Box& box, const BoxSide& side, std::int64_t pixels,
+                                std::int64_t lanes) {
+  const Box whole = by_channels(box, side, pixels);
+  std::vector<Box> pieces = {whole};
+  for (const bool neighbours : {false, true}) {  // the others say which channel these begin at
+    for (std::size_t i = 0; i < whole.loops.size(); ++i) {
+      const Box::Loop& loop = whole.loops[i];
+      const std::int64_t step = loop.*side.step;
+      const bool is_of_channels = step != 0 && step % pixels == 0;
+      if (!is_of_channels || (step == pixels) != neighbours) continue;
+      std::vector<Box> cut;
+      for (const Box& piece : pieces) {
+        for (std::int64_t done = 0; done < loop.count;) {
+          Box part = piece;
+          part.from += done * loop.from;
+          part.to += done * loop.to;
+          const std::int64_t channel = part.*side.first / pixels;
+          const std::int64_t together = neighbours ? lanes - channel % lanes : 1;
+          part.loops[i].count = std::min(together, loop.count - done);
+          done += part.loops[i].count;
+          cut.push_back(std::move(part));
+          if (cut.size() > kMaxPieces) return {box};
+        }
+      }
+      pieces = std::move(cut);
     }
-    if (!read || !found_through(vectors, *read, kToSide)) return false;
-    values -= box.values();
   }
-  return values == 0;
+  return pieces;
+}
+
+/// Where a copy finds its inputs: those in vectors by a view.
+class Reading {
+ public:
+  /// \param inputs of the copy
+  Reading(const Network& network, const std::vector<std::size_t>& inputs, std::int64_t lanes)
+      : views_(inputs.size()) {
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      const NetworkTensor& tensor = network.tensors[inputs[i]];
+      // The layout of the network's input is not chosen yet.
+      if (tensor.layout == Layout::Vectors && inputs[i] != network.input) {
+        views_[i] = view_of_vectors(tensor.shape, lanes);
+      }
+    }
+  }
+
+  /// Returns a box with the places at which it reads; nothing where these have no regular steps.
+  std::optional<Box> find(const Box& box) const {
+    const auto& view = views_[box.input];
+    return view ? found_through(*view, box, kFromSide) : box;
+  }
+
+ private:
+  std::vector<std::optional<View>> views_;
+};
+
+/// A box, in pieces where `fits` says no to the whole.
+/// \param shape of the tensor in vectors on that side
+/// \returns nothing where a piece does not fit either
+template <class Fits>
+std::optional<Boxes> fitting_boxes(const Box& box, const BoxSide& side, const TensorShape& shape,
+                                   std::int64_t lanes, const Fits& fits) {
+  if (fits(box)) return Boxes{box};
+  Boxes pieces = cut_at_vectors(box, side, shape.pixels(), lanes);
+  if (!std::all_of(pieces.begin(), pieces.end(), fits)) return std::nullopt;
+  return pieces;
 }
 
 /// Has copies read tensors in vectors that a Convert puts in order for them.
@@ -66,10 +121,30 @@ void read_vectors(Network& network, std::int64_t lanes) {
   const Links links(network);
   for (Layer& copy : network.layers) {
     if (copy.kind != LayerKind::Copy) continue;
-    const std::vector<std::size_t> sources = sources_in_vectors(network, links, copy, lanes);
-    for (std::size_t i = 0; i < sources.size(); ++i) {
-      if (sources[i] != kNone) copy.inputs[i] = sources[i];
+    std::vector<std::size_t> inputs = copy.inputs;
+    for (std::size_t& input : inputs) {
+      const std::size_t producer = links.producers[input];
+      if (producer == kNone || network.layers[producer].kind != LayerKind::Convert) continue;
+      const std::size_t from = network.layers[producer].inputs[0];
+      if (network.tensors[from].layout == Layout::Vectors && from != network.input) input = from;
     }
+    const Reading reading(network, inputs, lanes);
+    const auto fits = [&](const Box& box) { return reading.find(box).has_value(); };
+    Boxes& boxes = copy.get<CopyParams>().boxes;
+    std::vector<std::optional<Boxes>> fitting;
+    for (const Box& box : boxes) {
+      const TensorShape& shape = network.tensors[inputs[box.input]].shape;
+      fitting.push_back(fitting_boxes(box, kFromSide, shape, lanes, fits));
+      if (!fitting.back()) inputs[box.input] = copy.inputs[box.input];
+    }
+    Boxes read;
+    for (std::size_t i = 0; i < boxes.size(); ++i) {
+      const bool whole = inputs[boxes[i].input] == copy.inputs[boxes[i].input];
+      if (whole) fitting[i] = Boxes{boxes[i]};
+      read.insert(read.end(), fitting[i]->begin(), fitting[i]->end());
+    }
+    boxes = std::move(read);
+    copy.inputs = std::move(inputs);
   }
 }
 
@@ -77,7 +152,7 @@ void read_vectors(Network& network, std::int64_t lanes) {
 void write_vectors(Network& network, std::int64_t lanes) {
   const Links links(network);
   std::vector<bool> joined(network.layers.size());
-  for (const Layer& copy : network.layers) {
+  for (Layer& copy : network.layers) {
     const std::size_t reader = links.readers[copy.output];
     if (copy.kind != LayerKind::Copy || links.uses[copy.output] != 1 || reader == kNone ||
         network.layers[reader].kind != LayerKind::Convert) {
@@ -85,9 +160,22 @@ void write_vectors(Network& network, std::int64_t lanes) {
     }
     const NetworkTensor& given = network.tensors[network.layers[reader].output];
     if (given.layout != Layout::Vectors) continue;
-    const auto vectors = view_of_vectors(given.shape, lanes);
-    const std::int64_t values = given.shape.values();
-    if (!vectors || !can_write(network, copy, *vectors, values, lanes)) continue;
+    const View vectors = view_of_vectors(given.shape, lanes);
+    const Reading reading(network, copy.inputs, lanes);
+    const auto fits = [&](const Box& box) {
+      const std::optional<Box> read = reading.find(box);
+      return read && found_through(vectors, *read, kToSide);
+    };
+    Boxes written;
+    std::int64_t values = 0;
+    for (const Box& box : copy.get<CopyParams>().boxes) {
+      const auto fitting = fitting_boxes(box, kToSide, given.shape, lanes, fits);
+      if (!fitting) break;
+      written.insert(written.end(), fitting->begin(), fitting->end());
+      values += box.values();
+    }
+    if (values != given.shape.values()) continue;  // what no box writes would have to be filled
+    copy.get<CopyParams>().boxes = std::move(written);
     network.tensors[copy.output] = given;
     joined[reader] = true;
   }

@@ -113,7 +113,8 @@ std::optional<Product> found_through(const View& view, const Product& product,
 View view_of(const Placement& tensor) {
   View view;
   const TensorShape& shape = tensor.shape;
-  add_run(view.runs, {shape.channels() / tensor.lanes, tensor.block});
+  const std::int64_t blocks = (shape.channels() + tensor.lanes - 1) / tensor.lanes;
+  add_run(view.runs, {blocks, tensor.block});
   add_run(view.runs, {tensor.lanes, 1});
   add_run(view.runs, {shape.height(), tensor.row});
   add_run(view.runs, {shape.width(), tensor.column});
