@@ -8,9 +8,11 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <climits>
 #include <cstdio>
 #include <limits>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 
@@ -27,6 +29,7 @@ constexpr const char* kName = "lenet_serve";
 constexpr int kLookMilliseconds = 20;  // between two checks whether all requests are answered
 constexpr int kLoadSeconds = 5;        // to end while the models are loaded at the start
 constexpr int kMoreSeconds = 1;        // after --stop_seconds, for an orderly end
+constexpr int kLogMilliseconds = 100;  // for who reads standard error to make room
 constexpr std::string_view kLate =
     "lenet_serve: BackendFailure: the run of a model could not be stopped in time\n";
 
@@ -36,10 +39,16 @@ volatile std::sig_atomic_t times_asked = 0;
 volatile std::sig_atomic_t seconds_to_end = kLoadSeconds;
 volatile std::sig_atomic_t is_serving = 0;
 
+/// Whether standard error takes a piece of at most PIPE_BUF bytes without waiting for its reader.
+bool has_room(int milliseconds) {
+  pollfd ready{STDERR_FILENO, POLLOUT, 0};
+  return poll(&ready, 1, milliseconds) > 0;
+}
+
 // These two do only what is async-signal-safe. The limit of time holds whatever other threads do.
 extern "C" void end_late(int) {
   if (is_serving != 0) {
-    static_cast<void>(!write(STDERR_FILENO, kLate.data(), kLate.size()));
+    static_cast<void>(has_room(0) && write(STDERR_FILENO, kLate.data(), kLate.size()) < 0);
     _exit(static_cast<int>(ErrorCode::BackendFailure));
   }
   signal(asked_to_end, SIG_DFL);
@@ -95,9 +104,37 @@ int next_signal(int milliseconds) {
   return 0;
 }
 
-void print_line(std::FILE* to, const std::string& line) {
-  std::fprintf(to, "%s\n", line.c_str());
-  std::fflush(to);
+void print_line(const std::string& line) {
+  std::fprintf(stdout, "%s\n", line.c_str());
+  std::fflush(stdout);
+}
+
+/// Writes to standard error as long as its reader makes room. \returns how many bytes it took
+std::size_t write_to_error(std::string_view text) {
+  std::size_t done = 0;
+  while (done < text.size() && has_room(kLogMilliseconds)) {
+    const std::size_t piece = std::min<std::size_t>(PIPE_BUF, text.size() - done);
+    const ssize_t count = write(STDERR_FILENO, &text[done], piece);
+    if (count < 0 && errno != EINTR && errno != EAGAIN) break;
+    done += static_cast<std::size_t>(std::max<ssize_t>(count, 0));
+  }
+  return done;
+}
+
+/// Writes a line about the server to standard error. Models are loaded by the thread that says so:
+/// a line that finds no room is dropped, and the next one that finds some tells how many were.
+/// Thread-safety: may be called from any number of threads at once.
+void log_line(const std::string& line) {
+  static std::mutex mutex;
+  static std::size_t dropped = 0;
+  const std::lock_guard<std::mutex> lock(mutex);
+  std::string text = std::string(kName) + ": " + line + "\n";
+  if (dropped > 0) {
+    text = std::string(kName) + ": nobody read " + std::to_string(dropped) +
+           " lines of this log, which were dropped\n" + text;
+  }
+  const bool is_written = write_to_error(text) == text.size();
+  dropped = is_written ? 0 : dropped + 1;
 }
 
 /// Answers what was accepted; a further signal ends that.
@@ -118,7 +155,7 @@ std::string work(int argc, char** argv) {
   ServeOptions options = parse_serve_options(argc, argv);
   if (options.help) return serve_help();
   if (options.version) return apps::version_text(kName);
-  options.service.log = [](const std::string& line) { print_line(stderr, kName + (": " + line)); };
+  options.service.log = log_line;
   if (options.grpc_port >= 0) require_grpc(argv);
   take_signals();
   apps::stop_if_interrupted();
@@ -141,12 +178,11 @@ std::string work(int argc, char** argv) {
   std::unique_ptr<GrpcServer> grpc;
   if (options.grpc_port >= 0) grpc = start_grpc(*service, options, server.log());
   server.start();
-  print_line(stdout, "listening on " + server.address());
-  if (grpc) print_line(stdout, "listening on " + grpc->address());
+  print_line("listening on " + server.address());
+  if (grpc) print_line("listening on " + grpc->address());
   if (is_open) {
-    print_line(stderr, std::string(kName) + ": warning: every client that reaches " +
-                           server.address() +
-                           " can use this server; set a token with --token_file");
+    log_line("warning: every client that reaches " + server.address() +
+             " can use this server; set a token with --token_file");
   }
   for (int number = 0; number != SIGINT && number != SIGTERM; number = next_signal(-1)) {
     if (number == SIGHUP) service->look_for_models();

@@ -1,5 +1,6 @@
 """The server as a program: access, page, log, end, command line, page of the documents."""
 
+import fcntl
 import json
 import os
 import re
@@ -121,6 +122,21 @@ def test_a_log_that_nobody_reads(start_server):
         assert 0 < dropped < 4000
         for _ in range(4000 - int(dropped)):
             assert json.loads(server.process.stdout.readline())["path"].startswith("/xxx")
+
+
+def test_standard_error_that_nobody_reads(start_server):
+    """Models are loaded all the same, and the server says later how much it could not say."""
+    load = "/v2/repository/models/lenet/load"
+    with start_server("--allow_load", "--insecure_load") as server:
+        fcntl.fcntl(server.process.stderr, fcntl.F_SETPIPE_SZ, 8192)
+        for _ in range(60):  # 100 bytes each
+            assert server.ask("POST", load)[0] == 200
+        for _ in range(20):
+            assert "is loaded" in server.process.stderr.readline()
+        assert server.ask("POST", load)[0] == 200
+        while "is loaded" in (line := server.process.stderr.readline()):
+            pass
+        assert re.fullmatch(r"lenet_serve: nobody read [1-9]\d* lines of this log, .*\n", line)
 
 
 def test_a_log_that_nobody_opens(start_server, tmp_path):
