@@ -19,7 +19,16 @@ from tools.benchmark.lenet import MULTIPLY_ADDS, activations, read_weights
 from tools.benchmark.making import run_counted
 from tools.benchmark.speed import best_peers
 from tools.benchmark.subject import lenet_subject
-from tools.benchmark.summary import Block, assess, block_of, judge, percentile, ratio, summarize
+from tools.benchmark.summary import (
+    Block,
+    assess,
+    block_of,
+    is_accurate,
+    judge,
+    percentile,
+    ratio,
+    summarize,
+)
 
 NATIVE = "lenet_cpp/native"
 
@@ -146,16 +155,26 @@ def test_bf16_is_measured_only_where_the_processor_has_it(monkeypatch):
     assert [one.missing() for one in bf16] == [None] * 3
 
 
-def test_float_answers_are_right_by_the_tolerance():
-    expected = np.array([[100.0, 0, 0, 0, 0, 0, 0, 0, 0, 0]], np.float32)
+def test_float_answers_go_by_their_error():
+    """A share of the largest output; who is near enough is measured, who is nearer is a peer."""
+    expected = np.array([[100.0, 0, 0, 0, 0, 0, 0, 0, 0, 0], [1.0] * 10])
 
-    def wrong(outputs):
-        return assess(expected, outputs, np.zeros(1), name="it").wrong
+    def found(difference):
+        return assess(expected, np.float32(expected + difference), np.zeros(2), name="it")
 
-    assert wrong(expected + np.float32(0.0005)) is None
-    assert "differ by up to 0.002" in wrong(expected + np.float32(0.002))
-    assert wrong(expected[:, :9]) is not None
-    assert wrong(expected * np.float32("nan")) is not None
+    for difference, right, accurate in (
+        (0.009, True, True),
+        (0.02, True, False),
+        (2, False, False),
+    ):
+        one = found(difference)
+        assert one.error == pytest.approx(difference / 100, rel=1e-3)
+        assert (one.wrong is None) == right
+        assert is_accurate({"precision": "fp32", "error": one.error}) == accurate
+        assert is_accurate({"precision": "bf16", "error": one.error})
+    assert "differ by up to 2" in found(2).wrong
+    assert assess(expected, np.float32(expected[:, :9]), None, name="it").wrong is not None
+    assert found(np.nan).wrong is not None
 
 
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
@@ -188,7 +207,8 @@ def test_commands_of_the_pages_and_of_the_help_are_understood(root, capsys):
     commands = re.findall(r"^(?:.*scripts/benchmark\.py|%prog) +([^&\n`]+)", text, re.MULTILINE)
     assert len(commands) >= 17
     for command in commands:
-        arguments = shlex.split(command, comments=True)
+        # Files that another command makes are not there.
+        arguments = shlex.split(re.sub(r"\$\(.*\)", "ResNet18", command), comments=True)
         if not {"--help", "--pages"} & {*arguments}:
             assert cli.main([*arguments, "--list"]) == 0, command
             assert capsys.readouterr().out

@@ -17,11 +17,20 @@ from lenet_cpp.errors import BackendFailure, BadInput, FileNotFound
 from processor import HAS_VNNI
 from snippets import printed_by, run_command
 from tools.benchmark import cli, engines, lifetime, photos, speed, subject
-from tools.benchmark.contenders import BASELINE, CONTENDERS, PADDLEX, Contender, choose
-from tools.benchmark.lenet import MULTIPLY_ADDS, read_weights, write_onnx
+from tools.benchmark.contenders import (
+    BASELINE,
+    CONTENDERS,
+    IN_PEERS,
+    PADDLEX,
+    PEERS,
+    Contender,
+    choose,
+)
+from tools.benchmark.lenet import MULTIPLY_ADDS, activations, read_weights, write_onnx
+from tools.benchmark.making import make_in_peers
 from tools.benchmark.subject import Settings, lenet_subject, prepare
 from tools.benchmark.summary import assess, block_of
-from tools.benchmark.turns import Turn
+from tools.benchmark.turns import Task, Turn, take_turn
 
 NATIVE = "lenet_cpp/native"
 PROGRAM = "program/native"
@@ -460,9 +469,55 @@ def test_the_environment_of_paddlex_is_made_by_the_command(monkeypatch, capsys):
     assert cli.main(["--photos", "--make-environment"]) == 0
     assert made == [(PADDLEX, sys.executable)]
     assert capsys.readouterr().out.startswith("PaddleX 3.7.2 is ready: ")
+    assert cli.main(["--make-environment"]) == 0
+    assert made[1:] == [(PEERS, sys.executable)]
     with pytest.raises(SystemExit, match="2"):
-        cli.main(["--make-environment"])
-    assert "--make-environment needs --photos" in capsys.readouterr().err
+        cli.main(["--make-environment", "--memory"])
+    assert "--make-environment: --memory needs none" in capsys.readouterr().err
+
+
+@pytest.mark.nightly
+def test_peers_compute_what_float64_says(digits, tmp_path):
+    """All of them, on LeNet and on batches of two sizes; what bf16 rounds is near."""
+    if PEERS.find() is None:
+        pytest.skip(f"2 GB of other projects' packages: {choose(['mnn'])[0].missing()}")
+    file = tmp_path / "lenet.onnx"
+    weights = read_weights(lenet_cpp.bundled_model_dir() / "lenet.pdiparams")
+    write_onnx(weights, file)
+    images = tmp_path / "images.npy"
+    np.save(images, digits[:6])
+    make_in_peers("double", tmp_path, onnx=file, images=images, target=tmp_path)
+    expected = np.load(tmp_path / "expected.npy")
+    assert expected.dtype == np.float64
+    np.testing.assert_allclose(expected, activations(weights, digits[:6])["linear3"], atol=1e-9)
+    for one in choose(IN_PEERS):
+        if one.missing() is not None:
+            continue  # bf16 where the processor lacks it
+        cache = tmp_path / one.name.replace("/", "-")
+        cache.mkdir()
+        model = {"onnx": str(file), "cache": str(cache), "threads": 1, "precision": one.precision}
+        task = Task(one.name, one.factory, PEERS.find(), model, images)
+        for size in (1, 3):
+            turn = take_turn(task, size, count=6)
+            found = assess(expected, turn.outputs, None, name=one.name, precision=one.precision)
+            assert found.wrong is None
+            assert found.error < (1e-4 if one.precision == "fp32" else 0.05)
+            assert turn.busy_threads in {None, 1}  # a run of microseconds is not seen
+
+
+def test_who_starts_more_threads_is_refused(model_dir, program, digits, monkeypatch):
+    logits = lenet_cpp.predict(digits)
+
+    def turn(task, size, count=0, **_):
+        return Turn(1, None, 1, 1, 1, {}, block_of([1]), logits[:count], 2)
+
+    monkeypatch.setattr(speed, "take_turn", turn)
+    settings = quick(model_dir, program, batch_sizes=(1,), threads=(1,))
+    (network,) = speed.run_speed(settings, choose([PROGRAM]))["networks"]
+    assert network["cells"] == []
+    (one,) = network["contenders"]
+    assert one["status"] == "refused"
+    assert one["reason"] == "it computes on 2 threads, and 1 were asked for"
 
 
 @pytest.mark.nightly

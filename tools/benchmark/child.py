@@ -16,6 +16,7 @@ _NUMPY_MS = 1e3 * (time.monotonic() - _BEGUN)
 
 import gc
 import importlib.util
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 _LEAST_RUNS = 3
+_BUSY = 0.1  # of all the time that threads ran: a thread that computes, and not one that waits
 
 
 def load_factory(name: str) -> Callable[[Any], Run]:
@@ -45,6 +47,15 @@ def resident(field: str = "VmRSS", process: int | str = "self") -> int:
     """Return a process's resident memory in bytes: ``VmRSS``, now, or ``VmHWM``, at most."""
     status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
     return 1024 * int(status.partition(f"{field}:")[2].split()[0])
+
+
+def thread_times() -> dict[str, int]:
+    """Return how long each thread of this process has run, in nanoseconds; none where not known."""
+    found = {}
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(OSError):  # it has ended meanwhile, or the kernel does not count
+            found[task.name] = int((task / "schedstat").read_text(encoding="ascii").split()[0])
+    return found
 
 
 def block(run: Callable[[Any], Any], batch: Any, seconds: float, warmup: float) -> list[int]:
@@ -107,7 +118,12 @@ def turn(
     if count:
         # Copies: some engines answer with the same memory every time.
         parts = [np.array(data[i : i + batch_size]) for i in range(0, count, batch_size)]
+        run(parts[0])  # some prepare for the size of a batch on more threads than they run on
+        before = thread_times()
         np.save(outputs, np.concatenate([np.array(run(part)) for part in parts]))
+        spent = [ended - before.get(task, 0) for task, ended in thread_times().items()]
+        busy = [one for one in spent if one > _BUSY * sum(spent)]
+        answer["busy_threads"] = len(busy) or None
     if seconds:
         answer["ns"] = block(run, np.array(data[:batch_size]), seconds, warmup)
     predictor: Any = getattr(run, "__self__", None)

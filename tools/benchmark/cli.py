@@ -161,7 +161,8 @@ _RUNS: dict[str, Callable[[Settings, Sequence[Contender]], dict[str, Any]]] = {
     option(
         "--make-environment",
         is_flag=True,
-        help="with --photos: create the environment that PaddleX needs, and exit",
+        help="create the environment that ncnn, MNN, torch.compile and ExecuTorch need, or with"
+        " --photos PaddleX's, and exit",
     ),
 )
 @cli.option_group(
@@ -216,9 +217,10 @@ def main(**given: Any) -> int:
 
     Each contender runs in a separate process. For each batch size, all contenders take turns, in a
     new random order in every round, so that a slow phase of the machine affects all of them. First
-    the outputs of each contender are compared with a NumPy computation of the network (for
-    --networks with Paddle's training engine, for model files with Paddle's plain kernels, for an
-    .onnx with onnxruntime without optimizations). A contender with wrong outputs is not timed. In
+    the outputs of each contender are compared with the network in float64: as NumPy computes LeNet,
+    Paddle's training engine --networks, PyTorch an .onnx (where --make-environment was run; else
+    onnxruntime without optimizations, in float32). A contender with wrong outputs is not timed, and
+    one whose error is above 1e-4 of the largest output is not the best peer of any other. In
     bf16 and int8, 98 % of the digits must get the same class as in float32; for --networks, the
     outputs may differ by 10 % in bf16 and by 50 % in int8 of the largest output.
 
@@ -230,6 +232,7 @@ def main(**given: Any) -> int:
                         run is dropped
       times as fast     ratio to the baseline: median, minimum and maximum of the rounds
       times best peer   ratio to the fastest contender in the same precision that is not native
+      error             largest difference from float64, as a share of the largest output
       of the limit      multiply-adds per second, as a share of the speed of a loop that only
                         multiplies and adds
       between turns     largest difference between the medians of two turns; above 10 % the machine
@@ -250,8 +253,8 @@ def main(**given: Any) -> int:
         raise click.UsageError(f"--{modes[0]} cannot be combined with --{modes[1]}")
     default = "networks" if options.networks else "speed"
     mode = modes[0] if modes else default
-    if options.make_environment and mode != "photos":
-        raise click.UsageError("--make-environment needs --photos")
+    if options.make_environment and mode not in {"speed", "networks", "photos"}:
+        raise click.UsageError(f"--make-environment: --{mode} needs none")
     _check_flags(options, mode)
     return _show(options) if options.show else _measure(options, mode)
 

@@ -29,6 +29,10 @@ NETWORK_CONTENDERS = (
     "lenet_cpp/native",
     "onnxruntime",
     "openvino",
+    "ncnn",
+    "mnn",
+    "torch.compile",
+    "executorch",
     "lenet_cpp/native/*",
     "openvino/*",
     "lenet_cpp/pdmodel/onednn/*",
@@ -42,6 +46,10 @@ FILE_CONTENDERS = (
     "lenet_cpp/*/onednn",
     "onnxruntime",
     "openvino",
+    "ncnn",
+    "mnn",
+    "torch.compile",
+    "executorch",
     "lenet_cpp/native/*",
     "openvino/*",
 )
@@ -61,6 +69,20 @@ _BF16_FLAGS = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_
 # Where the package is not called as the module.
 _PACKAGES = {"ai_edge_litert": "ai-edge-litert", "paddle": "paddlepaddle"}
 ENGINES = Path(__file__).with_name("engines.py")
+PEER_ENGINES = Path(__file__).with_name("peer_engines.py")
+PEERS = Environment(
+    name="benchmark-peers",
+    title="the environment of ncnn, MNN, torch.compile and ExecuTorch",
+    requirements=(
+        "executorch==1.5.1",
+        "MNN==3.6.1",
+        "ncnn==1.0.20261020",
+        "pnnx==20261020",
+        "torch==2.13.0+cpu",
+    ),
+    trial="import ncnn, MNN, torch, executorch.exir",
+    remedy="it needs the network and 2 GB of space; docs/onnx.md says where the wheel of torch is",
+)
 PADDLEX = Environment(
     name="paddlex-3.7.2",
     title="PaddleX 3.7.2",
@@ -127,7 +149,9 @@ class Contender:
                 package = _PACKAGES.get(module, module)
                 return f"{module} is not installed: pip install {package}"
         if self.environment is not None and self.environment.find() is None:
-            return f"{self.environment.title} is not installed: {_MAKE}"
+            command = "scripts/benchmark.py --make-environment"
+            command += "" if self.rule is None else " --photos"
+            return f"{self.environment.title} is not installed: {command}"
         if self.precision == "bf16" and (lacking := sorted(_BF16_FLAGS - processor_flags())):
             return (
                 f"this processor has no {lacking[0]}: bf16 would be imitated, more slowly than"
@@ -148,7 +172,6 @@ def processor_flags() -> frozenset[str]:
     return frozenset(processor().get("flags", "").split())
 
 
-_MAKE = "scripts/benchmark.py --photos --make-environment"
 _ONNXRUNTIME = ("onnxruntime", "onnx")
 # Modules, what is read where the kind is no format, and kinds.
 _PLAIN = ("pdmodel/plain", "pdmodel/onednn", "pdmodel/openvino", "json/plain", "json/onednn")
@@ -163,7 +186,13 @@ _GROUPS: dict[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
     "onnxruntime": (_ONNXRUNTIME, "onnx", ("", "int8")),
     "openvino": (("openvino",), "pdmodel", ("", "bf16", "int8")),
     "litert": (("ai_edge_litert", "flatbuffers"), "tflite", ("", "int8")),
+    "ncnn": ((), "onnx", ("", "bf16")),
+    "mnn": ((), "onnx", ("",)),
+    "torch.compile": ((), "onnx", ("",)),
+    "executorch": ((), "onnx", ("",)),
 }
+IN_PEERS = ("ncnn", "mnn", "torch.compile", "executorch")
+"""The groups that run in the environment PEERS."""
 
 
 def _contender(group: str, kind: str) -> Contender:
@@ -181,9 +210,11 @@ def _contender(group: str, kind: str) -> Contender:
         reads = "quantized" if reads == "pdmodel" else f"{reads}_int8"
         if group == "openvino":  # what quantizes the ONNX file is part of onnxruntime
             modules, reads = ("openvino", *_ONNXRUNTIME), "onnx_int8"
-    factory = None if group == "program" else f"{ENGINES}:{group.replace('.', '_')}"
+    environment = PEERS if group in IN_PEERS else None
+    file = ENGINES if environment is None else PEER_ENGINES
+    factory = None if group == "program" else f"{file}:{group.replace('.', '_')}"
     name = f"{group}/{kind}".rstrip("/")
-    return Contender(name, factory, modules, reads, engine, accelerator, precision)
+    return Contender(name, factory, modules, reads, engine, accelerator, precision, environment)
 
 
 CONTENDERS = (

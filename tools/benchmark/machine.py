@@ -10,10 +10,15 @@ from contextlib import suppress
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lenet_cpp.inference.program import call_program
 from tools.benchmark.contenders import processor, processor_flags
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from lenet_cpp.quantize.environments import Environment
 
 # Those that the engines choose their kernels by.
 _FLAGS = re.compile(r"^(sse4_2|avx\w*|fma|f16c|amx\w*)$")
@@ -22,8 +27,13 @@ _ENGINES = ("paddlepaddle", "onnxruntime", "openvino", "ai-edge-litert")
 _VERSIONED = ("lenet-cpp", *_ENGINES, "numpy", "onnx")
 
 
-def describe(settings: object, *packages: str) -> dict[str, Any]:
-    """Return what every result begins with; its versions are also those of ``packages``."""
+def describe(
+    settings: object, *packages: str, environments: Iterable[Environment] = ()
+) -> dict[str, Any]:
+    """Return what every result begins with.
+
+    Its versions are also those of ``packages``, and of the environments that are there.
+    """
     cpu, governor = processor(), "not readable"
     with suppress(OSError):
         governor = _GOVERNOR.read_text(encoding="utf-8").strip()
@@ -46,6 +56,9 @@ def describe(settings: object, *packages: str) -> dict[str, Any]:
     for name in (*_VERSIONED, *packages):
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
+    for one in environments:
+        pinned = one.requirements if one.find() else ()
+        found |= dict(pin.split("==") for pin in pinned if "==" in pin)
     chosen = {k: v.name if isinstance(v, Path) else v for k, v in vars(settings).items()}
     return {"date": date, "machine": machine, "versions": found, "settings": chosen}
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from lenet_cpp._base.worker import call
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, stratified_indices, to_model_input
+from tools.benchmark.contenders import PEER_ENGINES, PEERS
 
 if TYPE_CHECKING:
     import paddle
@@ -33,6 +34,18 @@ def make(what: str, folder: Path, **arguments: object) -> Any:
     return call(function, given, doing=doing, variables=variables).result
 
 
+def make_in_peers(what: str, folder: Path, **arguments: object) -> Any:
+    """Call a function of ``peer_engines.py`` in a process of the environment of the peers."""
+    given = {k: str(v) if isinstance(v, Path) else v for k, v in arguments.items()}
+    return call(
+        f"{PEER_ENGINES}:{what}",
+        {**given, "cache": str(folder)},
+        doing=f"making what the benchmark needs ({what})",
+        python=PEERS.find(),
+        variables={"TMPDIR": str(folder)},
+    ).result
+
+
 def calibration_images() -> NDArray[np.float32]:
     """Return training images of the embedded sample, float32 [N, 1, 28, 28]."""
     train = read_mnist_dir(sample_dir()).train
@@ -49,8 +62,9 @@ def export(network: str, image_size: int | None, target: str, **_: object) -> No
 
 
 def reference(network: str, model_dir: str, images: str, target: str, **_: object) -> int:
-    """Run an exported network with Paddle's training engine; return one image's multiply-adds.
+    """Run an exported network with Paddle's training engine, in float64.
 
+    Returns one image's multiply-adds.
     The outputs go to ``expected.npy`` in the folder ``target``, the weights to ``state.npz``.
     """
     from lenet_cpp.inference.model import check_model
@@ -59,10 +73,10 @@ def reference(network: str, model_dir: str, images: str, target: str, **_: objec
 
     found = find_models(Path(model_dir))[0]
     layer = load_trained_layer(check_model(found.program, found.params), None, resolve(network))
-    outputs, multiply_adds = run_counted(layer, np.load(images))
-    np.save(Path(target, "expected.npy"), outputs)
     state: dict[str, Any] = {name: value.numpy() for name, value in layer.state_dict().items()}
     np.savez(Path(target, "state.npz"), **state)
+    outputs, multiply_adds = run_counted(layer, np.load(images))
+    np.save(Path(target, "expected.npy"), outputs)
     return multiply_adds
 
 
@@ -102,16 +116,19 @@ def file_reference(images: str, target: str, report: Report, **file: str) -> Non
 
 def run_counted(
     layer: paddle.nn.Layer, images: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], int]:
-    """Run a network with Paddle's training engine, image by image.
+) -> tuple[NDArray[np.float64], int]:
+    """Run a network with Paddle's training engine in float64, image by image.
+
+    The network computes in float64 ever after.
 
     Returns:
-        The outputs, float32 [N, classes], and how many multiply-adds its layers ``Conv2D`` and
+        The outputs, float64 [N, classes], and how many multiply-adds its layers ``Conv2D`` and
         ``Linear`` do for one image, by the definition.
     """
     import paddle
 
     counted = 0
+    layer.to(dtype="float64")
 
     def count(layer: Any, _: object, output: paddle.Tensor) -> None:
         nonlocal counted
@@ -127,7 +144,7 @@ def run_counted(
     outputs = []
     with paddle.no_grad():
         for image in images:
-            outputs.append(layer(paddle.to_tensor(image[None])).numpy())
+            outputs.append(layer(paddle.to_tensor(image[None].astype(np.float64))).numpy())
             for hook in counting:
                 hook.remove()
     return np.concatenate(outputs), counted

@@ -16,6 +16,7 @@ from lenet_cpp._base.files import write_text
 from lenet_cpp.errors import BadInput, FileNotFound
 from tools.benchmark.photos import BY_HAND
 from tools.benchmark.picture import OWN, bars
+from tools.benchmark.summary import is_accurate
 from tools.drawn import tables as drawn
 from tools.exporters import tables as exporters
 from tools.gpu import tables as gpu
@@ -31,7 +32,8 @@ RESULTS = Path("docs", "results")
 PICTURE = RESULTS / "latency.svg"
 _MARKED = re.compile(r"(<!-- results: (.+?) -->)(.*?)(<!-- end -->)", re.DOTALL)
 _SERVERS = ("fastapi", "uvicorn", "mlserver", "litserve")
-_LIBRARIES = ("paddlepaddle", "onnxruntime", "openvino", "ai-edge-litert", *_SERVERS)
+_PEERS = ("ncnn", "MNN", "torch", "executorch")
+_LIBRARIES = ("paddlepaddle", "onnxruntime", "openvino", "ai-edge-litert", *_PEERS, *_SERVERS)
 _REDUCED = ("int8", "bf16")
 _NOT_DRAWN = ("dygraph", "lenet_infer_native", "program")
 _NAMES = {
@@ -43,6 +45,10 @@ _NAMES = {
     "onnxruntime": "ONNX Runtime",
     "openvino": "OpenVINO",
     "litert": "LiteRT",
+    "ncnn": "ncnn",
+    "mnn": "MNN",
+    "torch.compile": "torch.compile",
+    "executorch": "ExecuTorch",
 }
 _WORDS = {
     "native": "native engine",
@@ -177,10 +183,19 @@ def _precision(result: Row, size: str) -> str:
     return _table(header, rows)
 
 
-def _best(cells: dict[str, dict[int, float]], size: int) -> tuple[float, str]:
-    """Return the time and the name of the fastest contender that is not the native engine."""
-    others = [(by[size], name) for name, by in cells.items() if "native" not in name]
-    return min(pair for pair in others if not pair[1].endswith("/auto"))
+def _best(network: Row, size: int, precision: str = "fp32") -> tuple[float, str]:
+    """Return the time and the name of the fastest contender that is not the native engine.
+
+    Those whose error is too large do not count.
+    """
+    return min(
+        (cell["median_us"], cell["contender"])
+        for cell in network["cells"]
+        if (cell["threads"], cell["batch_size"], cell["precision"]) == (1, size, precision)
+        and "native" not in cell["contender"]
+        and not cell["contender"].endswith("/auto")
+        and is_accurate(cell)
+    )
 
 
 def _zoo(result: Row, *precisions: str) -> str:
@@ -195,7 +210,7 @@ def _zoo(result: Row, *precisions: str) -> str:
             row = [f"{name}, {precision}" if precisions else name]
             for size in (1, 8):
                 own = cells[contender][size]
-                other, other_name = _best(cells, size)
+                other, other_name = _best(network, size, precision)
                 row.append(_number(own / 1e3))
                 if precisions:
                     in_float32 = _network_cells(result, name)["lenet_cpp/native"][size]
@@ -207,6 +222,60 @@ def _zoo(result: Row, *precisions: str) -> str:
     if precisions:
         columns.insert(0, "in float32")
     return _table(["milliseconds per batch", "1 image", *columns, "8 images", *columns], rows)
+
+
+def _one_image(result: Row, precision: str = "fp32") -> str:
+    """Return the native engine's milliseconds for one image, and those of the fastest other one."""
+    contender = "lenet_cpp/native" + (f"/{precision}" if precision in _REDUCED else "")
+    rows = []
+    for name, network in _networks(result).items():
+        own = _cells(network, precision=precision)[contender][1]
+        other, other_name = _best(network, 1, precision)
+        beside = f"{_number(other / 1e3)}, {_peer(other_name)}"
+        rows.append([name, _number(own / 1e3), beside, f"{own / other:.2f}"])
+    kind = "" if precision == "fp32" else f", {precision}"
+    header = [f"milliseconds{kind}", "1 image", "fastest other", "native / fastest other"]
+    return _table(header, rows)
+
+
+def _beside(result: Row, size: str) -> str:
+    """Return each contender's milliseconds per batch in float32, with errors that are too large."""
+    by_network = {}
+    for name, network in _networks(result).items():
+        cells = (c for c in network["cells"] if (c["threads"], c["precision"]) == (1, "fp32"))
+        by_network[name] = {c["contender"]: c for c in cells if c["batch_size"] == int(size)}
+    order = [
+        one["name"]
+        for network in result["networks"]
+        for one in network["contenders"]
+        if one["name"] in by_network[network["network"]]
+    ]
+    names = [name for name in dict.fromkeys(order) if not name.endswith("/auto")]
+
+    def cell(found: Row | None) -> str:
+        if found is None:
+            return "-"
+        mark = "" if is_accurate(found) else f" ({found['error']:.0e})"
+        return _number(found["median_us"] / 1e3) + mark
+
+    rows = [[name, *(cell(of.get(one)) for one in names)] for name, of in by_network.items()]
+    headers = ["native" if one == "lenet_cpp/native" else _peer(one) for one in names]
+    return _table([f"milliseconds, {size} at once", *headers], rows)
+
+
+def _errors(result: Row) -> str:
+    """Return each contender's largest error in float32, over all networks."""
+    largest: dict[str, float] = {}
+    for network in result["networks"]:
+        for cell in network["cells"]:
+            if cell["precision"] == "fp32" and not cell["contender"].endswith("/auto"):
+                name = cell["contender"]
+                largest[name] = max(largest.get(name, 0.0), cell["error"])
+    rows = [
+        [_label(name), f"{error:.0e}"]
+        for name, error in sorted(largest.items(), key=lambda x: x[1])
+    ]
+    return _table(["float32", "largest error"], rows)
 
 
 def _peer(contender: str) -> str:
@@ -228,8 +297,8 @@ def _network_ms(result: Row, name: str, size: str) -> str:
 
 def _network_saving(result: Row, name: str, size: str) -> str:
     """Return how much less time the native engine takes than the next fastest, in percent."""
-    cells = _network_cells(result, name)
-    share = cells["lenet_cpp/native"][int(size)] / _best(cells, int(size))[0]
+    own = _network_cells(result, name)["lenet_cpp/native"][int(size)]
+    share = own / _best(_networks(result)[name], int(size))[0]
     return f"{100 * (1 - share):.0f}"
 
 
@@ -370,6 +439,9 @@ _PARTS: dict[str, Callable[..., str]] = {
     "times": lambda result, a, b, *of: f"{_us(result, b, *of) / _us(result, a, *of):.1f}",
     "limit": _limit,
     "networks": _zoo,
+    "one-image": _one_image,
+    "beside": _beside,
+    "errors": _errors,
     "network-ms": _network_ms,
     "network-saving": _network_saving,
     "start-ms": _start_ms,

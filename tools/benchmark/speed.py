@@ -13,7 +13,7 @@ from lenet_cpp.errors import Error
 from tools.benchmark import machine
 from tools.benchmark.contenders import BASELINE
 from tools.benchmark.subject import failure, prepare, subjects
-from tools.benchmark.summary import assess, judge, ratio, summarize
+from tools.benchmark.summary import assess, is_accurate, judge, ratio, summarize
 from tools.benchmark.turns import pinned, take_turn, task_of
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def run_speed(settings: Settings, contenders: Sequence[Contender]) -> dict[str, 
     that is wrong is refused. Then all take turns, in an order drawn anew for each round, so that a
     change of the machine's speed hits all alike.
     """
-    result = {"kind": "speed", **machine.describe(settings)}
+    environments = [one.environment for one in contenders if one.environment is not None]
+    result = {"kind": "speed", **machine.describe(settings, environments=environments)}
     machine.multiply_add_limit(settings.program, 1, 0.01)
     networks = [_Network(settings, contenders, one).result() for one in subjects(settings)]
     cells = [one for network in networks for one in network["cells"]]
@@ -85,6 +86,7 @@ class _Network:
             cell["speed_up"] = least and cell["images_per_second"] / least
         of_image: dict[str, Any] = {"image_shape": list(self._subject.images.shape[1:])}
         of_image |= {"multiply_adds_per_image": self._subject.multiply_adds}
+        of_image |= {"reference": self._subject.reference}
         limits = {"multiply_add_limit": [limit for limit, _ in found.values()]}
         who = {"contenders": list(self._contenders.values()), "cells": cells}
         return {"network": self._subject.name, **of_image, **limits, **who}
@@ -127,6 +129,11 @@ class _Network:
         except Error as error:
             self._contenders[one.name] |= failure(error, "refused")
             return None
+        if turn.busy_threads is not None and turn.busy_threads > task.model["threads"]:
+            asked = task.model["threads"]
+            reason = f"it computes on {turn.busy_threads} threads, and {asked} were asked for"
+            self._contenders[one.name] |= {"status": "refused", "reason": reason}
+            return None
         names = {"name": one.name, "precision": one.precision}
         found = assess(subject.expected[:count], np.asarray(turn.outputs), subject.labels, **names)
         cell = found._asdict()
@@ -154,7 +161,9 @@ class _Network:
                 blocks[name] += [turn.block] if turn.block else []
                 peaks[name] = max(peaks[name], turn.peak_bytes)
                 self._bar.update()
-        peers = best_peers(list(self._there.values()), blocks)
+        accurate = {cell["contender"] for cell in cells if is_accurate(cell)}
+        those = [one for one in self._there.values() if one.name in accurate]
+        peers = best_peers(those, blocks)
         for cell in cells:
             name, peer = cell["contender"], peers.get(cell["precision"])
             cell.update(summarize(blocks[name]), peak_bytes=peaks[name] or None, peer=peer)

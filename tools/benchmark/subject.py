@@ -18,7 +18,8 @@ from lenet_cpp.formats.source import find_sources
 from lenet_cpp.models import get
 from lenet_cpp.verify.files import find_models
 from tools.benchmark import lenet
-from tools.benchmark.making import calibration_images, make
+from tools.benchmark.contenders import PEERS
+from tools.benchmark.making import calibration_images, make, make_in_peers
 from tools.benchmark.tflite import write_tflite
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ class Subject:
         folder: A temporary one; ``images.npy`` in it are :attr:`images`.
         images: float32 [N, C, H, W], for batches of any of the sizes, without a smaller one.
         different: How many of them are different: the first; after these they come again.
-        expected: float32 [N, classes], the right outputs.
+        expected: float64 [N, classes], the right outputs.
+        reference: What computed them.
         multiply_adds: Of one image, by the definition; None of model files, where nobody counts.
         labels: int64 [different], of the first; None where the classes mean nothing.
         weights: LeNet's; None of others.
@@ -91,7 +93,8 @@ class Subject:
     folder: Path
     images: NDArray[np.float32]
     different: int
-    expected: NDArray[np.float32]
+    expected: NDArray[np.float64]
+    reference: str
     multiply_adds: int | None
     labels: NDArray[np.int64] | None = None
     weights: lenet.Weights | None = None
@@ -199,6 +202,7 @@ def lenet_subject(model_dir: Path, batch_sizes: Sequence[int], folder: Path) -> 
         images=images,
         different=different,
         expected=expected,
+        reference="NumPy in float64",
         multiply_adds=lenet.MULTIPLY_ADDS,
         labels=test.labels,
         weights=weights,
@@ -208,7 +212,10 @@ def lenet_subject(model_dir: Path, batch_sizes: Sequence[int], folder: Path) -> 
 def network_subject(
     network: str, image_size: int | None, batch_sizes: Sequence[int], folder: Path
 ) -> Subject:
-    """Export a network; make images, for which Paddle's training engine computes the outputs."""
+    """Export a network; make images, for which Paddle's training engine computes the outputs.
+
+    It does so in float64.
+    """
     model_dir, file = folder / "exported", folder / "different.npy"
     make("export", folder, network=network, image_size=image_size, target=model_dir)
     first = find_models(model_dir)[0].program.name
@@ -227,6 +234,7 @@ def network_subject(
         images=images,
         different=different,
         expected=expected,
+        reference="Paddle's training engine in float64",
         multiply_adds=multiply_adds,
     )
 
@@ -234,7 +242,11 @@ def network_subject(
 def file_subject(
     network: str, image_size: int | None, batch_sizes: Sequence[int], folder: Path
 ) -> Subject:
-    """Take model files; make images, for which Paddle or onnxruntime computes the outputs."""
+    """Take model files; make images, for which PyTorch computes the outputs in float64.
+
+    Where its environment is not there, or there is no ``.onnx``, Paddle's plain kernels or
+    onnxruntime without optimizations do so in float32.
+    """
     files, images_file = model_files(network), folder / "different.npy"
     first = next(iter(files.values()))
     shape = make("image_shape", folder, **first)
@@ -243,7 +255,12 @@ def file_subject(
         raise BadInput(f"{network} takes images of {' x '.join(map(str, shape))} only")
     drawn = np.random.default_rng(_SEED).random((_DIFFERENT, *sizes), np.float32)
     np.save(images_file, drawn)
-    make("file_reference", folder, **first, images=images_file, target=folder)
+    if "onnx" in files and PEERS.find() is not None:
+        reference = "PyTorch in float64"
+        make_in_peers("double", folder, **files["onnx"], images=images_file, target=folder)
+    else:
+        reference = "onnxruntime in float32" if "onnx" in first else "Paddle in float32"
+        make("file_reference", folder, **first, images=images_file, target=folder)
     outputs = np.load(folder / "expected.npy")
     images, different, expected = _repeated(drawn, outputs, batch_sizes, folder)
     return Subject(
@@ -253,6 +270,7 @@ def file_subject(
         images=images,
         different=different,
         expected=expected,
+        reference=reference,
         multiply_adds=None,
         files=files,
     )
@@ -260,15 +278,16 @@ def file_subject(
 
 def _repeated(
     images: NDArray[Any], expected: NDArray[Any], batch_sizes: Sequence[int], folder: Path
-) -> tuple[NDArray[np.float32], int, NDArray[np.float32]]:
+) -> tuple[NDArray[np.float32], int, NDArray[np.float64]]:
     """Return enough images for whole batches, how many are different, and the outputs."""
     count = max(-(-len(images) // size) * size for size in batch_sizes)
-    found = [
-        np.ascontiguousarray(np.resize(one, (count, *one.shape[1:])), np.float32)
-        for one in (images, expected)
-    ]
-    np.save(folder / "images.npy", found[0])
-    return found[0], len(images), found[1]
+
+    def repeated(values: NDArray[Any], dtype: Any) -> NDArray[Any]:
+        return np.ascontiguousarray(np.resize(values, (count, *values.shape[1:])), dtype)
+
+    taken = repeated(images, np.float32)
+    np.save(folder / "images.npy", taken)
+    return taken, len(images), repeated(expected, np.float64)
 
 
 def prepare(

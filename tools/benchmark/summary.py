@@ -19,6 +19,9 @@ LEAST_SAME = 0.98
 """The least share of the images with float's class, in bf16 and int8."""
 MOST_LOST = 0.01
 """The most that bf16 and int8 may lose of float's accuracy."""
+ACCURATE = 1e-4
+"""The largest error of a float32 contender with which others are compared; see :func:`assess`."""
+_WRONG = 1e-2  # the error of another network, not of another way to add
 _ROUNDING = 1e-9
 
 
@@ -113,36 +116,47 @@ class Correctness(NamedTuple):
     accuracy: float | None = None
     """Share of the images with the class of their label; None without labels."""
     largest_difference: float = 0.0
+    error: float = 0.0
+    """The largest difference as a share of the largest output of all images."""
+
+
+def is_accurate(cell: dict[str, Any]) -> bool:
+    """Return whether a result counts as the best of its precision: in float32 by its error."""
+    return bool(cell["precision"] != "fp32" or cell.get("error", 0.0) <= ACCURATE)
 
 
 def assess(
-    expected: NDArray[np.float32],
+    expected: NDArray[np.float64],
     outputs: NDArray[np.float32],
     labels: NDArray[np.int64] | None,
     *,
     name: str,
     precision: str = "fp32",
 ) -> Correctness:
-    """Judge a contender's outputs.
+    """Judge a contender's outputs, float32 [N, classes].
 
-    Those of a float contender go by :mod:`lenet_cpp.agreement`, and so do all without labels, by
-    the tolerance of their precision. With labels, in bf16 and int8 at least :data:`LEAST_SAME` of
-    the images have to get the same class, and the accuracy may be lower by :data:`MOST_LOST` at
-    most.
+    Those of a float32 contender are wrong when the error is that of another network; others may be
+    compared with it when the error is :data:`ACCURATE` at most. Without labels, bf16 and int8 go by
+    :mod:`lenet_cpp.agreement`, with the tolerance of the precision. With labels, in bf16 and int8
+    at least :data:`LEAST_SAME` of the images have to get the same class, and the accuracy may be
+    lower by :data:`MOST_LOST` at most.
 
     ``labels`` are those of the first images; None where the classes mean nothing.
     """
-    by_values = precision == "fp32" or labels is None
-    tolerance = agreement.TOLERANCES[precision if by_values else "fp32"]
+    tolerance = agreement.TOLERANCES[precision]
     names = ("the reference", name)
+    reference = expected.astype(np.float32)
     try:
-        found = agreement.compare(expected, np.asarray(outputs), names=names, tolerance=tolerance)
-    except BadModel as error:
-        return Correctness(str(error))
+        found = agreement.compare(reference, np.asarray(outputs), names=names, tolerance=tolerance)
+    except BadModel as problem:
+        return Correctness(str(problem))
+    error = float(np.abs(outputs - expected).max() / np.abs(expected).max())
     should, accuracy = (_accuracy(one, labels) for one in (expected, outputs))
     same = found.equal_predictions / found.images
     wrong = None
-    if by_values:
+    if precision == "fp32":
+        wrong = None if error <= _WRONG else f"{found.mismatch}: an error of {error:.1g}"
+    elif labels is None:
         wrong = None if found.agrees else found.mismatch
     elif not np.isfinite(outputs).all():
         wrong = f"in {precision} it gives values that are not finite"
@@ -153,10 +167,10 @@ def assess(
             f" {100 * LEAST_SAME:.0f} % and {100 * (should - MOST_LOST):.1f} % have to"
         )
     known = None if labels is None else accuracy
-    return Correctness(wrong, same, known, found.largest_difference)
+    return Correctness(wrong, same, known, found.largest_difference, error)
 
 
-def _accuracy(outputs: NDArray[np.float32], labels: NDArray[np.int64] | None) -> float:
+def _accuracy(outputs: NDArray[Any], labels: NDArray[np.int64] | None) -> float:
     if labels is None:
         return float("nan")
     return float((outputs[: len(labels)].argmax(axis=1) == labels).mean())

@@ -96,6 +96,7 @@ _CELLS = {
     "speed-up by\nthreads": ("speed_up", _times),
     "same\nclass": ("same_class", _percent),
     "accu-\nracy": ("accuracy", _percent),
+    "error": ("error", lambda value: "-" if value is None else f"{value:.1e}"),
     "of the\nlimit": ("share_of_limit", _percent),
     "runs": ("runs", _whole),
     "between\nturns": ("spread_between_turns", _percent),

@@ -78,10 +78,12 @@ def task_of(
     }
     if contender.name == "lenet_infer_native":
         program = program.with_name(contender.name)
+    environment = contender.environment
+    python = None if environment is None else environment.find()
     return Task(
         name=contender.name,
         factory=contender.factory,
-        program=None if contender.factory else program.absolute(),
+        program=python if contender.factory else program.absolute(),
         model=model,
         images=subject.folder / "images.npy",
     )
@@ -98,6 +100,7 @@ class Turn:
         about: ``engine``, ``accelerator``, ``version`` of our own; ``package`` in Python.
         block: The times, if any were asked for.
         outputs: Of the images that were asked for.
+        busy_threads: How many threads computed these; None when nothing says so.
     """
 
     first_result_ms: float
@@ -108,6 +111,7 @@ class Turn:
     about: dict[str, Any]
     block: Block | None = None
     outputs: NDArray[np.float32] | None = None
+    busy_threads: int | None = None
 
     @property
     def used(self) -> str | None:
