@@ -16,7 +16,7 @@ import lenet_cpp
 from lenet_cpp.errors import BackendFailure, BadInput, FileNotFound
 from processor import HAS_VNNI
 from snippets import printed_by, run_command
-from tools.benchmark import cli, engines, lifetime, photos, speed, subject
+from tools.benchmark import cli, cpp_engines, engines, lifetime, photos, speed, subject
 from tools.benchmark.contenders import (
     BASELINE,
     CONTENDERS,
@@ -474,6 +474,26 @@ def test_the_environment_of_paddlex_is_made_by_the_command(monkeypatch, capsys):
     with pytest.raises(SystemExit, match="2"):
         cli.main(["--make-environment", "--memory"])
     assert "--make-environment: --memory needs none" in capsys.readouterr().err
+
+
+def test_openvino_from_cpp(digits, tmp_path):
+    """The same values as from Python, times of runs, and an error that says what is wrong."""
+    skip_without("openvino/c++")
+    file = tmp_path / "lenet.onnx"
+    write_onnx(read_weights(lenet_cpp.bundled_model_dir() / "lenet.pdiparams"), file)
+    model = {"onnx": str(file), "cache": str(tmp_path), "threads": 1, "precision": "fp32"}
+    model["classes"] = 10
+    peer = cpp_engines.openvino(model)
+    for size in (1, 3):
+        batch = np.ascontiguousarray(digits[:size])
+        np.testing.assert_array_equal(peer(batch), engines.openvino(model)(batch))
+        times = peer.block(batch, 0.01, 0)
+        assert len(times) >= 3
+        assert min(times) > 0
+    with pytest.raises(RuntimeError, match="another size"):
+        cpp_engines.openvino({**model, "classes": 9})(batch)
+    with pytest.raises(RuntimeError, match=r"core\.cpp"):
+        cpp_engines.openvino({**model, "onnx": str(tmp_path / "none.onnx")})
 
 
 @pytest.mark.nightly

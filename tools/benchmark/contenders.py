@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+import shutil
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
@@ -70,6 +71,7 @@ _BF16_FLAGS = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_
 _PACKAGES = {"ai_edge_litert": "ai-edge-litert", "paddle": "paddlepaddle"}
 ENGINES = Path(__file__).with_name("engines.py")
 PEER_ENGINES = Path(__file__).with_name("peer_engines.py")
+CPP_ENGINES = Path(__file__).with_name("cpp_engines.py")
 PEERS = Environment(
     name="benchmark-peers",
     title="the environment of ncnn, MNN, torch.compile and ExecuTorch",
@@ -148,6 +150,8 @@ class Contender:
             if find_spec(module) is None:
                 package = _PACKAGES.get(module, module)
                 return f"{module} is not installed: pip install {package}"
+        if str(self.factory).startswith(str(CPP_ENGINES)) and shutil.which("c++") is None:
+            return "there is no C++ compiler: apt-get install g++"
         if self.environment is not None and self.environment.find() is None:
             command = "scripts/benchmark.py --make-environment"
             command += "" if self.rule is None else " --photos"
@@ -184,7 +188,7 @@ _GROUPS: dict[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
     "program": ((), "pdmodel", (*_PLAIN, *_REDUCED, *_OWN)),
     "lenet_cpp": ((), "pdmodel", (*_PLAIN, *_AUTO, *_REDUCED, "auto", *_OWN)),
     "onnxruntime": (_ONNXRUNTIME, "onnx", ("", "int8")),
-    "openvino": (("openvino",), "pdmodel", ("", "bf16", "int8")),
+    "openvino": (("openvino",), "pdmodel", ("", "bf16", "int8", "c++", "c++/bf16")),
     "litert": (("ai_edge_litert", "flatbuffers"), "tflite", ("", "int8")),
     "ncnn": ((), "onnx", ("", "bf16")),
     "mnn": ((), "onnx", ("",)),
@@ -212,6 +216,7 @@ def _contender(group: str, kind: str) -> Contender:
             modules, reads = ("openvino", *_ONNXRUNTIME), "onnx_int8"
     environment = PEERS if group in IN_PEERS else None
     file = ENGINES if environment is None else PEER_ENGINES
+    file = CPP_ENGINES if first == "c++" else file
     factory = None if group == "program" else f"{file}:{group.replace('.', '_')}"
     name = f"{group}/{kind}".rstrip("/")
     return Contender(name, factory, modules, reads, engine, accelerator, precision, environment)

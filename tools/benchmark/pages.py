@@ -57,6 +57,7 @@ _WORDS = {
     "json": "`.json`",
     "pdmodel": "`.pdmodel`",
     "openvino": "OpenVINO",
+    "c++": "from C++",
 }
 
 
@@ -284,6 +285,8 @@ def _peer(contender: str) -> str:
         return "Paddle's OpenVINO"
     if "onednn" in contender:
         return "oneDNN"
+    if "/c++" in contender:
+        return _NAMES[contender.partition("/")[0]] + " (C++)"
     return _NAMES[contender.partition("/")[0]]
 
 
