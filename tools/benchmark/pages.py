@@ -35,6 +35,7 @@ _SERVERS = ("fastapi", "uvicorn", "mlserver", "litserve")
 _PEERS = ("ncnn", "MNN", "torch", "executorch")
 _LIBRARIES = ("paddlepaddle", "onnxruntime", "openvino", "ai-edge-litert", *_PEERS, *_SERVERS)
 _REDUCED = ("int8", "bf16")
+_SETTLED = 0.1  # the largest difference between turns of a figure that would come again
 _NOT_DRAWN = ("dygraph", "lenet_infer_native", "program")
 _NAMES = {
     "program": "this project, C++",
@@ -128,18 +129,30 @@ def _networks(result: Row) -> dict[str, Row]:
 
 def _cells(
     network: Row, threads: int = 1, precision: str | None = None
-) -> dict[str, dict[int, float]]:
-    """Return microseconds a run, by contender and images at once."""
-    found: dict[str, dict[int, float]] = {}
+) -> dict[str, dict[int, Row]]:
+    """Return the cells of a network, by contender and images at once."""
+    found: dict[str, dict[int, Row]] = {}
     for cell in network["cells"]:
         if cell["threads"] == threads and precision in {None, cell["precision"]}:
-            found.setdefault(cell["contender"], {})[cell["batch_size"]] = cell["median_us"]
+            found.setdefault(cell["contender"], {})[cell["batch_size"]] = cell
     return found
+
+
+def _time(cell: Row, scale: float) -> str:
+    """Return a time with the difference between turns: ``17.3 (2 %)``. ``scale`` is of its unit."""
+    return f"{_number(scale * cell['median_us'])} ({100 * cell['spread_between_turns']:.0f} %)"
+
+
+def _share(own: Row, other: Row) -> str:
+    """Return the time of one as a share of another's; ``~`` where one of them is not settled."""
+    unsettled = max(own["spread_between_turns"], other["spread_between_turns"]) > _SETTLED
+    return f"{'~' if unsettled else ''}{own['median_us'] / other['median_us']:.2f}"
 
 
 def _us(result: Row, contender: str, size: str, threads: str = "1") -> float:
     (network,) = _networks(result).values()
-    return _cells(network, int(threads))[contender][int(size)] / int(size)
+    us: float = _cells(network, int(threads))[contender][int(size)]["median_us"]
+    return us / int(size)
 
 
 def _limit(result: Row) -> str:
@@ -164,8 +177,8 @@ def _latency(result: Row, precision: str, threads: str = "1") -> str:
     cells = _cells(network, int(threads), precision)
     sizes = sorted({size for by in cells.values() for size in by})
     rows = [
-        [_label(name), *(_number(by[size] / size) for size in sizes)]
-        for name, by in sorted(cells.items(), key=lambda item: item[1][sizes[0]])
+        [_label(name), *(_time(by[size], 1 / size) for size in sizes)]
+        for name, by in sorted(cells.items(), key=lambda item: item[1][sizes[0]]["median_us"])
     ]
     return _table(["microseconds per image, by batch size", *map(str, sizes)], rows)
 
@@ -177,26 +190,27 @@ def _precision(result: Row, size: str) -> str:
     rows = []
     for name, cell in sorted(cells.items(), key=lambda item: item[1]["median_us"]):
         if (other := cells.get(name.rpartition("/")[0])) and cell["precision"] != "fp32":
-            times = [_number(one["median_us"] / int(size)) for one in (cell, other)]
+            times = [_time(one, 1 / int(size)) for one in (cell, other)]
             shares = [f"{100 * cell[key]:.1f} %" for key in ("accuracy", "same_class")]
             rows.append([_label(name), *times, *shares])
     header = ["microseconds per image", "time", "in float32", "accuracy", "same class as float32"]
     return _table(header, rows)
 
 
-def _best(network: Row, size: int, precision: str = "fp32") -> tuple[float, str]:
-    """Return the time and the name of the fastest contender that is not the native engine.
+def _best(network: Row, size: int, precision: str = "fp32") -> Row:
+    """Return the cell of the fastest contender that is not the native engine.
 
     Those whose error is too large do not count.
     """
-    return min(
-        (cell["median_us"], cell["contender"])
+    others = (
+        cell
         for cell in network["cells"]
         if (cell["threads"], cell["batch_size"], cell["precision"]) == (1, size, precision)
         and "native" not in cell["contender"]
         and not cell["contender"].endswith("/auto")
         and is_accurate(cell)
     )
+    return min(others, key=lambda cell: cell["median_us"])
 
 
 def _zoo(result: Row, *precisions: str) -> str:
@@ -211,13 +225,12 @@ def _zoo(result: Row, *precisions: str) -> str:
             row = [f"{name}, {precision}" if precisions else name]
             for size in (1, 8):
                 own = cells[contender][size]
-                other, other_name = _best(network, size, precision)
-                row.append(_number(own / 1e3))
+                other = _best(network, size, precision)
+                row.append(_time(own, 1e-3))
                 if precisions:
                     in_float32 = _network_cells(result, name)["lenet_cpp/native"][size]
-                    row.append(_number(in_float32 / 1e3))
-                row.append(f"{_number(other / 1e3)}, {_peer(other_name)}")
-                row.append(f"{own / other:.2f}")
+                    row.append(_time(in_float32, 1e-3))
+                row += [f"{_time(other, 1e-3)}, {_peer(other['contender'])}", _share(own, other)]
             rows.append(row)
     columns = ["fastest other", "native / fastest other"]
     if precisions:
@@ -231,9 +244,9 @@ def _one_image(result: Row, precision: str = "fp32") -> str:
     rows = []
     for name, network in _networks(result).items():
         own = _cells(network, precision=precision)[contender][1]
-        other, other_name = _best(network, 1, precision)
-        beside = f"{_number(other / 1e3)}, {_peer(other_name)}"
-        rows.append([name, _number(own / 1e3), beside, f"{own / other:.2f}"])
+        other = _best(network, 1, precision)
+        beside = f"{_time(other, 1e-3)}, {_peer(other['contender'])}"
+        rows.append([name, _time(own, 1e-3), beside, _share(own, other)])
     kind = "" if precision == "fp32" else f", {precision}"
     header = [f"milliseconds{kind}", "1 image", "fastest other", "native / fastest other"]
     return _table(header, rows)
@@ -256,8 +269,8 @@ def _beside(result: Row, size: str) -> str:
     def cell(found: Row | None) -> str:
         if found is None:
             return "-"
-        mark = "" if is_accurate(found) else f" ({found['error']:.0e})"
-        return _number(found["median_us"] / 1e3) + mark
+        mark = "" if is_accurate(found) else f", error {found['error']:.0e}"
+        return _time(found, 1e-3) + mark
 
     rows = [[name, *(cell(of.get(one)) for one in names)] for name, of in by_network.items()]
     headers = ["native" if one == "lenet_cpp/native" else _peer(one) for one in names]
@@ -290,18 +303,18 @@ def _peer(contender: str) -> str:
     return _NAMES[contender.partition("/")[0]]
 
 
-def _network_cells(result: Row, name: str) -> dict[str, dict[int, float]]:
+def _network_cells(result: Row, name: str) -> dict[str, dict[int, Row]]:
     return _cells(_networks(result)[name], precision="fp32")
 
 
 def _network_ms(result: Row, name: str, size: str) -> str:
-    return _number(_network_cells(result, name)["lenet_cpp/native"][int(size)] / 1e3)
+    return _number(_network_cells(result, name)["lenet_cpp/native"][int(size)]["median_us"] / 1e3)
 
 
 def _network_saving(result: Row, name: str, size: str) -> str:
     """Return how much less time the native engine takes than the next fastest, in percent."""
-    own = _network_cells(result, name)["lenet_cpp/native"][int(size)]
-    share = own / _best(_networks(result)[name], int(size))[0]
+    own = _network_cells(result, name)["lenet_cpp/native"][int(size)]["median_us"]
+    share = own / _best(_networks(result)[name], int(size))["median_us"]
     return f"{100 * (1 - share):.0f}"
 
 
@@ -478,7 +491,7 @@ def _picture(root: Path) -> str:
                 # Paddle's engines have the same speed from its own package and from this one.
                 group = "paddle.inference" if group == "lenet_cpp" else group
                 label = OWN if kind == "native" else _NAMES[group]
-                least[label] = min(by[1] * scale, least.get(label, by[1] * scale))
+                least[label] = min(scale * by[1]["median_us"], least.get(label, float("inf")))
         rows = sorted(least.items(), key=lambda item: item[1])
         panels.append((f"{name}, {what}, one core, from Python", unit, rows))
     return bars(panels)
