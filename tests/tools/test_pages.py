@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from tools.benchmark.pages import PICTURE, outside_marks, write_pages, written
+from tools.benchmark.pages import PICTURES, outside_marks, write_pages, written
 
 SPEED = re.compile(
     r"\d[\d.,]* ?(?:us|µs|microseconds|微秒|마이크로초)\b|[\d.]+ times as fast"
@@ -35,22 +35,36 @@ def test_no_other_figures_of_speed(root):
 def clone(tmp_path):
     """A folder with results whose tables are known, and a page."""
 
-    def cell(contender, size, microseconds):
+    def cell(contender, size, microseconds, *, spread=0.02, error=1e-6):
         of = {"contender": contender, "batch_size": size, "median_us": microseconds}
+        of |= {"spread_between_turns": spread, "error": error}
         return of | {"threads": 1, "precision": "fp32"}
+
+    machine = {"processor": "EPYC", "family, model, stepping": "25, 17, 1", "virtual machine": "no"}
+    where = {"machine": machine, "date": "2026-11-30", "versions": {"openvino": "1", "MNN": "2"}}
 
     cells = [cell("onnxruntime", 1, 20.0), cell("onnxruntime", 8, 80.04)]
     cells += [cell("lenet_cpp/native", 1, 5.0), cell("lenet_cpp/native", 8, 32.0)]
     limit = [{"multiply_adds_per_second": 2e9}]
     about = {"multiply_adds_per_image": 8000, "multiply_add_limit": limit}
-    lenet = {"networks": [{"network": "LeNet", "cells": cells, **about}]}
+    lenet = {**where, "networks": [{"network": "LeNet", "cells": cells, **about}]}
     large = [cell("lenet_cpp/native", size, 1000.0 * size) for size in (1, 8)]
     large += [cell("lenet_cpp/pdmodel/onednn", size, 4000.0 * size) for size in (1, 8)]
-    large += [cell("openvino", size, 2000.0 * size + size**2) for size in (1, 8)]
-    networks = {"networks": [{"network": "ResNet50_vd", "cells": large}]}
+    large += [cell("openvino", 1, 2001.0), cell("openvino", 8, 16064.0, spread=0.11)]
+    large += [cell("mnn", size, 1500.0 * size, error=2e-4) for size in (1, 8)]
+    names = [{"name": name} for name in dict.fromkeys(one["contender"] for one in large)]
+    network = {"network": "ResNet50_vd", "cells": large, "contenders": names}
+    networks = {**where, "networks": [network]}
+    starts = {"lenet_infer_native": (5.0, 6e6), "paddle.inference/pdmodel/plain": (800.0, 3e8)}
+    rows = [
+        {"contender": name, "median_ms": ms, "peak_bytes": size, "absent": None}
+        for name, (ms, size) in starts.items()
+    ]
+    startup = {**where, "rows": rows}
     folder = tmp_path / "docs" / "results"
     folder.mkdir(parents=True)
-    for name, result in {"lenet": lenet, "networks": networks}.items():
+    results = {"lenet": lenet, "networks": networks, "startup": startup}
+    for name, result in results.items():
         (folder / f"{name}.json").write_text(json.dumps(result), encoding="utf-8")
     return tmp_path
 
@@ -82,6 +96,21 @@ def test_marks_are_filled(clone, mark, expected):
     assert filled(clone, mark) == expected
 
 
+def test_spreads_and_errors_stand_beside_the_times(clone):
+    """Who is not accurate is no peer; a ratio of turns that are far apart is marked."""
+    *_, line = filled(clone, "networks.json networks").strip().split("\n")
+    assert line == (
+        "| ResNet50_vd | 1.0 (2 %) | 2.0 (2 %), OpenVINO | 0.50"
+        " | 8.0 (2 %) | 16.1 (11 %), OpenVINO | ~0.50 |"
+    )
+    header, _, line = filled(clone, "networks.json beside 8").strip().split("\n")
+    assert header == "| milliseconds, 8 at once | native | oneDNN | OpenVINO | MNN |"
+    assert line.endswith("| 32.0 (2 %) | 16.1 (11 %) | 12.0 (2 %), error 2e-04 |")
+    assert filled(clone, "networks.json errors").endswith("| MNN | 2e-04 |\n")
+    *_, line = filled(clone, "networks.json one-image").strip().split("\n")
+    assert line == "| ResNet50_vd | 1.0 (2 %) | 2.0 (2 %), OpenVINO | 0.50 |"
+
+
 def test_photos_have_a_column_for_each_contender(clone):
     """A contender with one rule has no time in the rows of the other."""
 
@@ -108,14 +137,20 @@ def test_photos_have_a_column_for_each_contender(clone):
     ]
 
 
-def test_the_picture(clone):
-    assert write_pages(clone) == [clone / PICTURE]
-    picture = ET.parse(clone / PICTURE).getroot()
+def test_the_pictures(clone):
+    assert write_pages(clone) == [clone / picture for picture in PICTURES]
+    picture = ET.parse(clone / PICTURES[0]).getroot()
     assert picture[0].text == (
         "LeNet, one digit, one core, from Python: lenet_cpp 5.0 µs, ONNX Runtime 20.0 µs;"
         " ResNet50_vd, one photo, one core, from Python: lenet_cpp 1.0 ms, OpenVINO 2.0 ms,"
         " Paddle Inference 4.0 ms"
     )
+    startup = ET.parse(clone / PICTURES[1]).getroot()
+    assert startup[0].text == (
+        "From the start of a process to its first result: lenet_cpp 5.0 ms,"
+        " Paddle Inference 800 ms; Its memory: lenet_cpp 6.0 MB, Paddle Inference 300 MB"
+    )
+    assert startup[-1].text == "EPYC (family 25, model 17); 2026-11-30; openvino 1, MNN 2"
     widths = [float(one.get("width")) for one in picture if "bar" in one.get("class", "")]
     assert widths[1] == pytest.approx(4 * widths[0], rel=0.01)
     assert widths[4] == pytest.approx(4 * widths[2], rel=0.01)

@@ -1,7 +1,7 @@
 """The tables and figures in README and docs, written from the files in docs/results.
 
 A page has ``<!-- results: FILE PART ARGUMENT... -->TEXT<!-- end -->``, in one line or in several.
-``benchmark.py --pages`` replaces each TEXT, and draws ``docs/results/latency.svg``. A part is a
+``benchmark.py --pages`` replaces each TEXT, and draws the pictures of ``docs/results``. A part is a
 function in ``_PARTS``; it gets the content of the file and the arguments.
 """
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Row = dict[str, Any]
 
 RESULTS = Path("docs", "results")
-PICTURE = RESULTS / "latency.svg"
+PICTURES = (RESULTS / "latency.svg", RESULTS / "startup.svg")
 _MARKED = re.compile(r"(<!-- results: (.+?) -->)(.*?)(<!-- end -->)", re.DOTALL)
 _SERVERS = ("fastapi", "uvicorn", "mlserver", "litserve")
 _PEERS = ("ncnn", "MNN", "torch", "executorch")
@@ -37,6 +37,7 @@ _LIBRARIES = ("paddlepaddle", "onnxruntime", "openvino", "ai-edge-litert", *_PEE
 _REDUCED = ("int8", "bf16")
 _SETTLED = 0.1  # the largest difference between turns of a figure that would come again
 _NOT_DRAWN = ("dygraph", "lenet_infer_native", "program")
+_NO_BARS = ("/auto", "/c++")  # kinds of those that are drawn
 _NAMES = {
     "program": "this project, C++",
     "lenet_infer_native": "this project, program without Paddle",
@@ -63,7 +64,7 @@ _WORDS = {
 
 
 def write_pages(root: Path) -> list[Path]:
-    """Write the pages and the picture again, and return those that changed."""
+    """Write the pages and the pictures again, and return those that changed."""
     changed = []
     for path, text in written(root).items():
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
@@ -73,8 +74,9 @@ def write_pages(root: Path) -> list[Path]:
 
 
 def written(root: Path) -> dict[Path, str]:
-    """Return the expected contents of the picture and of each page with a mark."""
-    texts = {root / PICTURE: _picture(root)}
+    """Return the expected contents of the pictures and of each page with a mark."""
+    drawn = (_latency_picture(root), _startup_picture(root))
+    texts = {root / path: text for path, text in zip(PICTURES, drawn, strict=True)}
     for path in sorted([*root.glob("*.md"), *(root / "docs").rglob("*.md")]):
         text = path.read_text(encoding="utf-8")
         if _MARKED.search(text):
@@ -477,21 +479,44 @@ _PARTS: dict[str, Callable[..., str]] = {
 }
 
 
-def _picture(root: Path) -> str:
+def _latency_picture(root: Path) -> str:
     """Draw the times of LeNet and of a large network, for one image and from Python."""
-    panels = []
+    panels, notes = [], []
     for file, name, what, unit, scale in (
         ("lenet.json", "LeNet", "one digit", "µs", 1.0),
         ("networks.json", "ResNet50_vd", "one photo", "ms", 1e-3),
     ):
+        result = _read(root, file)
+        notes.append(f"{name}: {_machine(result)}")
         least: dict[str, float] = {}
-        for contender, by in _network_cells(_read(root, file), name).items():
+        for contender, by in _network_cells(result, name).items():
             group, _, kind = contender.partition("/")
-            if group not in _NOT_DRAWN and not contender.endswith((*_REDUCED, "/auto")):
+            is_drawn = group not in _NOT_DRAWN and not contender.endswith((*_REDUCED, *_NO_BARS))
+            if is_drawn and is_accurate(by[1]):
                 # Paddle's engines have the same speed from its own package and from this one.
                 group = "paddle.inference" if group == "lenet_cpp" else group
                 label = OWN if kind == "native" else _NAMES[group]
                 least[label] = min(scale * by[1]["median_us"], least.get(label, float("inf")))
         rows = sorted(least.items(), key=lambda item: item[1])
         panels.append((f"{name}, {what}, one core, from Python", unit, rows))
-    return bars(panels)
+    return bars(panels, notes)
+
+
+def _startup_picture(root: Path) -> str:
+    """Draw how long processes take to their first result, and what memory: C++ beside Python."""
+    result = _read(root, "startup.json")
+    names = {"lenet_infer_native": OWN, "onnxruntime": "", "openvino": "", "litert": ""}
+    names["paddle.inference/pdmodel/plain"] = ""
+    found = [
+        (names[row["contender"]] or _NAMES[row["contender"].partition("/")[0]], row)
+        for row in sorted(result["rows"], key=lambda row: row.get("median_ms", 0.0))
+        if row["contender"] in names and row["absent"] is None
+    ]
+    times = [(name, row["median_ms"]) for name, row in found]
+    memory = [(name, row["peak_bytes"] / 1e6) for name, row in found]
+    panels = [
+        ("From the start of a process to its first result", "ms", times),
+        ("Its memory", "MB", memory),
+    ]
+    who = f"{OWN}: the program without Paddle and Python; the others from Python."
+    return bars(panels, [f"LeNet. {who}", _machine(result)])
