@@ -525,6 +525,30 @@ def test_peers_compute_what_float64_says(digits, tmp_path):
             assert turn.busy_threads in {None, 1}  # a run of microseconds is not seen
 
 
+def test_peers_have_the_torch_of_the_project(root):
+    tomllib = pytest.importorskip("tomllib", reason="Python has it from 3.11 on")
+    group = tomllib.loads((root / "pyproject.toml").read_text())["dependency-groups"]["torch-cpu"]
+    assert {*group} & {*PEERS.requirements} == {"torch==2.13.0+cpu"}
+
+
+@pytest.mark.parametrize(("made", "reference"), [(True, "PyTorch in float64"), (False, "onnx")])
+def test_the_reference_of_a_file(made, reference, tmp_path, monkeypatch):
+    """It is that of pnnx and PyTorch, or where these fail onnxruntime's."""
+    file = tmp_path / "lenet.onnx"
+    write_onnx(read_weights(lenet_cpp.bundled_model_dir() / "lenet.pdiparams"), file)
+
+    def convert(what, folder, **_):
+        if not made:
+            raise BackendFailure("pnnx cannot convert it")
+        np.save(folder / "expected.npy", np.zeros((8, 10)))
+
+    monkeypatch.setattr(subject, "make_in_peers", convert)
+    monkeypatch.setattr(type(PEERS), "find", lambda _: file)
+    found = subject.file_subject(str(file), None, (1,), tmp_path)
+    assert found.reference.startswith(reference)
+    assert found.expected.any() != made
+
+
 def test_who_starts_more_threads_is_refused(model_dir, program, digits, monkeypatch):
     logits = lenet_cpp.predict(digits)
 
