@@ -15,7 +15,6 @@ from lenet_cpp.interchange import checks as imports
 from lenet_cpp.interchange.onnx import export
 from lenet_cpp.paddle_engines.running import Runs
 from lenet_cpp.verify import across
-from tools.benchmark import summary
 from tools.caffe2 import roundtrip
 
 NEAR_TIE = ([1.0, 1.000004], [1.000004, 1.0])
@@ -261,10 +260,6 @@ def in_import_from_onnx_torch_and_caffe2(a, b, monkeypatch, **_):
 
 def in_round_trip_through_caffe2(a, b, **_):
     return not roundtrip._compare(a, {"Caffe2": b})[1].comparison.agrees
-
-
-def in_benchmark(a, b, **_):
-    return summary.assess(a, b, None, name="it").wrong is not None
 
 
 COMPARISONS = [each for name, each in list(globals().items()) if name.startswith("in_")]

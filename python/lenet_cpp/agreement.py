@@ -8,7 +8,8 @@
   [N, classes], and to class numbers that the model itself gives (:func:`compare_outputs`).
 
 Every comparison of outputs in this project is made here: by ``verify``, by every conversion before
-it writes a file, by quantization, and by the tools.
+it writes a file, by quantization, and by the tools. The benchmark alone has a wider tolerance of
+its own: it shows how far from float64 each library is, also those that do not agree.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -21,7 +21,7 @@ MOST_LOST = 0.01
 """The most that bf16 and int8 may lose of float's accuracy."""
 ACCURATE = 1e-4
 """The largest error of a float32 contender with which others are compared; see :func:`assess`."""
-_WRONG = 1e-2  # the error of another network, not of another way to add
+_WRONG = 1e-2  # tolerance: what is farther is another network, not another way to add
 _ROUNDING = 1e-9
 
 
@@ -135,15 +135,16 @@ def assess(
 ) -> Correctness:
     """Judge a contender's outputs, float32 [N, classes].
 
-    Those of a float32 contender are wrong when the error is that of another network; others may be
-    compared with it when the error is :data:`ACCURATE` at most. Without labels, bf16 and int8 go by
-    :mod:`lenet_cpp.agreement`, with the tolerance of the precision. With labels, in bf16 and int8
-    at least :data:`LEAST_SAME` of the images have to get the same class, and the accuracy may be
-    lower by :data:`MOST_LOST` at most.
+    Those of a float32 contender go by :mod:`lenet_cpp.agreement`, with a wide tolerance; others may
+    be compared with it when its error is :data:`ACCURATE` at most. Without labels, bf16 and int8 go
+    by the same rule with the tolerance of the precision. With labels, in bf16 and int8 at least
+    :data:`LEAST_SAME` of the images have to get the same class, and the accuracy may be lower by
+    :data:`MOST_LOST` at most.
 
     ``labels`` are those of the first images; None where the classes mean nothing.
     """
-    tolerance = agreement.TOLERANCES[precision]
+    by_values = precision == "fp32" or labels is None
+    tolerance = _WRONG if precision == "fp32" else agreement.TOLERANCES[precision]
     names = ("the reference", name)
     reference = expected.astype(np.float32)
     try:
@@ -154,9 +155,7 @@ def assess(
     should, accuracy = (_accuracy(one, labels) for one in (expected, outputs))
     same = found.equal_predictions / found.images
     wrong = None
-    if precision == "fp32":
-        wrong = None if error <= _WRONG else f"{found.mismatch}: an error of {error:.1g}"
-    elif labels is None:
+    if by_values:
         wrong = None if found.agrees else found.mismatch
     elif not np.isfinite(outputs).all():
         wrong = f"in {precision} it gives values that are not finite"
