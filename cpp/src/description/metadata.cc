@@ -192,7 +192,7 @@ bool are_names(const json& names) {
   return std::all_of(names.begin(), names.end(), [](const json& name) {
     if (!name.is_string()) return false;
     const std::string text = name.get<std::string>();
-    const auto is_control = [](char byte) { return byte >= 0 && byte < ' '; };
+    const auto is_control = [](unsigned char byte) { return byte < ' '; };
     return !text.empty() && is_utf8(text) && std::none_of(text.begin(), text.end(), is_control);
   });
 }
