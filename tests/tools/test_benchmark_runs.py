@@ -477,7 +477,7 @@ def test_the_environment_of_paddlex_is_made_by_the_command(monkeypatch, capsys):
 
 
 def test_openvino_from_cpp(digits, tmp_path):
-    """The same values as from Python, times of runs, and an error that says what is wrong."""
+    """It gives the values that Python gets, times of runs, and an error that says what is wrong."""
     skip_without("openvino/c++")
     file = tmp_path / "lenet.onnx"
     write_onnx(read_weights(lenet_cpp.bundled_model_dir() / "lenet.pdiparams"), file)
@@ -500,6 +500,7 @@ def test_openvino_from_cpp(digits, tmp_path):
 def test_peers_compute_what_float64_says(digits, tmp_path):
     """All of them, on LeNet and on batches of two sizes; what bf16 rounds is near."""
     if PEERS.find() is None:
+        # They are peers to compare with, 2 GB that no machine without a network can install.
         pytest.skip(f"2 GB of other projects' packages: {choose(['mnn'])[0].missing()}")
     file = tmp_path / "lenet.onnx"
     weights = read_weights(lenet_cpp.bundled_model_dir() / "lenet.pdiparams")

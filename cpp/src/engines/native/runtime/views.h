@@ -78,7 +78,7 @@ std::optional<Product> found_through(const View& view, const Product& product,
                                      const ProductSide& side);
 
 /// Where the values of a tensor in Layout::Vectors or Layout::Order lie, from its first value on.
-/// Of a last vector that channels fill in part, the view names lanes without values too.
+/// The view also names the lanes of the last vector that hold no channel.
 View view_of(const Placement& tensor);
 
 }  // namespace lenet::native
