@@ -294,7 +294,7 @@ void add_gelu(Network& network) {
 
 TEST_CASE("a product of stored weights and a bias stays whole, however long its sums") {
   Random random(41);
-  constexpr std::int64_t kSums = 6000;  // convolutions are split above 5,000
+  constexpr std::int64_t kSums = 6000;  // convolutions are split above 1,024
   const std::vector<float> weights = random.values(kSums * 2);
   Layer layer = layer_of(LayerKind::MatMul);
   layer.product().rows = 3;

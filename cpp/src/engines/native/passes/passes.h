@@ -76,7 +76,7 @@ bool arrange_layers(Network& network, std::int64_t lanes);
 /// Takes out Identity layers.
 void drop_identities(Network& network);
 
-/// Convolutions, fully connected layers among them, whose sums have thousands of products become
+/// Convolutions, fully connected layers among them, whose sums have more than 1,024 products become
 /// several over some of the channels each, whose outputs are added: the rounding errors of one sum
 /// grow with its length. Of stored weights; not of grouped convolutions.
 void split_long_sums(Network& network);
