@@ -113,10 +113,12 @@ def test_spreads_and_errors_stand_beside_the_times(clone):
 
 def test_photos_have_a_column_for_each_contender(clone):
     """A contender with one rule has no time in the rows of the other."""
+    photo = "JPEG, 12 megapixels"
 
     def row(contender, rule, milliseconds, status="measured"):
-        names = {"network": "MobileNetV2", "photo": "a photo", "rule": rule}
+        names = {"network": "MobileNetV2", "photo": photo, "rule": rule}
         of = {"contender": contender, "status": status, "ratio": 0.5, "first_ms": 300.0}
+        of |= {"spread_between_turns": 0.02, "peak_bytes": 75e6}
         return names | of | {"median_us": 1e3 * milliseconds}
 
     rows = [row("Classifier", "opencv", 10), row("PaddleX", "opencv", 30)]
@@ -132,9 +134,19 @@ def test_photos_have_a_column_for_each_contender(clone):
         " | first photo, `Classifier` | first photo, `PaddleX` | first photo, by hand |"
     )
     assert lines == [
-        "| a photo | cv2 and onnxruntime | 10.0 | 30.0 | 20.0 | 0.50 | 300 | 300 | 300 |",
-        "| a photo | Pillow and onnxruntime | 11.0 | - | 22.0 | 0.50 | 300 | - | 300 |",
+        f"| {photo} | cv2 and onnxruntime | 10.0 | 30.0 | 20.0 | 0.50 | 300 | 300 | 300 |",
+        f"| {photo} | Pillow and onnxruntime | 11.0 | - | 22.0 | 0.50 | 300 | - | 300 |",
     ]
+    _, _, *lines = filled(clone, "photos.json photo-costs MobileNetV2 JPEG 12").split("\n")[1:-1]
+    assert lines == [
+        "| `Classifier` | 300 | 10.0 (2 %) | 75.0 |",
+        "| `PaddleX` | 300 | 30.0 (2 %) | 75.0 |",
+        "| cv2 and onnxruntime | 300 | 20.0 (2 %) | 75.0 |",
+    ]
+    figures = ("photo-first-ms", "300"), ("photo-ms", "20.0"), ("photo-mb", "75.0")
+    for part, figure in figures:
+        mark = f"photos.json {part} MobileNetV2 JPEG 12 cv2 and onnxruntime"
+        assert filled(clone, mark) == figure
 
 
 def test_the_pictures(clone):

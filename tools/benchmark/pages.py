@@ -33,7 +33,9 @@ PICTURES = (RESULTS / "latency.svg", RESULTS / "startup.svg")
 _MARKED = re.compile(r"(<!-- results: (.+?) -->)(.*?)(<!-- end -->)", re.DOTALL)
 _SERVERS = ("fastapi", "uvicorn", "mlserver", "litserve")
 _PEERS = ("ncnn", "MNN", "torch", "executorch")
-_LIBRARIES = ("paddlepaddle", "onnxruntime", "openvino", "ai-edge-litert", *_PEERS, *_SERVERS)
+_ENGINES = ("paddlepaddle", "paddlex", "onnxruntime", "openvino", "ai-edge-litert")
+_READERS = ("opencv-python-headless", "pillow")
+_LIBRARIES = (*_ENGINES, *_PEERS, *_SERVERS, *_READERS)
 _REDUCED = ("int8", "bf16")
 _SETTLED = 0.1  # the largest difference between turns of a figure that would come again
 _NOT_DRAWN = ("dygraph", "lenet_infer_native", "program")
@@ -446,7 +448,35 @@ def _photo_row(
 
 
 def _cell(row: Row | None, key: str, scale: float = 1.0) -> str:
-    return "-" if row is None else _number(scale * row[key])
+    return "-" if row is None or row[key] is None else _number(scale * row[key])
+
+
+def _of_a_photo(result: Row, network: str, file_type: str, megapixels: str) -> dict[str, Row]:
+    """Return the rows of a photo by contender, resized by the rule that PaddleX has."""
+    place = (network, f"{file_type}, {megapixels} megapixels", "opencv", "measured")
+    keys = ("network", "photo", "rule", "status")
+    return {
+        row["contender"]: row for row in result["rows"] if tuple(row[key] for key in keys) == place
+    }
+
+
+def _photo_costs(result: Row, *photo: str) -> str:
+    """Return what the first photo of a process and a later one cost each contender."""
+    rows = [
+        [
+            f"`{name}`" if name not in BY_HAND.values() else name,
+            _cell(row, "first_ms"),
+            _time(row, 1e-3),
+            _cell(row, "peak_bytes", 1e-6),
+        ]
+        for name, row in _of_a_photo(result, *photo).items()
+    ]
+    return _table(["", "first photo, ms", "each further photo, ms", "memory, MB"], rows)
+
+
+def _photo_figure(result: Row, key: str, scale: float, *where: str) -> str:
+    photo, words = where[:3], where[3:]  # The name of a contender may have spaces.
+    return _cell(_of_a_photo(result, *photo)[" ".join(words)], key, scale)
 
 
 _PARTS: dict[str, Callable[..., str]] = {
@@ -467,6 +497,10 @@ _PARTS: dict[str, Callable[..., str]] = {
     "memory": _memory,
     "serve": _serve,
     "photos": _photos,
+    "photo-costs": _photo_costs,
+    "photo-ms": lambda result, *of: _photo_figure(result, "median_us", 1e-3, *of),
+    "photo-first-ms": lambda result, *of: _photo_figure(result, "first_ms", 1.0, *of),
+    "photo-mb": lambda result, *of: _photo_figure(result, "peak_bytes", 1e-6, *of),
     "scale": _scale,
     **versions.PARTS,
     **drawn.PARTS,
