@@ -47,7 +47,7 @@ LONGEST = (
 # Tests that run Paddle in another process, whose failure does not say that it is missing.
 PADDLE_ELSEWHERE = re.compile(
     r"/test_(operators|quantize\w*|paddleslim|packaging|without_paddle|commands|random_networks"
-    r"|benchmark_runs|fetch_\w+|paddle_versions|lenet_cpp|parity)\.py"
+    r"|benchmark_(?:runs|contenders)|fetch_\w+|paddle_versions|lenet_cpp|parity)\.py"
     r"|test_(json_report_says|version$|report_has_only|python_is_not_loaded"
     r"|finds_paddle|a_missing_plug|a_program_that_embeds|predictors_alive|fork_while|paddle_of"
     r"|ctrl_c_in|the_bundled_model_is|json\[options1|interrupted$)"

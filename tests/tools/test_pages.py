@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from tools.benchmark.pages import PICTURES, outside_marks, write_pages, written
+from tools.benchmark.pages import outside_marks, write_pages, written
 
 SPEED = re.compile(
     r"\d[\d.,]* ?(?:us|µs|microseconds|微秒|마이크로초)\b|[\d.]+ times as fast"
@@ -150,14 +150,15 @@ def test_photos_have_a_column_for_each_contender(clone):
 
 
 def test_the_pictures(clone):
-    assert write_pages(clone) == [clone / picture for picture in PICTURES]
-    picture = ET.parse(clone / PICTURES[0]).getroot()
+    results = clone / "docs" / "results"
+    assert write_pages(clone) == [results / "latency.svg", results / "startup.svg"]
+    picture = ET.parse(results / "latency.svg").getroot()
     assert picture[0].text == (
         "LeNet, one digit, one core, from Python: lenet_cpp 5.0 µs, ONNX Runtime 20.0 µs;"
         " ResNet50_vd, one photo, one core, from Python: lenet_cpp 1.0 ms, OpenVINO 2.0 ms,"
         " Paddle Inference 4.0 ms"
     )
-    startup = ET.parse(clone / PICTURES[1]).getroot()
+    startup = ET.parse(results / "startup.svg").getroot()
     assert startup[0].text == (
         "From the start of a process to its first result: lenet_cpp 5.0 ms,"
         " Paddle Inference 800 ms; Its memory: lenet_cpp 6.0 MB, Paddle Inference 300 MB"

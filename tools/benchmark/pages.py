@@ -7,15 +7,25 @@ function in ``_PARTS``; it gets the content of the file and the arguments.
 
 from __future__ import annotations
 
-import json
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lenet_cpp._base.files import write_text
-from lenet_cpp.errors import BadInput, FileNotFound
+from lenet_cpp.errors import BadInput
 from tools.benchmark.photos import BY_HAND
-from tools.benchmark.picture import OWN, bars
+from tools.benchmark.picture import pictures
+from tools.benchmark.results import (
+    NAMES,
+    REDUCED,
+    best_other,
+    cells_of,
+    describe_machine,
+    network_cells,
+    networks_of,
+    number,
+    peer_name,
+    read,
+)
 from tools.benchmark.summary import is_accurate
 from tools.drawn import tables as drawn
 from tools.exporters import tables as exporters
@@ -25,35 +35,12 @@ from tools.zoo import tables as zoo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     Row = dict[str, Any]
 
-RESULTS = Path("docs", "results")
-PICTURES = (RESULTS / "latency.svg", RESULTS / "startup.svg")
 _MARKED = re.compile(r"(<!-- results: (.+?) -->)(.*?)(<!-- end -->)", re.DOTALL)
-_SERVERS = ("fastapi", "uvicorn", "mlserver", "litserve")
-_PEERS = ("ncnn", "MNN", "torch", "executorch")
-_ENGINES = ("paddlepaddle", "paddlex", "onnxruntime", "openvino", "ai-edge-litert")
-_READERS = ("opencv-python-headless", "pillow")
-_LIBRARIES = (*_ENGINES, *_PEERS, *_SERVERS, *_READERS)
-_REDUCED = ("int8", "bf16")
 _SETTLED = 0.1  # the largest difference between turns of a figure that would come again
-_NOT_DRAWN = ("dygraph", "lenet_infer_native", "program")
-_NO_BARS = ("/auto", "/c++")  # kinds of those that are drawn
-_NAMES = {
-    "program": "this project, C++",
-    "lenet_infer_native": "this project, program without Paddle",
-    "lenet_cpp": "this project, Python",
-    "paddle.inference": "Paddle Inference",
-    "dygraph": "Paddle, training engine",
-    "onnxruntime": "ONNX Runtime",
-    "openvino": "OpenVINO",
-    "litert": "LiteRT",
-    "ncnn": "ncnn",
-    "mnn": "MNN",
-    "torch.compile": "torch.compile",
-    "executorch": "ExecuTorch",
-}
 _WORDS = {
     "native": "native engine",
     "onednn": "oneDNN",
@@ -77,8 +64,7 @@ def write_pages(root: Path) -> list[Path]:
 
 def written(root: Path) -> dict[Path, str]:
     """Return the expected contents of the pictures and of each page with a mark."""
-    drawn = (_latency_picture(root), _startup_picture(root))
-    texts = {root / path: text for path, text in zip(PICTURES, drawn, strict=True)}
+    texts = {root / path: text for path, text in pictures(root).items()}
     for path in sorted([*root.glob("*.md"), *(root / "docs").rglob("*.md")]):
         text = path.read_text(encoding="utf-8")
         if _MARKED.search(text):
@@ -96,19 +82,10 @@ def _fill(root: Path, found: re.Match[str]) -> str:
     if part not in _PARTS:
         raise BadInput(f"{found[1]}: there is no part {part!r}; choose among {', '.join(_PARTS)}")
     try:
-        text = _PARTS[part](_read(root, file), *arguments)
+        text = _PARTS[part](read(root, file), *arguments)
     except (KeyError, TypeError, ValueError) as error:
         raise BadInput(f"{found[1]}: {file} does not contain it: {error}") from error
     return found[1] + (f"\n{text}\n" if "\n" in text else text) + found[4]
-
-
-def _read(root: Path, file: str) -> Row:
-    path = root / RESULTS / file
-    try:
-        result: Row = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileNotFound(f"cannot read {path}: {error.strerror}") from error
-    return result
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:
@@ -116,35 +93,16 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
-
-
 def _label(contender: str) -> str:
     group, *kinds = contender.split("/")
     if group in {"program", "lenet_cpp"} and kinds[0] in {"pdmodel", "json"}:
         kinds = ["Paddle engine", *kinds]
-    return ", ".join([_NAMES[group], *(_WORDS.get(kind, kind) for kind in kinds)])
-
-
-def _networks(result: Row) -> dict[str, Row]:
-    return {network["network"]: network for network in result["networks"]}
-
-
-def _cells(
-    network: Row, threads: int = 1, precision: str | None = None
-) -> dict[str, dict[int, Row]]:
-    """Return the cells of a network, by contender and images at once."""
-    found: dict[str, dict[int, Row]] = {}
-    for cell in network["cells"]:
-        if cell["threads"] == threads and precision in {None, cell["precision"]}:
-            found.setdefault(cell["contender"], {})[cell["batch_size"]] = cell
-    return found
+    return ", ".join([NAMES[group], *(_WORDS.get(kind, kind) for kind in kinds)])
 
 
 def _time(cell: Row, scale: float) -> str:
     """Return a time with the difference between turns: ``17.3 (2 %)``. ``scale`` is of its unit."""
-    return f"{_number(scale * cell['median_us'])} ({100 * cell['spread_between_turns']:.0f} %)"
+    return f"{number(scale * cell['median_us'])} ({100 * cell['spread_between_turns']:.0f} %)"
 
 
 def _share(own: Row, other: Row) -> str:
@@ -154,31 +112,22 @@ def _share(own: Row, other: Row) -> str:
 
 
 def _us(result: Row, contender: str, size: str, threads: str = "1") -> float:
-    (network,) = _networks(result).values()
-    us: float = _cells(network, int(threads))[contender][int(size)]["median_us"]
+    (network,) = networks_of(result).values()
+    us: float = cells_of(network, int(threads))[contender][int(size)]["median_us"]
     return us / int(size)
 
 
 def _limit(result: Row) -> str:
     """Return microseconds an image, if all multiply-adds of the definition ran at the limit."""
-    (network,) = _networks(result).values()
+    (network,) = networks_of(result).values()
     rate = network["multiply_add_limit"][0]["multiply_adds_per_second"]
-    return _number(1e6 * network["multiply_adds_per_image"] / rate)
-
-
-def _machine(result: Row) -> str:
-    machine, versions = result["machine"], result["versions"]
-    family, model, _ = machine["family, model, stepping"].split(", ")
-    virtual = ", a virtual machine" if machine["virtual machine"] == "yes" else ""
-    libraries = ", ".join(f"{name} {versions[name]}" for name in _LIBRARIES if name in versions)
-    processor = f"{machine['processor']} (family {family}, model {model}){virtual}"
-    return f"{processor}; {result['date'][:10]}; {libraries}"
+    return number(1e6 * network["multiply_adds_per_image"] / rate)
 
 
 def _latency(result: Row, precision: str, threads: str = "1") -> str:
     """Return a table of microseconds per image, sorted by the time for one image."""
-    (network,) = _networks(result).values()
-    cells = _cells(network, int(threads), precision)
+    (network,) = networks_of(result).values()
+    cells = cells_of(network, int(threads), precision)
     sizes = sorted({size for by in cells.values() for size in by})
     rows = [
         [_label(name), *(_time(by[size], 1 / size) for size in sizes)]
@@ -189,7 +138,7 @@ def _latency(result: Row, precision: str, threads: str = "1") -> str:
 
 def _precision(result: Row, size: str) -> str:
     """Return a table that compares int8 and bf16 with float32: time, accuracy, classes."""
-    (network,) = _networks(result).values()
+    (network,) = networks_of(result).values()
     cells = {c["contender"]: c for c in network["cells"] if c["batch_size"] == int(size)}
     rows = []
     for name, cell in sorted(cells.items(), key=lambda item: item[1]["median_us"]):
@@ -201,40 +150,27 @@ def _precision(result: Row, size: str) -> str:
     return _table(header, rows)
 
 
-def _best(network: Row, size: int, precision: str = "fp32") -> Row:
-    """Return the cell of the fastest contender that is not the native engine.
-
-    Those whose error is too large do not count.
-    """
-    others = (
-        cell
-        for cell in network["cells"]
-        if (cell["threads"], cell["batch_size"], cell["precision"]) == (1, size, precision)
-        and "native" not in cell["contender"]
-        and not cell["contender"].endswith("/auto")
-        and is_accurate(cell)
-    )
-    return min(others, key=lambda cell: cell["median_us"])
-
-
 def _zoo(result: Row, *precisions: str) -> str:
     """Return milliseconds per batch: of the native engine, and of the fastest other library."""
     rows = []
-    for name, network in _networks(result).items():
+    for name, network in networks_of(result).items():
         for precision in precisions or ("fp32",):
-            cells = _cells(network, precision=precision)
+            cells = cells_of(network, precision=precision)
             contender = "lenet_cpp/native"
-            if precision in _REDUCED:
+            if precision in REDUCED:
                 contender += f"/{precision}"
             row = [f"{name}, {precision}" if precisions else name]
             for size in (1, 8):
                 own = cells[contender][size]
-                other = _best(network, size, precision)
+                other = best_other(network, size, precision)
                 row.append(_time(own, 1e-3))
                 if precisions:
-                    in_float32 = _network_cells(result, name)["lenet_cpp/native"][size]
+                    in_float32 = network_cells(result, name)["lenet_cpp/native"][size]
                     row.append(_time(in_float32, 1e-3))
-                row += [f"{_time(other, 1e-3)}, {_peer(other['contender'])}", _share(own, other)]
+                row += [
+                    f"{_time(other, 1e-3)}, {peer_name(other['contender'])}",
+                    _share(own, other),
+                ]
             rows.append(row)
     columns = ["fastest other", "native / fastest other"]
     if precisions:
@@ -244,12 +180,12 @@ def _zoo(result: Row, *precisions: str) -> str:
 
 def _one_image(result: Row, precision: str = "fp32") -> str:
     """Return the native engine's milliseconds for one image, and those of the fastest other one."""
-    contender = "lenet_cpp/native" + (f"/{precision}" if precision in _REDUCED else "")
+    contender = "lenet_cpp/native" + (f"/{precision}" if precision in REDUCED else "")
     rows = []
-    for name, network in _networks(result).items():
-        own = _cells(network, precision=precision)[contender][1]
-        other = _best(network, 1, precision)
-        beside = f"{_time(other, 1e-3)}, {_peer(other['contender'])}"
+    for name, network in networks_of(result).items():
+        own = cells_of(network, precision=precision)[contender][1]
+        other = best_other(network, 1, precision)
+        beside = f"{_time(other, 1e-3)}, {peer_name(other['contender'])}"
         rows.append([name, _time(own, 1e-3), beside, _share(own, other)])
     kind = "" if precision == "fp32" else f", {precision}"
     header = [f"milliseconds{kind}", "1 image", "fastest other", "native / fastest other"]
@@ -259,7 +195,7 @@ def _one_image(result: Row, precision: str = "fp32") -> str:
 def _beside(result: Row, size: str) -> str:
     """Return each contender's milliseconds per batch in float32, with errors that are too large."""
     by_network = {}
-    for name, network in _networks(result).items():
+    for name, network in networks_of(result).items():
         cells = (c for c in network["cells"] if (c["threads"], c["precision"]) == (1, "fp32"))
         by_network[name] = {c["contender"]: c for c in cells if c["batch_size"] == int(size)}
     order = [
@@ -277,7 +213,7 @@ def _beside(result: Row, size: str) -> str:
         return _time(found, 1e-3) + mark
 
     rows = [[name, *(cell(of.get(one)) for one in names)] for name, of in by_network.items()]
-    headers = ["native" if one == "lenet_cpp/native" else _peer(one) for one in names]
+    headers = ["native" if one == "lenet_cpp/native" else peer_name(one) for one in names]
     return _table([f"milliseconds, {size} at once", *headers], rows)
 
 
@@ -296,46 +232,31 @@ def _errors(result: Row) -> str:
     return _table(["float32", "largest error"], rows)
 
 
-def _peer(contender: str) -> str:
-    """Return the short name of a contender that is not the native engine."""
-    if contender == "lenet_cpp/pdmodel/openvino":
-        return "Paddle's OpenVINO"
-    if "onednn" in contender:
-        return "oneDNN"
-    if "/c++" in contender:
-        return _NAMES[contender.partition("/")[0]] + " (C++)"
-    return _NAMES[contender.partition("/")[0]]
-
-
-def _network_cells(result: Row, name: str) -> dict[str, dict[int, Row]]:
-    return _cells(_networks(result)[name], precision="fp32")
-
-
 def _network_ms(result: Row, name: str, size: str) -> str:
-    return _number(_network_cells(result, name)["lenet_cpp/native"][int(size)]["median_us"] / 1e3)
+    return number(network_cells(result, name)["lenet_cpp/native"][int(size)]["median_us"] / 1e3)
 
 
 def _network_saving(result: Row, name: str, size: str) -> str:
     """Return how much less time the native engine takes than the next fastest, in percent."""
-    own = _network_cells(result, name)["lenet_cpp/native"][int(size)]["median_us"]
-    share = own / _best(_networks(result)[name], int(size))["median_us"]
+    own = network_cells(result, name)["lenet_cpp/native"][int(size)]["median_us"]
+    share = own / best_other(networks_of(result)[name], int(size))["median_us"]
     return f"{100 * (1 - share):.0f}"
 
 
 def _start_ms(result: Row, contender: str) -> str:
     (row,) = (row for row in result["rows"] if row["contender"] == contender)
-    return _number(row["median_ms"])
+    return number(row["median_ms"])
 
 
 def _startup(result: Row) -> str:
     rows = [
         [
             _label(row["contender"]),
-            *(_number(row[key]) for key in ("median_ms", "load_ms")),
-            _number(row["peak_bytes"] / 1e6),
+            *(number(row[key]) for key in ("median_ms", "load_ms")),
+            number(row["peak_bytes"] / 1e6),
         ]
         for row in sorted(result["rows"], key=lambda row: row.get("median_ms", 0.0))
-        if row["absent"] is None and not row["contender"].endswith(_REDUCED)
+        if row["absent"] is None and not row["contender"].endswith(REDUCED)
     ]
     return _table(["process", "first result, ms", "loading, ms", "MB"], rows)
 
@@ -345,7 +266,7 @@ def _memory(result: Row, kind: str) -> str:
         [
             _label(row["contender"]),
             f"{row['samples'][-1][0]:,}",
-            *(_number(row[f"{name}_bytes"] / 1e6) for name in ("settled", "last")),
+            *(number(row[f"{name}_bytes"] / 1e6) for name in ("settled", "last")),
             f"{round(row['bytes_each']):,}",
         ]
         for row in result["series"]
@@ -358,7 +279,7 @@ def _serve(result: Row, connections: str) -> str:
     rows = [
         [
             f"{cell['server']}, {cell['kind']}",
-            *(_number(cell[key]) for key in ("p50_us", "p99_us", "rate")),
+            *(number(cell[key]) for key in ("p50_us", "p99_us", "rate")),
         ]
         for cell in result["cells"]
         if cell["connections"] == int(connections)
@@ -448,7 +369,7 @@ def _photo_row(
 
 
 def _cell(row: Row | None, key: str, scale: float = 1.0) -> str:
-    return "-" if row is None or row[key] is None else _number(scale * row[key])
+    return "-" if row is None or row[key] is None else number(scale * row[key])
 
 
 def _of_a_photo(result: Row, network: str, file_type: str, megapixels: str) -> dict[str, Row]:
@@ -480,10 +401,10 @@ def _photo_figure(result: Row, key: str, scale: float, *where: str) -> str:
 
 
 _PARTS: dict[str, Callable[..., str]] = {
-    "machine": _machine,
+    "machine": describe_machine,
     "latency": _latency,
     "precision": _precision,
-    "us": lambda result, *of: _number(_us(result, *of)),
+    "us": lambda result, *of: number(_us(result, *of)),
     "times": lambda result, a, b, *of: f"{_us(result, b, *of) / _us(result, a, *of):.1f}",
     "limit": _limit,
     "networks": _zoo,
@@ -511,46 +432,3 @@ _PARTS: dict[str, Callable[..., str]] = {
     "text": lambda result, of: str(result[of]),
     "gain": lambda result, which: f"{result['predictors'][which]:.2f}",
 }
-
-
-def _latency_picture(root: Path) -> str:
-    """Draw the times of LeNet and of a large network, for one image and from Python."""
-    panels, notes = [], []
-    for file, name, what, unit, scale in (
-        ("lenet.json", "LeNet", "one digit", "µs", 1.0),
-        ("networks.json", "ResNet50_vd", "one photo", "ms", 1e-3),
-    ):
-        result = _read(root, file)
-        notes.append(f"{name}: {_machine(result)}")
-        least: dict[str, float] = {}
-        for contender, by in _network_cells(result, name).items():
-            group, _, kind = contender.partition("/")
-            is_drawn = group not in _NOT_DRAWN and not contender.endswith((*_REDUCED, *_NO_BARS))
-            if is_drawn and is_accurate(by[1]):
-                # Paddle's engines have the same speed from its own package and from this one.
-                group = "paddle.inference" if group == "lenet_cpp" else group
-                label = OWN if kind == "native" else _NAMES[group]
-                least[label] = min(scale * by[1]["median_us"], least.get(label, float("inf")))
-        rows = sorted(least.items(), key=lambda item: item[1])
-        panels.append((f"{name}, {what}, one core, from Python", unit, rows))
-    return bars(panels, notes)
-
-
-def _startup_picture(root: Path) -> str:
-    """Draw how long processes take to their first result, and what memory: C++ beside Python."""
-    result = _read(root, "startup.json")
-    names = {"lenet_infer_native": OWN, "onnxruntime": "", "openvino": "", "litert": ""}
-    names["paddle.inference/pdmodel/plain"] = ""
-    found = [
-        (names[row["contender"]] or _NAMES[row["contender"].partition("/")[0]], row)
-        for row in sorted(result["rows"], key=lambda row: row.get("median_ms", 0.0))
-        if row["contender"] in names and row["absent"] is None
-    ]
-    times = [(name, row["median_ms"]) for name, row in found]
-    memory = [(name, row["peak_bytes"] / 1e6) for name, row in found]
-    panels = [
-        ("From the start of a process to its first result", "ms", times),
-        ("Its memory", "MB", memory),
-    ]
-    who = f"{OWN}: the program without Paddle and Python; the others from Python."
-    return bars(panels, [f"LeNet. {who}", _machine(result)])
