@@ -63,7 +63,7 @@ def clone(tmp_path):
     startup = {**where, "rows": rows}
     folder = tmp_path / "docs" / "results"
     folder.mkdir(parents=True)
-    results = {"lenet": lenet, "networks": networks, "startup": startup}
+    results = {"lenet": lenet, "networks": networks, "transformers": networks, "startup": startup}
     for name, result in results.items():
         (folder / f"{name}.json").write_text(json.dumps(result), encoding="utf-8")
     return tmp_path
@@ -151,7 +151,8 @@ def test_photos_have_a_column_for_each_contender(clone):
 
 def test_the_pictures(clone):
     results = clone / "docs" / "results"
-    assert write_pages(clone) == [results / "latency.svg", results / "startup.svg"]
+    names = ("latency.svg", "networks.svg", "startup.svg")
+    assert write_pages(clone) == [results / name for name in names]
     picture = ET.parse(results / "latency.svg").getroot()
     assert picture[0].text == (
         "LeNet, one digit, one core, from Python: lenet_cpp 5.0 µs, ONNX Runtime 20.0 µs;"
@@ -167,3 +168,17 @@ def test_the_pictures(clone):
     widths = [float(one.get("width")) for one in picture if "bar" in one.get("class", "")]
     assert widths[1] == pytest.approx(4 * widths[0], rel=0.01)
     assert widths[4] == pytest.approx(4 * widths[2], rel=0.01)
+
+
+def test_the_picture_of_networks_has_two_bars_for_each(clone):
+    """They have one scale, and a line that is as long as the spread is wide."""
+    write_pages(clone)
+    picture = ET.parse(clone / "docs" / "results" / "networks.svg").getroot()
+    pair = "ResNet50_vd, lenet_cpp 1.0 ms; ResNet50_vd, OpenVINO 2.0 ms"
+    assert picture[0].text == f"{pair}; {pair}"
+    own, other, *_ = (float(one.get("width")) for one in picture if "bar" in one.get("class", ""))
+    assert own == pytest.approx(other / 2.001, abs=0.1)
+    line = next(one for one in picture if one.get("class") == "spread")
+    assert float(line.get("x2")) - float(line.get("x1")) == pytest.approx(0.02 * own, abs=0.11)
+    said = [one.text for one in picture if one.get("class") == "value"]
+    assert said[:2] == ["1.0 ms (2 %), lenet_cpp", "2.0 ms (2 %), OpenVINO"]
