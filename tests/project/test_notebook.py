@@ -28,12 +28,14 @@ def cells(root):
 
 
 @pytest.mark.nightly
-def test_the_code_runs(cells, root, program, tmp_path):
+def test_the_code_runs(cells, root, program, soname, tmp_path):
     """In a folder like a clone after ./run.sh, without Jupyter: it uses nothing of it."""
     (tmp_path / "run.sh").touch()
     (tmp_path / "build").mkdir()
-    (tmp_path / "build" / "lenet_infer_test").symlink_to(program)
-    (tmp_path / "examples").symlink_to(root / "examples")
+    for name in (program.name, "liblenet.so", soname):
+        (tmp_path / "build" / name).symlink_to(program.with_name(name))
+    for name in ("cpp", "examples"):
+        (tmp_path / name).symlink_to(root / name)
     code = "\n\n".join("".join(one["source"]) for one in cells if one["cell_type"] == "code")
     variables = os.environ | {"MPLBACKEND": "Agg"}
     printed = printed_by(sys.executable, "-W", "ignore", "-c", code, cwd=tmp_path, env=variables)
@@ -44,6 +46,12 @@ def test_the_code_runs(cells, root, program, tmp_path):
         assert same == "1,000"
         assert float(difference) <= 1e-5
     assert "['2', '3', '5', '7']" in printed
+    from_cpp, from_python = re.findall(r"class (\d), logit (\S+)\n", printed)
+    assert from_cpp[0] == from_python[0]
+    assert float(from_cpp[1]) == pytest.approx(float(from_python[1]), abs=2e-3)
+    (accuracy, same) = re.search(r"int8 .* (\S+)% right, (\S+)% the same", printed).groups()
+    assert min(float(accuracy), float(same)) > 95
+    assert re.search(r"us 100\.0% +total\n", printed)
 
 
 def test_the_outputs_are_there(cells, root, monkeypatch):
