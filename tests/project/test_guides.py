@@ -153,6 +153,17 @@ def test_photos(folder):
     assert "['3', '5']" in printed
 
 
+def test_server_client(folder, built):
+    """It prints the digit that each name begins with."""
+    built("lenet_serve")
+    printed = follow(folder / "examples" / "server_client" / "README.md", folder)
+    lines = re.findall(
+        r"^examples/photos/(\d)-\w+\.jpg: (\d), [\d.]+%; then \d$", printed, re.MULTILINE
+    )
+    assert len(lines) == 4
+    assert all(named == answered for named, answered in lines)
+
+
 def test_blocks_that_no_page_test_runs():
     """A block marked console is run elsewhere, or says that it is not tested, and why."""
     pages = [*(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]
@@ -250,7 +261,7 @@ def test_every_option_is_described():
     assert described == known
 
 
-INDEXES = ("docs", "docs/guides", "docs/guides/ko", "docs/guides/zh", "tests")
+INDEXES = ("docs", "docs/guides", "docs/guides/ko", "docs/guides/zh", "examples", "tests")
 
 
 @pytest.mark.parametrize("index", [f"{folder}/README.md" for folder in INDEXES])
@@ -259,6 +270,7 @@ def test_indexes_are_complete(index):
     if page.parent.name == "tests":
         names = {path.name for path in page.parent.iterdir() if list(path.glob("test_*.py"))}
     else:
-        names = {path.name for path in page.parent.glob("*.md")} - {page.name}
+        pattern = "*" if page.parent.name == "examples" else "*.md"
+        names = {path.name for path in page.parent.glob(pattern)} - {page.name}
     text = page.read_text(encoding="utf-8")
     assert {name for name in names if name not in text} == set()
