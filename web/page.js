@@ -4,7 +4,7 @@ import { openModel } from './lenet.js';
 const SIZE = 280; // pixels of the drawing, each way
 const PEN = 22;
 const MOST_BARS = 10;
-const WIDE = 260; // pixels of what is shown of a layer, if its maps are no wider
+const WIDE = 264; // pixels of what is shown of a layer, if its maps are no wider
 const MEASURED_MS = 3; // clocks of browsers are coarse, so short runs are repeated
 
 const find = (id) => document.getElementById(id);
@@ -204,7 +204,8 @@ function show(shares) {
 
 // Draws images of one size side by side. `at(image, place)` gives a pixel: red, green and blue.
 function figure(text, count, height, width, at) {
-  const across = Math.min(count, 8, Math.max(1, Math.floor(WIDE / (2 * width + 2))));
+  // As many as fit three times as large; small maps are hard to see otherwise.
+  const across = Math.min(count, 8, Math.max(2, Math.floor(WIDE / (3 * width + 3))));
   const down = Math.ceil(count / across);
   const canvas = document.createElement('canvas');
   canvas.width = across * (width + 1) - 1;

@@ -10,11 +10,12 @@ import re
 import shutil
 import threading
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
 import shared_models
 from chromium import ANSWER, CLEAR, OPEN_NINE, STROKES, LenetPage, browser, needs_module
@@ -25,6 +26,7 @@ from numpy_reference import softmax
 
 ROOT = Path(__file__).parents[2]
 PHOTOS = sorted((ROOT / "examples" / "photos").glob("*.jpg"))
+DRAWING = ROOT / "docs" / "browser" / "drawing.gif"
 SCREENSHOTS = "LENET_SCREENSHOTS"
 pytestmark = [needs_module, browser]
 
@@ -250,21 +252,84 @@ def checked_layout(chromium, width):
     return seen
 
 
+def warm_up(chromium, give):
+    """Give the page an image until the browser has compiled for speed what runs often."""
+    for _ in range(12):
+        chromium.js(CLEAR)
+        give()
+        chromium.answer()
+
+
 def write_picture(chromium, name, width, *, dark):
     """Write a picture of docs/browser.md: of a photo, or of a drawing."""
     chromium.window(width, FOLD, dark=dark)
-    # Until the browser has compiled what runs often for speed, where the time is kept.
-    for _ in range(12):
-        if name == "light.png":
-            chromium.js(CLEAR)
-            choose(chromium, PHOTOS[-1])
-            chromium.answer()
-        else:
-            chromium.draw(OPEN_NINE)
+    if name == "light.png":
+        warm_up(chromium, lambda: choose(chromium, PHOTOS[-1]))
+    else:
+        warm_up(chromium, lambda: chromium.draw(OPEN_NINE))
     height = chromium.js("Math.ceil(document.documentElement.getBoundingClientRect().height)")
     chromium.window(width, height, dark=dark)
     image = Image.open(io.BytesIO(chromium.screenshot())).convert("RGB")
     image.quantize(64).save(ROOT / "docs" / "browser" / name, "PNG", optimize=True)
+
+
+PICTURE_SECONDS = 0.1
+HOLD_SECONDS = 1.5
+MOST_ANIMATION_BYTES = 600_000
+ANIMATED = (0, 0, 1000, 566)  # of a window without a scrollbar: down to the maps
+
+
+def write_animation(chromium, strokes_of_digits, photo):
+    """Write docs/browser/drawing.gif: digits are drawn, then a photo is chosen; the bars follow."""
+    pictures, seconds = [], []
+
+    def take(shown_for=PICTURE_SECONDS):
+        chromium.js(SAID)  # once the page has drawn what it computed
+        picture = Image.open(io.BytesIO(chromium.screenshot())).convert("RGB")
+        pictures.append(picture.crop(ANIMATED))
+        seconds.append(shown_for)
+
+    left, top, pixel = chromium.place()
+    for strokes in strokes_of_digits:
+        chromium.js(CLEAR)
+        take(0.5)
+        for points in strokes:
+            corners = (np.array(points) * pixel + (left, top)).tolist()
+            chromium.pointer("touch", "begin", *corners[0])
+            for start, end in pairwise(corners):
+                for x, y in np.linspace(start, end, 9)[1:].tolist():
+                    chromium.pointer("touch", "move", x, y)
+                    take()
+            chromium.pointer("touch", "end", *corners[-1])
+        chromium.answer()
+        take(HOLD_SECONDS)
+    choose(chromium, photo)
+    chromium.answer()
+    take(2 * HOLD_SECONDS)
+    colours = pictures[-1].quantize(64)
+    first, *more = (each.quantize(palette=colours, dither=Image.Dither.NONE) for each in pictures)
+    first.save(
+        DRAWING,
+        save_all=True,
+        append_images=more,
+        duration=[round(1000 * each) for each in seconds],
+        loop=0,
+        optimize=True,
+    )
+
+
+def test_the_animation_is_short_and_small(opened):
+    """It takes about ten seconds. With LENET_SCREENSHOTS set, it is written."""
+    chromium, _server = opened
+    if SCREENSHOTS in os.environ:
+        chromium.window(ANIMATED[2], 2 * FOLD)
+        warm_up(chromium, lambda: choose(chromium, PHOTOS[1]))
+        write_animation(chromium, [STROKES[4], STROKES[7]], PHOTOS[1])
+        chromium.call("Emulation.clearDeviceMetricsOverride")
+    assert DRAWING.stat().st_size < MOST_ANIMATION_BYTES
+    with Image.open(DRAWING) as animation:
+        frames = [frame.info["duration"] for frame in ImageSequence.Iterator(animation)]
+    assert 8_000 < sum(frames) < 13_000
 
 
 @pytest.mark.parametrize("dark", [False, True])
