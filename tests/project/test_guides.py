@@ -234,12 +234,13 @@ def test_translation_keeps_to_its_page(page):
 
 
 def test_one_sentence_says_what_the_project_is():
-    """README, the package's metadata and docstring, the command, and the citation."""
+    """README, the site, the package's metadata and docstring, the command, and the citation."""
     lines = (ROOT / "README.md").read_text(encoding="utf-8").split("\n")
     sentence = lines[4]
     assert sentence.startswith("Run PaddlePaddle and ONNX image classifiers from C++,")
     first = sentence.partition(";")[0]
     assert f'description = "{sentence[:-1]}"' in (ROOT / "pyproject.toml").read_text()
+    assert f"\n{sentence}\n" in (ROOT / "docs" / "index.rst").read_text()
     assert f"abstract: {sentence[:-1]}\n" in (ROOT / "CITATION.cff").read_text()
     assert lenet_cpp.__doc__.startswith(f"{first}.\n")
     help_text = printed_by(sys.executable, "-m", "lenet_cpp", "--help")

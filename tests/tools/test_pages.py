@@ -22,6 +22,13 @@ def test_pages_hold_what_their_results_do(root):
         assert path.read_text(encoding="utf-8") == text, f"{path}: scripts/benchmark.py --pages"
 
 
+def test_no_line_of_a_sentence_begins_with_a_mark(root):
+    """A line that begins with a comment is no Markdown: its links and code are not rendered."""
+    found = re.compile(r"^ *<!-- (?:results: .+?|repository) -->.", re.MULTILINE)
+    pages = [*root.glob("*.md"), *(root / "docs").rglob("*.md")]
+    assert [page for page in pages if found.search(page.read_text(encoding="utf-8"))] == []
+
+
 def test_no_other_figures_of_speed(root):
     found = {}
     for path in [*root.glob("*.md"), *(root / "docs").rglob("*.md")]:
@@ -182,3 +189,14 @@ def test_the_picture_of_networks_has_two_bars_for_each(clone):
     assert float(line.get("x2")) - float(line.get("x1")) == pytest.approx(0.02 * own, abs=0.11)
     said = [one.text for one in picture if one.get("class") == "value"]
     assert said[:2] == ["1.0 ms (2 %), lenet_cpp", "2.0 ms (2 %), OpenVINO"]
+
+
+def test_the_address_to_clone_is_that_of_the_project(clone):
+    """One line of pyproject.toml fills it in; the text until then says what belongs there."""
+    project, page = clone / "pyproject.toml", clone / "README.md"
+    mark = "<!-- repository -->{}<!-- end --> <!-- results: lenet.json limit -->4.0<!-- end -->"
+    for line, address in ((" # [project.urls]", "ADDRESS"), ('Repository = "a.git"', "a.git")):
+        project.write_text(f"[project]\n{line}\n")
+        page.write_text(mark.format("before"))
+        write_pages(clone)
+        assert page.read_text() == mark.format(address)

@@ -2,7 +2,8 @@
 
 A page has ``<!-- results: FILE PART ARGUMENT... -->TEXT<!-- end -->``, in one line or in several.
 ``benchmark.py --pages`` replaces each TEXT, and draws the pictures of ``docs/results``. A part is a
-function in ``_PARTS``; it gets the content of the file and the arguments.
+function in ``_PARTS``; it gets the content of the file and the arguments. The text behind
+``<!-- repository -->`` becomes the address in pyproject.toml.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     Row = dict[str, Any]
 
 _MARKED = re.compile(r"(<!-- results: (.+?) -->)(.*?)(<!-- end -->)", re.DOTALL)
+_ADDRESS = re.compile(r"(?<=<!-- repository -->).*?(?=<!-- end -->)")
 _SETTLED = 0.1  # the largest difference between turns of a figure that would come again
 _WORDS = {
     "native": "native engine",
@@ -68,8 +70,16 @@ def written(root: Path) -> dict[Path, str]:
     for path in sorted([*root.glob("*.md"), *(root / "docs").rglob("*.md")]):
         text = path.read_text(encoding="utf-8")
         if _MARKED.search(text):
-            texts[path] = _MARKED.sub(lambda found: _fill(root, found), text)
+            filled = _MARKED.sub(lambda found: _fill(root, found), text)
+            texts[path] = _ADDRESS.sub(lambda _: _repository(root), filled)
     return texts
+
+
+def _repository(root: Path) -> str:
+    """Return the address of the repository in pyproject.toml; a placeholder while it has none."""
+    text = (root / "pyproject.toml").read_text(encoding="utf-8")
+    found = re.search(r'^Repository = "(.+)"', text, re.MULTILINE)
+    return found[1] if found else "ADDRESS"
 
 
 def outside_marks(text: str) -> str:
