@@ -350,7 +350,7 @@ def nightly(session: nox.Session) -> None:
     command = (sys.executable, "-W", "ignore", "-m", "tools.hostile")
     networks = (*command, "networks", "--seed=today", "--count=3000", *session.posargs)
     session.run(*networks, external=True)
-    session.run(*command, "traffic", "--seed=today", "--count=250000", external=True)
+    session.run(*command, "traffic", "--seed=today", "--count=150000", external=True)
     session.run(*command, "tokens", "--seed=today", "--count=10000", external=True)
     for engine in ("paddle", "native"):
         session.run(*command, "mutants", f"--engine={engine}", external=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -157,6 +158,12 @@ _RUNS: dict[str, Callable[[Settings, Sequence[Contender]], dict[str, Any]]] = {
         help="measure only the contenders with these precisions",
     ),
     cli.program(help="the C++ program (default: build/lenet_infer_test)"),
+    option(
+        "--peer-libraries",
+        type=cli.FOLDER,
+        help="where ncnn and mnn, the folders of these C++ libraries, are (default:"
+        f" {contenders.PEER_LIBRARIES})",
+    ),
     option("--list", is_flag=True, help="list the contenders and what they lack, and exit"),
     option(
         "--make-environment",
@@ -319,6 +326,8 @@ def _chosen(options: SimpleNamespace, mode: str) -> tuple[list[Contender], Setti
     if not precisions:
         precisions = ("fp32",) if options.networks else contenders.PRECISIONS
     chosen = choose(options.contenders or patterns, everybody, precisions=precisions)
+    if options.peer_libraries is not None:
+        chosen = [replace(one, libraries=options.peer_libraries) for one in chosen]
     return chosen, _settings(options, usual)
 
 

@@ -72,6 +72,9 @@ _PACKAGES = {"ai_edge_litert": "ai-edge-litert", "paddle": "paddlepaddle"}
 ENGINES = Path(__file__).with_name("engines.py")
 PEER_ENGINES = Path(__file__).with_name("peer_engines.py")
 CPP_ENGINES = Path(__file__).with_name("cpp_engines.py")
+PEER_LIBRARIES = Path("build", "peers")
+# A header of each library that the benchmark cannot take from a Python package.
+_HEADERS = {"ncnn": "include/ncnn/net.h", "mnn": "include/MNN/Interpreter.hpp"}
 PEERS = Environment(
     name="benchmark-peers",
     title="the environment of ncnn, MNN, torch.compile and ExecuTorch",
@@ -117,6 +120,7 @@ class Contender:
             theirs, too.
         environment: The environment that it runs in; None for ours.
         rule: The only rule of resizing photos (``photos.RULES``) that it follows; None for any.
+        libraries: The folder in which each C++ library has one of its own, such as ``ncnn``.
     """
 
     name: str
@@ -128,6 +132,7 @@ class Contender:
     precision: str = "fp32"
     environment: Environment | None = None
     rule: str | None = None
+    libraries: Path = PEER_LIBRARIES
 
     @property
     def group(self) -> str:
@@ -150,8 +155,12 @@ class Contender:
             if find_spec(module) is None:
                 package = _PACKAGES.get(module, module)
                 return f"{module} is not installed: pip install {package}"
-        if str(self.factory).startswith(str(CPP_ENGINES)) and shutil.which("c++") is None:
-            return "there is no C++ compiler: apt-get install g++"
+        if str(self.factory).startswith(str(CPP_ENGINES)):
+            if shutil.which("c++") is None:
+                return "there is no C++ compiler: apt-get install g++"
+            header = self.libraries / self.group / _HEADERS.get(self.group, "")
+            if self.group in _HEADERS and not header.is_file():
+                return f"there is no {header}: docs/benchmark.md says how to install the library"
         if self.environment is not None and self.environment.find() is None:
             command = "scripts/benchmark.py --make-environment"
             command += "" if self.rule is None else " --photos"
@@ -190,8 +199,8 @@ _GROUPS: dict[str, tuple[tuple[str, ...], str, tuple[str, ...]]] = {
     "onnxruntime": (_ONNXRUNTIME, "onnx", ("", "int8")),
     "openvino": (("openvino",), "pdmodel", ("", "bf16", "int8", "c++", "c++/bf16")),
     "litert": (("ai_edge_litert", "flatbuffers"), "tflite", ("", "int8")),
-    "ncnn": ((), "onnx", ("", "bf16")),
-    "mnn": ((), "onnx", ("",)),
+    "ncnn": ((), "onnx", ("", "bf16", "c++", "c++/bf16")),
+    "mnn": ((), "onnx", ("", "c++")),
     "torch.compile": ((), "onnx", ("",)),
     "executorch": ((), "onnx", ("",)),
 }

@@ -2,21 +2,25 @@
 
 As in ``engines.py``, each function takes a model and returns what runs a batch. This one also has
 ``block``, which times runs in C++. The sources in ``cpp_peers`` become a shared library in
-``cache`` at the first turn of a contender.
+``cache`` at the first turn of a contender. ncnn and MNN run in the environment of
+``peer_engines.py``, whose packages convert the model; their C++ libraries are in ``library``, a
+folder that has their ``include`` and ``lib``.
 """
 
 from __future__ import annotations
 
 import ctypes
 import subprocess
+import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -37,6 +41,38 @@ def openvino(model: Model) -> CppPeer:
     options = [f"-I{folder / 'include'}", str(library), f"-Wl,-rpath,{library.parent}"]
     path = model.get("onnx") or model["program"]
     return CppPeer(_built(model, "openvino", options), model, path)
+
+
+def ncnn(model: Model) -> ConvertedPeer:
+    """Run ncnn by its C++ interface."""
+    library = _built(model, "ncnn", _options(model, "ncnn"))
+    return ConvertedPeer(
+        lambda shape: CppPeer(
+            library, model, str(_conversions().converted_by_pnnx(model, (1, *shape[1:])))
+        )
+    )
+
+
+def mnn(model: Model) -> CppPeer:
+    """Run MNN by its C++ interface."""
+    path = str(_conversions().converted_by_mnn(model))
+    return CppPeer(_built(model, "mnn", _options(model, "MNN")), model, path)
+
+
+def _conversions() -> Any:
+    """Return the module that converts models; the benchmark loads this one by its path."""
+    folder = str(Path(__file__).parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    return import_module("peer_engines")
+
+
+def _options(model: Model, library: str) -> list[str]:
+    """Return the compiler's options for a library that is installed in a folder."""
+    folder = Path(model["library"])
+    places = [folder / "lib", folder / "lib64"]
+    found = [f"-L{place}" for place in places] + [f"-Wl,-rpath,{place}" for place in places]
+    return [f"-I{folder / 'include'}", *found, f"-l{library}"]
 
 
 class CppPeer:
@@ -88,6 +124,28 @@ class CppPeer:
     def _check(self, done: bool) -> None:
         if not done:
             raise RuntimeError(self._message.value.decode(errors="replace"))
+
+
+class ConvertedPeer:
+    """A model that is converted for the shape of the first batch. Not for several threads."""
+
+    def __init__(self, load: Callable[[tuple[int, ...]], CppPeer]) -> None:
+        """Keep what loads the model for such a shape."""
+        self._load = load
+        self._peer: CppPeer | None = None
+
+    def __call__(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the outputs of a batch, float32 [N, C, H, W], as float32 [N, classes]."""
+        return self._loaded(batch)(batch)
+
+    def block(self, batch: NDArray[np.float32], seconds: float, warmup: float) -> list[int]:
+        """Time single runs of a batch, in nanoseconds."""
+        return self._loaded(batch).block(batch, seconds, warmup)
+
+    def _loaded(self, batch: NDArray[np.float32]) -> CppPeer:
+        if self._peer is None:
+            self._peer = self._load(batch.shape)
+        return self._peer
 
 
 def _built(model: Model, peer: str, options: Sequence[str]) -> Path:

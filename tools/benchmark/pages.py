@@ -24,6 +24,7 @@ from tools.benchmark.results import (
     network_cells,
     networks_of,
     number,
+    own_name,
     peer_name,
     read,
 )
@@ -166,16 +167,13 @@ def _zoo(result: Row, *precisions: str) -> str:
     for name, network in networks_of(result).items():
         for precision in precisions or ("fp32",):
             cells = cells_of(network, precision=precision)
-            contender = "lenet_cpp/native"
-            if precision in REDUCED:
-                contender += f"/{precision}"
             row = [f"{name}, {precision}" if precisions else name]
             for size in (1, 8):
-                own = cells[contender][size]
+                own = cells[own_name(network, precision)][size]
                 other = best_other(network, size, precision)
                 row.append(_time(own, 1e-3))
                 if precisions:
-                    in_float32 = network_cells(result, name)["lenet_cpp/native"][size]
+                    in_float32 = network_cells(result, name)[own_name(network)][size]
                     row.append(_time(in_float32, 1e-3))
                 row += [
                     f"{_time(other, 1e-3)}, {peer_name(other['contender'])}",
@@ -190,10 +188,9 @@ def _zoo(result: Row, *precisions: str) -> str:
 
 def _one_image(result: Row, precision: str = "fp32") -> str:
     """Return the native engine's milliseconds for one image, and those of the fastest other one."""
-    contender = "lenet_cpp/native" + (f"/{precision}" if precision in REDUCED else "")
     rows = []
     for name, network in networks_of(result).items():
-        own = cells_of(network, precision=precision)[contender][1]
+        own = cells_of(network, precision=precision)[own_name(network, precision)][1]
         other = best_other(network, 1, precision)
         beside = f"{_time(other, 1e-3)}, {peer_name(other['contender'])}"
         rows.append([name, _time(own, 1e-3), beside, _share(own, other)])
@@ -223,7 +220,7 @@ def _beside(result: Row, size: str) -> str:
         return _time(found, 1e-3) + mark
 
     rows = [[name, *(cell(of.get(one)) for one in names)] for name, of in by_network.items()]
-    headers = ["native" if one == "lenet_cpp/native" else peer_name(one) for one in names]
+    headers = ["native" if one.endswith("/native") else peer_name(one) for one in names]
     return _table([f"milliseconds, {size} at once", *headers], rows)
 
 
@@ -243,13 +240,15 @@ def _errors(result: Row) -> str:
 
 
 def _network_ms(result: Row, name: str, size: str) -> str:
-    return number(network_cells(result, name)["lenet_cpp/native"][int(size)]["median_us"] / 1e3)
+    own = network_cells(result, name)[own_name(networks_of(result)[name])][int(size)]
+    return number(own["median_us"] / 1e3)
 
 
 def _network_saving(result: Row, name: str, size: str) -> str:
     """Return how much less time the native engine takes than the next fastest, in percent."""
-    own = network_cells(result, name)["lenet_cpp/native"][int(size)]["median_us"]
-    share = own / best_other(networks_of(result)[name], int(size))["median_us"]
+    network = networks_of(result)[name]
+    own = network_cells(result, name)[own_name(network)][int(size)]["median_us"]
+    share = own / best_other(network, int(size))["median_us"]
     return f"{100 * (1 - share):.0f}"
 
 

@@ -44,7 +44,7 @@ def ncnn(model: Model) -> Run:
     def run(batch: NDArray[np.float32]) -> Any:
         nonlocal folder
         if folder is None:
-            folder = _converted_by_pnnx(model, (1, *batch.shape[1:]))
+            folder = converted_by_pnnx(model, (1, *batch.shape[1:]))
             if net.load_param(str(folder / "model.ncnn.param")) != 0:
                 raise RuntimeError("ncnn cannot load what pnnx wrote: it lacks an operator")
             net.load_model(str(folder / "model.ncnn.bin"))
@@ -63,16 +63,9 @@ def ncnn(model: Model) -> Run:
 
 def mnn(model: Model) -> Run:
     """Run MNN, converted by a function: the command that calls it would also install packages."""
-    import _tools
     import MNN
 
-    file = Path(model["cache"], "model.mnn")
-    if not file.exists():
-        options = ("-f", "ONNX", "--bizCode", "benchmark", "--modelFile", model["onnx"])
-        made = file.with_suffix(".part")
-        _tools.mnnconvert(["mnnconvert", *options, "--MNNModel", str(made)])
-        made.rename(file)
-    net: Any = MNN.Interpreter(str(file))
+    net: Any = MNN.Interpreter(str(converted_by_mnn(model)))
     session = net.createSession({"backend": "CPU", "numThread": model["threads"]})
     source = net.getSessionInput(session)
     shape: tuple[int, ...] = ()
@@ -151,7 +144,20 @@ def double(onnx: str, cache: str, images: str, target: str, **_: object) -> None
     np.save(Path(target, "expected.npy"), np.concatenate(outputs))
 
 
-def _converted_by_pnnx(model: Model, shape: tuple[int, ...]) -> Path:
+def converted_by_mnn(model: Model) -> Path:
+    """Return the file that MNN's converter writes."""
+    import _tools
+
+    file = Path(model["cache"], "model.mnn")
+    if not file.exists():
+        options = ("-f", "ONNX", "--bizCode", "benchmark", "--modelFile", model["onnx"])
+        made = file.with_suffix(".part")
+        _tools.mnnconvert(["mnnconvert", *options, "--MNNModel", str(made)])
+        made.rename(file)
+    return file
+
+
+def converted_by_pnnx(model: Model, shape: tuple[int, ...]) -> Path:
     """Return the folder of what pnnx writes for such batches: their size becomes a constant."""
     folder = Path(model["cache"], f"pnnx-{shape[0]}")
     if folder.exists():
@@ -182,7 +188,7 @@ def _converted_by_pnnx(model: Model, shape: tuple[int, ...]) -> Path:
 
 def _module(model: Model, shape: tuple[int, ...]) -> Any:
     """Return the network for such batches as a module of PyTorch."""
-    folder = _converted_by_pnnx(model, shape)
+    folder = converted_by_pnnx(model, shape)
     spec: Any = importlib.util.spec_from_file_location("model_pnnx", folder / "model_pnnx.py")
     found = importlib.util.module_from_spec(spec)
     before = Path.cwd()

@@ -71,6 +71,14 @@ def network_cells(result: Row, name: str) -> dict[str, dict[int, Row]]:
     return cells_of(networks_of(result)[name], precision="fp32")
 
 
+def own_name(network: Row, precision: str = "fp32") -> str:
+    """Return the contender that is the native engine: from Python, or else from C++."""
+    suffix = "" if precision == "fp32" else f"/{precision}"
+    names = {cell["contender"] for cell in network["cells"]}
+    from_python = f"lenet_cpp/native{suffix}"
+    return from_python if from_python in names else f"program/native{suffix}"
+
+
 def best_other(network: Row, size: int, precision: str = "fp32") -> Row:
     """Return the cell of the fastest contender that is not the native engine.
 
@@ -95,6 +103,8 @@ def peer_name(contender: str) -> str:
         return "oneDNN"
     if "/c++" in contender:
         return NAMES[contender.partition("/")[0]] + " (C++)"
+    if contender == "program/onnxruntime":
+        return NAMES["onnxruntime"] + " (C++)"
     return NAMES[contender.partition("/")[0]]
 
 

@@ -63,8 +63,8 @@ def task_of(
     """Return what a contender gets.
 
     Its model has ``engine``, ``accelerator``, ``precision`` and ``threads``; ``network`` and
-    ``classes``; ``cache``, an empty folder; and of what it reads ``program`` and ``params``,
-    ``onnx``, ``tflite`` or ``weights``.
+    ``classes``; ``cache``, an empty folder; ``library``, the folder of its C++ library; and of what
+    it reads ``program`` and ``params``, ``onnx``, ``tflite`` or ``weights``.
     """
     model: dict[str, Any] = {
         "engine": contender.engine,
@@ -74,6 +74,7 @@ def task_of(
         "cache": tempfile.mkdtemp(dir=subject.folder),
         "network": subject.network,
         "classes": subject.expected.shape[1],
+        "library": str((contender.libraries / contender.group).absolute()),
         **files.get(reads_of(contender, files), {}),
     }
     if contender.name == "lenet_infer_native":
