@@ -38,10 +38,12 @@ class Ncnn final : public Peer {
       if (extractor.extract("out0", output) != 0) {
         throw std::runtime_error("ncnn cannot compute the network");
       }
-      if (output.dims != 1 || output.total() * count != size) {
+      const int values = output.w * output.h * output.c;
+      if (static_cast<std::size_t>(values) * count != size) {
         throw std::runtime_error("the output has another size");
       }
-      outputs = std::copy_n(static_cast<const float*>(output), output.total(), outputs);
+      const ncnn::Mat flat = output.reshape(values);  // without gaps between channels
+      outputs = std::copy_n(static_cast<const float*>(flat), values, outputs);
     }
   }
 
