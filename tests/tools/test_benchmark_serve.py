@@ -94,13 +94,25 @@ def test_table_with_absent_servers(root):
     assert not any(line.startswith("litserve: default settings") for line in lines)
 
 
-def test_ratios_of_servers_that_take_json_only():
-    turn = {"p50_us": 2.0, "p99_us": 3.0, "rate": 6.0}
-    turns = {(one, "json"): [turn | {"rate": rate}] for one, rate in (("a", 6.0), ("litserve", 2))}
-    turns["a", "binary"] = [turn]
-    json_cell, binary = (serve._cell(("a", kind), turns) for kind in ("json", "binary"))
-    assert (json_cell["times_litserve"], json_cell["times_mlserver"]) == (3, None)
-    assert (binary["times_litserve"], binary["times_starlette"]) == (3, None)
+def test_ratios_are_those_of_the_same_round():
+    """The ratio of the median rates would be 2.5: the machine was slower in the second round."""
+    rates = {
+        ("lenet_serve", "json"): (60.0, 20.0, 80.0),
+        ("fastapi", "json"): (20.0, 10.0, 20.0),  # 3, 2 and 4 times
+        ("lenet_serve", "binary"): (90.0, 30.0, 60.0),
+        ("lenet_serve", "grpc"): (30.0, 10.0, 20.0),  # 3 times in each round
+    }
+    turns = {
+        key: [{"p50_us": 2.0, "p99_us": 3.0, "rate": rate} for rate in found]
+        for key, found in rates.items()
+    }
+    cells = {key: serve._cell(key, turns) for key in turns}
+    ratio = cells["fastapi", "json"]["ratio"]
+    assert ratio == {"median": 3, "spread_between_turns": pytest.approx(2 / 3)}
+    ratio = cells["lenet_serve", "grpc"]["ratio"]
+    assert ratio == {"median": 3, "spread_between_turns": 0}
+    assert cells["lenet_serve", "json"]["ratio"] is None
+    assert cells["fastapi", "json"]["rate"] == 20
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +158,8 @@ def test_times_of_servers_are_consistent(quick_run):
     _, result = quick_run
     for cell in result["cells"]:
         assert 0 < cell["p50_us"] <= cell["p99_us"]
-        assert (cell["times_echo"] == 1) == (cell["server"] == "echo")
+        alone = cell["server"] == "lenet_serve" and cell["kind"] != "grpc"
+        assert (cell["ratio"] is None) == alone
 
 
 @pytest.mark.nightly

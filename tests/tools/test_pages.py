@@ -156,6 +156,29 @@ def test_photos_have_a_column_for_each_contender(clone):
         assert filled(clone, mark) == figure
 
 
+def test_servers_have_the_ratio_to_lenet_serve(clone):
+    """It is marked where the rounds differ by more than a tenth of it."""
+
+    def cell(server, ratio, spread, connections=32):
+        of = {"connections": connections, "server": server, "kind": "json", "rate": 1200.0}
+        of |= {"p50_us": 20.0, "p99_us": 250.0}
+        return of | {"ratio": ratio and {"median": ratio, "spread_between_turns": spread}}
+
+    cells = [cell("lenet_serve", None, 0), cell("fastapi", 5.5, 0.1), cell("echo", 0.5, 0.11)]
+    cells.append(cell("fastapi", 2.0, 0.0, connections=1))
+    (clone / "docs" / "results" / "serve.json").write_text(json.dumps({"cells": cells}))
+    header, _, *lines = filled(clone, "serve.json serve 32").split("\n")[1:-1]
+    assert header == (
+        "| server, requests | p50, microseconds | p99 | requests per second"
+        " | rate of `lenet_serve` / its rate |"
+    )
+    assert lines == [
+        "| lenet_serve, json | 20.0 | 250 | 1,200 | - |",
+        "| fastapi, json | 20.0 | 250 | 1,200 | 5.50 |",
+        "| echo, json | 20.0 | 250 | 1,200 | ~0.50 |",
+    ]
+
+
 def test_the_pictures(clone):
     results = clone / "docs" / "results"
     names = ("latency.svg", "networks.svg", "startup.svg")

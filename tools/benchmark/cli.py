@@ -46,7 +46,12 @@ _USABLE = len(os.sched_getaffinity(0))
 _LARGE: dict[str, Any] = {"batch_sizes": (1, 8), "baseline": contenders.NETWORK_BASELINE}
 _SPEED: dict[str, Any] = {"threads": sorted({1, _USABLE}), "baseline": contenders.BASELINE}
 _PAIRS: dict[str, Any] = {"batch_sizes": (1, 8, 64), "seconds": 60.0}
-_SERVE: dict[str, Any] = {"networks": ("ResNet18",), "seconds": 5.0, "runs": 1_000_000}
+_SERVE: dict[str, Any] = {
+    "networks": ("ResNet18",),
+    "seconds": 5.0,
+    "rounds": 10,
+    "runs": 1_000_000,
+}
 _PHOTOS: dict[str, Any] = {
     "networks": ("MobileNetV2", "ResNet50_vd"),
     "batch_sizes": (1,),
@@ -246,6 +251,8 @@ def main(**given: Any) -> int:
                         was busy, and small differences mean nothing
       figure, limit     a figure that must not get worse: the speed of the native engine relative to
                         Paddle's plain kernels, and with --memory its memory
+      times its rate    with --serve: ratio of the rates of lenet_serve and of this server, the
+                        median of the rounds; of gRPC, that of the same values over HTTP
       B / A             with --compare: ratio of the times of B and A, and its 95 % interval
     """
     options = SimpleNamespace(**given, root=cli.of_script("root", Path()))

@@ -118,8 +118,13 @@ def _time(cell: Row, scale: float) -> str:
 
 def _share(own: Row, other: Row) -> str:
     """Return the time of one as a share of another's; ``~`` where one of them is not settled."""
-    unsettled = max(own["spread_between_turns"], other["spread_between_turns"]) > _SETTLED
-    return f"{'~' if unsettled else ''}{own['median_us'] / other['median_us']:.2f}"
+    spread = max(own["spread_between_turns"], other["spread_between_turns"])
+    return _ratio(own["median_us"] / other["median_us"], spread)
+
+
+def _ratio(value: float, spread: float) -> str:
+    """Return a ratio; ``~`` where turns are so far apart that it is not settled."""
+    return f"{'~' if spread > _SETTLED else ''}{value:.2f}"
 
 
 def _us(result: Row, contender: str, size: str, threads: str = "1") -> float:
@@ -285,15 +290,16 @@ def _memory(result: Row, kind: str) -> str:
 
 
 def _serve(result: Row, connections: str) -> str:
-    rows = [
-        [
-            f"{cell['server']}, {cell['kind']}",
-            *(number(cell[key]) for key in ("p50_us", "p99_us", "rate")),
-        ]
-        for cell in result["cells"]
-        if cell["connections"] == int(connections)
-    ]
-    return _table(["server, requests", "p50, microseconds", "p99", "requests per second"], rows)
+    """Return each server's times and rate, and how much higher the rate of lenet_serve is."""
+    rows = []
+    for cell in result["cells"]:
+        if cell["connections"] == int(connections):
+            figures = [number(cell[key]) for key in ("p50_us", "p99_us", "rate")]
+            found = cell["ratio"]
+            figures.append(_ratio(found["median"], found["spread_between_turns"]) if found else "-")
+            rows.append([f"{cell['server']}, {cell['kind']}", *figures])
+    header = ["server, requests", "p50, microseconds", "p99", "requests per second"]
+    return _table([*header, "rate of `lenet_serve` / its rate"], rows)
 
 
 def amount(value: float, units: str) -> str:

@@ -205,11 +205,11 @@ def _serve(result: dict[str, Any]) -> Texts:
         "p50 us": ("p50_us", _short),
         "p99 us": ("p99_us", _short),
         "requests/s": ("rate", _whole),
-        "p50, times\nthe echo": ("times_echo", _times),
-        "rate, times\nStarlette": ("times_starlette", _times),
-        "rate, times\nFastAPI": ("times_fastapi", _times),
-        "rate, times\nMLServer": ("times_mlserver", _times),
-        "rate, times\nLitServe": ("times_litserve", _times),
+        "lenet_serve,\ntimes its rate": ("ratio", _times),
+        "between\nturns": (
+            "ratio",
+            lambda found: _percent(found and found["spread_between_turns"]),
+        ),
     }
     places: dict[int, list[Row]] = {}
     for cell in result["cells"]:
