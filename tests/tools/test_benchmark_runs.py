@@ -290,6 +290,9 @@ def test_photos(program, photo_command, tmp_path, monkeypatch):
         assert {row["status"] for row in found.values()} == {"measured"}
         assert found[hand]["ratio"] == 1
         assert all(row["first_ms"] > row["median_us"] / 1e3 > 0 for row in found.values())
+        assert all(row["peak_bytes"] > 10e6 for row in found.values())
+        sizes = [found[name]["disk_bytes"] for name in ("lenet_classify", "Classifier", hand)]
+        assert 1e6 < sizes[0] < sizes[1] < sizes[2]
     blue_first = replace(photos.imagenet(library="opencv"), mode="BGR")
     monkeypatch.setattr(photos, "imagenet", lambda **_: blue_first)
     monkeypatch.setattr(photos, "RULES", {"opencv": "opencv"})

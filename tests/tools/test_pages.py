@@ -128,7 +128,7 @@ def test_photos_have_a_column_for_each_contender(clone):
         of |= {"spread_between_turns": 0.02, "peak_bytes": 75e6}
         return names | of | {"median_us": 1e3 * milliseconds}
 
-    rows = [row("Classifier", "opencv", 10), row("PaddleX", "opencv", 30)]
+    rows = [row("Classifier", "opencv", 10), row("PaddleX", "opencv", 30) | {"disk_bytes": 1.3e9}]
     rows += [
         row("lenet_serve", "opencv", 9, "unavailable"),
         row("cv2 and onnxruntime", "opencv", 20),
@@ -144,11 +144,13 @@ def test_photos_have_a_column_for_each_contender(clone):
         f"| {photo} | cv2 and onnxruntime | 10.0 | 30.0 | 20.0 | 0.50 | 300 | 300 | 300 |",
         f"| {photo} | Pillow and onnxruntime | 11.0 | - | 22.0 | 0.50 | 300 | - | 300 |",
     ]
-    _, _, *lines = filled(clone, "photos.json photo-costs MobileNetV2 JPEG 12").split("\n")[1:-1]
+    costs = filled(clone, "photos.json photo-costs MobileNetV2 JPEG 12")
+    header, _, *lines = costs.split("\n")[1:-1]
+    assert header == "|  | first photo, ms | each further photo, ms | memory, MB | disk, MB |"
     assert lines == [
-        "| `Classifier` | 300 | 10.0 (2 %) | 75.0 |",
-        "| `PaddleX` | 300 | 30.0 (2 %) | 75.0 |",
-        "| cv2 and onnxruntime | 300 | 20.0 (2 %) | 75.0 |",
+        "| `Classifier` | 300 | 10.0 (2 %) | 75.0 | - |",
+        "| `PaddleX` | 300 | 30.0 (2 %) | 75.0 | 1,300 |",
+        "| cv2 and onnxruntime | 300 | 20.0 (2 %) | 75.0 | - |",
     ]
     figures = ("photo-first-ms", "300"), ("photo-ms", "20.0"), ("photo-mb", "75.0")
     for part, figure in figures:

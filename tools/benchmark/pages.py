@@ -384,7 +384,7 @@ def _photo_row(
 
 
 def _cell(row: Row | None, key: str, scale: float = 1.0) -> str:
-    return "-" if row is None or row[key] is None else number(scale * row[key])
+    return "-" if row is None or row.get(key) is None else number(scale * row[key])
 
 
 def _of_a_photo(result: Row, network: str, file_type: str, megapixels: str) -> dict[str, Row]:
@@ -404,10 +404,12 @@ def _photo_costs(result: Row, *photo: str) -> str:
             _cell(row, "first_ms"),
             _time(row, 1e-3),
             _cell(row, "peak_bytes", 1e-6),
+            _cell(row, "disk_bytes", 1e-6),
         ]
         for name, row in _of_a_photo(result, *photo).items()
     ]
-    return _table(["", "first photo, ms", "each further photo, ms", "memory, MB"], rows)
+    header = ["", "first photo, ms", "each further photo, ms", "memory, MB", "disk, MB"]
+    return _table(header, rows)
 
 
 def _photo_figure(result: Row, key: str, scale: float, *where: str) -> str:

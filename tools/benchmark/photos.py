@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import random
+import sys
 import tempfile
 import time
 from contextlib import ExitStack, closing
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
+import lenet_cpp
 from lenet_cpp._base.files import PREPROCESS_NAME
 from lenet_cpp._base.worker import call
 from lenet_cpp.data.images import imagenet
@@ -24,6 +26,7 @@ from lenet_cpp.verify.files import find_models
 from tools.benchmark import machine
 from tools.benchmark.child import block, resident
 from tools.benchmark.contenders import PADDLEX
+from tools.benchmark.disk import package_bytes, program_bytes
 from tools.benchmark.photo_engines import PADDLEX_MODEL
 from tools.benchmark.serve import Host
 from tools.benchmark.subject import failure, prepare, subjects
@@ -53,6 +56,11 @@ RULES = {"opencv": "opencv", "pillow": None}
 """The ``library`` of ``images.imagenet`` that makes a description of each rule."""
 BY_HAND = {"opencv": "cv2 and onnxruntime", "pillow": "Pillow and onnxruntime"}
 """The contender that the others are compared with, for each rule."""
+_PACKAGES = {
+    "Classifier": ("lenet-cpp",),
+    "cv2 and onnxruntime": ("opencv-python-headless", "onnxruntime"),
+    "Pillow and onnxruntime": ("pillow", "onnxruntime"),
+}
 # As PaddleClas writes it for PaddleX. The rule of resizing is that of OpenCV.
 INFERENCE_YML = f"""\
 Global:
@@ -78,6 +86,13 @@ _INFER = "/v2/models/photo/infer?classification=1"
 _ANSWER_SECONDS = 60
 _TOLERANCE = 1e-3
 _WARM_SECONDS = 0.2
+# The memory of the process that starts a program counts as the program's, so a small one starts it.
+_PEAK = """
+import os, sys
+_, status, used = os.wait4(os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ), 0)
+print(used.ru_maxrss)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
 
 
 def write_photo(path: Path, width: int, height: int) -> None:
@@ -101,7 +116,7 @@ class Row:
         model: What the contender's process gets.
         blocks: The times of each turn.
         first_ms: Of each turn, from the start of the process to the class of the first photo.
-        peak_bytes: Of the process; None of lenet_classify.
+        peak_bytes: Of the process.
         answer: The class of the photo, and its probability.
         status: ``unavailable`` or ``refused`` where it cannot be measured, for this ``reason``.
     """
@@ -242,6 +257,8 @@ def _program_turn(row: Row, seconds: float, doing: str) -> None:
     one, (row.answer,) = _time_program(row, 1)
     row.first_ms.append(1e3 * one)
     more = max(3, round(seconds / max(one / 3, 1e-3)))
+    if row.peak_bytes is None:
+        row.peak_bytes = _peak_of_program(*_program_command(row, 1 + more))
     elapsed, answers = _time_program(row, 1 + more)
     while seconds and elapsed < 4 * one:
         more *= 2
@@ -290,7 +307,7 @@ def _server_turn(row: Row, seconds: float, doing: str) -> None:
         row.peak_bytes = max(row.peak_bytes or 0, resident("VmHWM", server.process))
 
 
-def _call_program(row: Row, count: int) -> list[tuple[int, float]]:
+def _program_command(row: Row, count: int) -> list[str]:
     options = {
         "preprocess": row.model["preprocess"],
         "threads": row.model["threads"],
@@ -300,13 +317,33 @@ def _call_program(row: Row, count: int) -> list[tuple[int, float]]:
         "format": "json",
         "topk": 1,
     }
-    printed = call_program(
-        Path(row.model["programs"], "lenet_classify"),
-        *(f"--{key}={value}" for key, value in options.items()),
-        *[str(row.photo)] * count,
-    )
+    program = str(Path(row.model["programs"], "lenet_classify").absolute())
+    flags = (f"--{key}={value}" for key, value in options.items())
+    return [program, *flags, *[str(row.photo)] * count]
+
+
+def _call_program(row: Row, count: int) -> list[tuple[int, float]]:
+    program, *arguments = _program_command(row, count)
+    printed = call_program(Path(program), *arguments)
     best = [image["predictions"][0] for image in json.loads(printed)]
     return [(each["class_id"], each["probability"]) for each in best]
+
+
+def _peak_of_program(*command: str) -> int:
+    """Run a program, and return the peak of its resident memory."""
+    printed = call_program(Path(sys.executable), "-I", "-S", "-c", _PEAK, *command)
+    return 1024 * int(printed.split()[-1])
+
+
+def _disk_bytes(contender: Contender, programs: Path) -> int | None:
+    """Return the bytes of what a user of a contender installs, beside Python; None if not known."""
+    if contender.factory is None:
+        return program_bytes(programs / contender.name)
+    if contender.environment is not None:
+        (site,) = contender.environment.folder.glob("lib/python*/site-packages")
+        return package_bytes(contender.environment.requirements, site)
+    own = Path(lenet_cpp.__file__).parent if contender.name == "Classifier" else None
+    return package_bytes(_PACKAGES[contender.name], sources=own)
 
 
 def _summary(row: Row, rows: Sequence[Row]) -> dict[str, Any]:
@@ -314,6 +351,7 @@ def _summary(row: Row, rows: Sequence[Row]) -> dict[str, Any]:
     if row.status != "measured":
         return found | {"status": row.status, "reason": row.reason}
     found |= {"status": "measured", **summarize(row.blocks), "peak_bytes": row.peak_bytes}
+    found["disk_bytes"] = _disk_bytes(row.contender, Path(row.model["programs"]))
     if row.contender.name == "lenet_classify":  # it tells no single times
         found |= {"p90_us": None, "p99_us": None}
     found["first_ms"] = float(np.median(row.first_ms))

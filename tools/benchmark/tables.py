@@ -174,6 +174,7 @@ def _photos(result: dict[str, Any]) -> Texts:
         "times\nby hand": ("ratio", _times),
         "first photo\nof a process": ("first_ms", _number),
         "peak\nMB": ("peak_bytes", _mb),
+        "disk\nMB": ("disk_bytes", _mb),
         "between\nturns": ("spread_between_turns", _percent),
     }
     places: dict[tuple[str, str, str], list[Row]] = {}
