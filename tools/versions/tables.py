@@ -1,4 +1,4 @@
-"""The tables of docs/compatibility.md, from docs/results/versions.json."""
+"""The tables of docs/compatibility.md, from versions.json and published.json in docs/results."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ ENGINES: dict[str, dict[str, Any]] = {
     "unchecked": {"check_program": False},
 }
 """The options of a predictor, by the name of a column."""
+_SETTLED = 0.1  # the largest difference between turns of a figure that would come again
 
 
 def counts(result: dict[str, Any]) -> str:
@@ -51,6 +52,34 @@ def operators(result: dict[str, Any]) -> str:
     return markdown_table(["written by", *columns.values()], rows)
 
 
+def published(result: dict[str, Any]) -> str:
+    """Return what the native engine makes of the pictures of published packages, and its time."""
+    rows = []
+    for row in result["rows"]:
+        cells = row["native"], row["onnxruntime"]
+        times = [
+            f"{cell['median_us'] / 1e3:.3g} ({100 * cell['spread_between_turns']:.0f} %)"
+            for cell in cells
+        ]
+        mark = "~" if max(cell["spread_between_turns"] for cell in cells) > _SETTLED else ""
+        name, _, what = row["package"].partition(", ")
+        rows.append(
+            [
+                f"{name} {result['packages'][name]}" + (f", {what}" if what else ""),
+                row["from"],
+                f"{len(row['answers'])} {row['pictures']}",
+                f"{row['same_class']} of {row['classes']}",
+                f"{row['error']:.0e}",
+                *times,
+                f"{mark}{row['ratio']['median']:.2f}",
+                f"{mark}{row['ratio']['p99']:.2f}",
+            ]
+        )
+    header = ["package", "made with", "pictures", "same class", "largest difference"]
+    header += ["native, ms", "ONNX Runtime, ms", "native / ONNX Runtime", "p99 ratio"]
+    return markdown_table(header, rows)
+
+
 PARTS = {
     "checked": lambda result: (
         f"{result['networks']} files, lenet_cpp {result['versions']['lenet_cpp']}, "
@@ -58,4 +87,5 @@ PARTS = {
     ),
     "versions": counts,
     "operators": operators,
+    "published": published,
 }
