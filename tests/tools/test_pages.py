@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from tools.benchmark.pages import outside_marks, write_pages, written
+from tools.benchmark.results import best_other
 
 SPEED = re.compile(
     r"\d[\d.,]* ?(?:us|µs|microseconds|微秒|마이크로초)\b|[\d.]+ times as fast"
@@ -70,7 +71,14 @@ def clone(tmp_path):
     startup = {**where, "rows": rows}
     folder = tmp_path / "docs" / "results"
     folder.mkdir(parents=True)
-    results = {"lenet": lenet, "networks": networks, "transformers": networks, "startup": startup}
+    # From C++, the native engine is the program's.
+    program = [
+        one | {"contender": one["contender"].replace("lenet_cpp", "program")} for one in large
+    ]
+    from_cpp = {**where, "networks": [network | {"cells": program}]}
+    more = {**where, "networks": [network, network | {"network": "DeiT-T"}]}
+    results = {"lenet": lenet, "networks": networks, "startup": startup}
+    results |= {"cpp": from_cpp, "transformers": more}
     for name, result in results.items():
         (folder / f"{name}.json").write_text(json.dumps(result), encoding="utf-8")
     return tmp_path
@@ -96,6 +104,8 @@ def filled(clone, mark):
         ("lenet.json limit", "4.0"),
         ("networks.json network-ms ResNet50_vd 8", "8.0"),
         ("networks.json network-saving ResNet50_vd 1", "50"),
+        ("cpp.json network-ms ResNet50_vd 8", "8.0"),
+        ("cpp.json network-saving ResNet50_vd 1", "50"),
     ],
 )
 def test_marks_are_filled(clone, mark, expected):
@@ -203,17 +213,31 @@ def test_the_pictures(clone):
 
 
 def test_the_picture_of_networks_has_two_bars_for_each(clone):
-    """They have one scale, and a line that is as long as the spread is wide."""
+    """They have one scale, and a line that is as long as the spread is wide.
+
+    A network that was measured from C++ is not drawn again from Python.
+    """
     write_pages(clone)
     picture = ET.parse(clone / "docs" / "results" / "networks.svg").getroot()
     pair = "ResNet50_vd, lenet_cpp 1.0 ms; ResNet50_vd, OpenVINO 2.0 ms"
-    assert picture[0].text == f"{pair}; {pair}"
+    assert picture[0].text == f"{pair}; {pair.replace('ResNet50_vd', 'DeiT-T')}"
     own, other, *_ = (float(one.get("width")) for one in picture if "bar" in one.get("class", ""))
     assert own == pytest.approx(other / 2.001, abs=0.1)
     line = next(one for one in picture if one.get("class") == "spread")
     assert float(line.get("x2")) - float(line.get("x1")) == pytest.approx(0.02 * own, abs=0.11)
     said = [one.text for one in picture if one.get("class") == "value"]
     assert said[:2] == ["1.0 ms (2 %), lenet_cpp", "2.0 ms (2 %), OpenVINO"]
+
+
+def test_where_rounding_is_enlarged_those_count_that_are_no_worse():
+    def cell(contender, microseconds, error):
+        of = {"contender": contender, "threads": 1, "batch_size": 1, "precision": "fp32"}
+        return of | {"median_us": microseconds, "error": error}
+
+    peers = [cell("mnn", 1.0, 9e-4), cell("ncnn", 2.0, 4e-4), cell("openvino", 3.0, 1e-5)]
+    for own, best in ((1e-5, "openvino"), (5e-4, "ncnn")):
+        network = {"cells": [cell("program/native", 1.0, own), *peers]}
+        assert best_other(network, 1)["contender"] == best
 
 
 def test_the_address_to_clone_is_that_of_the_project(clone):

@@ -18,6 +18,7 @@ from tools.benchmark.results import (
     network_cells,
     networks_of,
     number,
+    own_name,
     peer_name,
     read,
 )
@@ -104,20 +105,22 @@ def _startup_picture(root: Path) -> str:
 
 def _networks_picture(root: Path) -> str:
     """Draw one image of each network: the native engine above the fastest other library."""
-    pairs, notes = [], []
-    for file in ("networks.json", "transformers.json"):
+    pairs: dict[str, tuple[tuple[Row, str], tuple[Row, str]]] = {}
+    notes = []
+    for file, how in (("cpp.json", "C++"), ("transformers.json", "Python")):
         result = read(root, file)
-        notes.append(f"From {next(iter(networks_of(result)))} on: {describe_machine(result)}")
-        for name, network in networks_of(result).items():
-            own = network_cells(result, name)["lenet_cpp/native"][1]
+        added = {name: one for name, one in networks_of(result).items() if name not in pairs}
+        notes.append(f"From {how}, {next(iter(added))} on: {describe_machine(result)}")
+        for name, network in added.items():
+            own = network_cells(result, name)[own_name(network)][1]
             other = best_other(network, 1)
-            pairs.append((name, (own, OWN), (other, peer_name(other["contender"]))))
-    title = "One image, one core, from Python: the native engine above the fastest other library"
+            pairs[name] = ((own, OWN), (other, peer_name(other["contender"])))
+    title = "One image, one core: the native engine above the fastest other library"
     scales = (
         "The longer bar of each pair has the full width. The line at the end of a bar is as long as"
         " the largest difference between two turns, which is also in brackets."
     )
-    return _pairs(title, pairs, [scales, *notes])
+    return _pairs(title, [(name, *pair) for name, pair in pairs.items()], [scales, *notes])
 
 
 def _pairs(
