@@ -11,9 +11,13 @@ endforeach()
 
 set(_programs lenet_infer_native)
 file(RELATIVE_PATH _from_bin /${CMAKE_INSTALL_BINDIR} /${CMAKE_INSTALL_LIBDIR})
-foreach(_program lenet_classify lenet_serve lenet_serve_grpc lenet_infer_test)
+set(_more lenet_classify lenet_serve lenet_serve_grpc)
+if(NOT LENET_ARCHIVE)  # else it is lenet_infer_native
+  list(APPEND _more lenet_infer_test)
+endif()
+foreach(_program ${_more})
   if(TARGET ${_program})
-    set_target_properties(${_program} PROPERTIES INSTALL_RPATH "$ORIGIN/${_from_bin}")
+    set_target_properties(${_program} PROPERTIES INSTALL_RPATH "${LENET_ORIGIN}/${_from_bin}")
     list(APPEND _programs ${_program})
   endif()
 endforeach()
@@ -60,7 +64,8 @@ elseif(LENET_BUILD_PYTHON AND TARGET lenet_paddle)
     COMPONENT python EXCLUDE_FROM_ALL)
 endif()
 
-install(TARGETS lenet EXPORT lenet LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(TARGETS lenet EXPORT lenet LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
+        ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 # Beside liblenet.so, where it looks for them.
 if(_plugins)
   install(TARGETS ${_plugins} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
@@ -77,6 +82,14 @@ write_basic_package_version_file(${PROJECT_BINARY_DIR}/lenet-config-version.cmak
 install(FILES ${PROJECT_BINARY_DIR}/lenet-config-version.cmake DESTINATION ${_package_dir})
 
 file(RELATIVE_PATH LENET_PREFIX /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+# The C++ library of an archive, for a program in C (pkg-config --static).
+set(LENET_LIBS_PRIVATE)
+if(LENET_ARCHIVE)
+  set(LENET_LIBS_PRIVATE "\nLibs.private: -lstdc++ -lm -pthread")
+  if(LENET_ZIG)
+    set(LENET_LIBS_PRIVATE "\nLibs.private: -lc++ -lm -pthread")
+  endif()
+endif()
 configure_file(${CMAKE_CURRENT_LIST_DIR}/lenet.pc.in ${PROJECT_BINARY_DIR}/lenet.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/lenet.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 

@@ -3,8 +3,10 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/syscall.h>
+#endif
 
 #include <algorithm>
 #include <cerrno>
@@ -98,6 +100,36 @@ int write_and_close(int file, const Pieces& pieces) {
   return close(file) == 0 || !written ? error : errno;
 }
 
+#ifdef __linux__
+constexpr char kDescriptors[] = "/proc/self/fd/";
+
+// glibc has a function for it from 2.27 on; Linux has the call from 3.17 on.
+int open_nameless() {
+  return static_cast<int>(syscall(SYS_memfd_create, "lenet", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+}
+
+bool seal(int file) {
+  // Not F_SEAL_WRITE, which waits for whoever looks at the pages, and fails with EBUSY at times.
+  const int seals = F_SEAL_SHRINK | F_SEAL_GROW;
+  return fcntl(file, F_ADD_SEALS, seals | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) == 0 ||
+         fcntl(file, F_ADD_SEALS, seals | F_SEAL_SEAL) == 0;  // before Linux 5.1
+}
+#else  // without files in memory: one on the disk, whose name is taken away
+constexpr char kDescriptors[] = "/dev/fd/";
+
+int open_nameless() {
+  std::error_code failed;
+  std::string path = (fs::temp_directory_path(failed) / "lenet-XXXXXX").string();
+  const int file = mkstemp(path.data());
+  if (file < 0) return file;
+  unlink(path.c_str());
+  fcntl(file, F_SETFD, FD_CLOEXEC);
+  return file;
+}
+
+bool seal(int /*file*/) { return true; }
+#endif
+
 /// Opens a new file beside `target`, with the permissions that the process gives to new files.
 int create_beside(const fs::path& target, std::string& path) {
   constexpr int kAttempts = 100;
@@ -175,10 +207,7 @@ std::shared_ptr<const MemoryFile> MemoryFile::read(const std::string& path) {
   return std::shared_ptr<const MemoryFile>(new MemoryFile(file.size, fill));
 }
 
-// glibc has a function for it from 2.27 on; Linux has the call from 3.17 on.
-MemoryFile::MemoryFile()
-    : descriptor_(
-          static_cast<int>(syscall(SYS_memfd_create, "lenet", MFD_CLOEXEC | MFD_ALLOW_SEALING))) {}
+MemoryFile::MemoryFile() : descriptor_(open_nameless()) {}
 
 // As the other constructor has ended, the destructor is called also when this one throws.
 MemoryFile::MemoryFile(std::size_t size, const std::function<std::size_t(char*)>& fill)
@@ -201,10 +230,7 @@ MemoryFile::MemoryFile(std::size_t size, const std::function<std::size_t(char*)>
     unmap();
     resize(filled);
   }
-  // Not F_SEAL_WRITE, which waits for whoever looks at the pages, and fails with EBUSY at times.
-  const int seals = F_SEAL_SHRINK | F_SEAL_GROW;
-  require(fcntl(descriptor_, F_ADD_SEALS, seals | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) == 0 ||
-          fcntl(descriptor_, F_ADD_SEALS, seals | F_SEAL_SEAL) == 0);  // before Linux 5.1
+  require(seal(descriptor_));
   map(PROT_READ);
   require(mapped_ != nullptr || size_ == 0);
 }
@@ -215,7 +241,7 @@ MemoryFile::~MemoryFile() {
 }
 
 std::string MemoryFile::path() const {
-  const std::string path = "/proc/self/fd/" + std::to_string(descriptor_);
+  const std::string path = kDescriptors + std::to_string(descriptor_);
   if (access(path.c_str(), R_OK) == 0) return path;
   throw Error(ErrorCode::BackendFailure, "cannot read '" + path + "': " + std::strerror(errno) +
                                              "; mount /proc, or use the native engine");

@@ -1,14 +1,9 @@
 #include <dlfcn.h>
 #include <locale.h>  // uselocale is not in <clocale>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>  // sigaction and pthread_sigmask are POSIX: <csignal> has no such promise
-#include <sys/auxv.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -83,33 +78,6 @@ void make_folder(const std::string& path) {
   fs::create_directory(path, ignored);
 }
 
-void use_large_pages(void* memory, std::size_t bytes) noexcept {
-  madvise(memory, bytes, MADV_HUGEPAGE);
-}
-
-std::int64_t last_cache_bytes() noexcept {
-  return std::max<std::int64_t>(sysconf(_SC_LEVEL3_CACHE_SIZE), 0);
-}
-
-bool may_use_tiles() noexcept {
-#if defined(__x86_64__)
-  constexpr long kRequestPermission = 0x1023;
-  constexpr long kTileData = 18;
-  static const bool may = syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-  return may;
-#else
-  return false;
-#endif
-}
-
-bool has_dot_products() noexcept {
-#if defined(__aarch64__)
-  return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
-#else
-  return false;
-#endif
-}
-
 unsigned forks() noexcept { return fork_count; }
 
 void skip_destructors_at_exit(bool (*is_needed)()) noexcept {
@@ -138,34 +106,6 @@ WithoutSignals::WithoutSignals() : before_(std::make_unique<Mask>()) {
 }
 WithoutSignals::~WithoutSignals() { pthread_sigmask(SIG_SETMASK, &before_->set, nullptr); }
 
-struct Places::Allowed {
-  cpu_set_t set;
-  bool kept_away = false;
-};
-Places::Places() : allowed_(std::make_unique<Allowed>()) {}
-Places::~Places() = default;
-
-void Places::keep_away(std::thread& thread) noexcept {
-  const pthread_t handle = thread.native_handle();
-  Allowed& allowed = *allowed_;
-  if (!allowed.kept_away) {
-    if (pthread_getaffinity_np(handle, sizeof(allowed.set), &allowed.set) != 0) return;
-    allowed.kept_away = true;
-  }
-  cpu_set_t others = allowed.set;
-  CPU_CLR(static_cast<unsigned>(sched_getcpu()), &others);
-  pthread_setaffinity_np(handle, sizeof(others), &others);
-}
-
-void Places::come_back() noexcept {
-  if (!allowed_->kept_away) return;
-  pthread_setaffinity_np(pthread_self(), sizeof(allowed_->set), &allowed_->set);
-  allowed_->kept_away = false;
-}
-
-std::string library_name(const std::string& name, int version) {
-  return "lib" + name + ".so." + std::to_string(version);
-}
 void* open_library(const std::string& file) { return dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL); }
 void* find_symbol(void* library, const char* name) { return dlsym(library, name); }
 
@@ -180,7 +120,6 @@ std::string last_library_error() {
 }
 
 char** arguments(int& /*argc*/, char** argv) { return argv; }
-std::string own_file() { return "/proc/self/exe"; }
 bool is_terminal_stderr() noexcept { return isatty(STDERR_FILENO) == 1; }
 
 void handle_signals() noexcept {
