@@ -43,6 +43,14 @@ def run_python(session: nox.Session, *arguments: str | Path, **env: str) -> None
     session.run(*command, env=env, external=True)
 
 
+def skip_without_zig(session: nox.Session) -> None:
+    """Skip a session where that interpreter lacks ziglang."""
+    code = "from importlib.util import find_spec; print(find_spec('ziglang') is not None)"
+    found = session.run(interpreter(session), "-c", code, silent=True, external=True)
+    if str(found).strip() != "True":
+        session.skip("no ziglang: pip install --group zig")
+
+
 @nox.session(python=False)
 def quick(session: nox.Session) -> None:
     """Run the linters and the tests that most often find a mistake: ./test.sh --quick."""
@@ -133,6 +141,28 @@ def windows(session: nox.Session) -> None:
     environment = {"LENET_TEST_WINDOWS": "1", "WINEDEBUG": "-all", "GLOG_minloglevel": "2"}
     session.run("ctest", "--preset", "windows", env=environment, external=True)
     run_python(session, *PYTEST, "tests/cpp/test_windows.py", **environment)
+
+
+@nox.session(python=False)
+def musl(session: nox.Session) -> None:
+    """Build for any Linux on x86-64 and aarch64, make archives in dist/, and run the tests."""
+    emulators = ("qemu-aarch64", "qemu-aarch64-static")
+    if not any(map(shutil.which, emulators)) or shutil.which("dpkg-source") is None:
+        session.skip("apt-get install qemu-user dpkg-dev libboost-dev doctest-dev busybox-static")
+    skip_without_zig(session)
+    run_python(session, "-m", "tools.musl")
+    session.run("ctest", "--preset", "musl-x86_64", external=True)
+    run_python(session, *PYTEST, "tests/cpp/test_musl.py", LENET_TEST_MUSL="1")
+
+
+@nox.session(python=False)
+def macos(session: nox.Session) -> None:
+    """Compile what needs no Paddle for macOS on both processors. Nothing is linked or run."""
+    skip_without_zig(session)
+    for preset in ("macos-x86_64", "macos-aarch64"):
+        python = f"-DPython3_EXECUTABLE={interpreter(session)}"
+        session.run("cmake", "--preset", preset, python, external=True)
+        session.run("cmake", "--build", "--preset", preset, external=True)
 
 
 @nox.session(python="3.10")

@@ -4,10 +4,9 @@
     python -m tools.wheels --arch x86_64 --python 3.11 --output-dir dist
 
 The compiler is Clang of the package ziglang (pip install ziglang), which brings glibc's headers
-and those of every processor. It keeps too few values in registers in the kernels for AVX-512, so
-that GCC compiles these. Paddle's engine is left out: its plug-in would need the C++ library of GCC.
-lenet_serve needs Boost's headers and, for each processor, Debian's static zlib; what reads the .yml
-of toolkits needs its static libyaml.
+and those of every processor; GCC compiles the kernels for AVX-512. Paddle's engine is left out:
+its plug-in would need the C++ library of GCC. lenet_serve needs Boost's headers and, for each
+processor, Debian's static zlib; what reads the .yml of toolkits needs its static libyaml.
 """
 
 from __future__ import annotations
@@ -36,22 +35,6 @@ TOOLS = ("cmake>=3.22,<5", "ninja")
 TARGETS = ("lenet", "_core", "lenet_classify", "lenet_infer_native")
 OFF = ("LENET_PADDLE", "LENET_GRPC", "LENET_WEB", "LENET_IMAGE_LIBRARIES")
 
-COMPILER = """\
-#!/bin/sh
-for argument; do
-    shift
-    case $argument in
-        -march=x86-64-v4) gcc=1 ;;
-        -march=armv8.2-a+dotprod) argument=-mcpu=generic+v8_2a+dotprod ;;
-    esac
-    set -- "$@" "$argument"
-done
-if [ -n "$gcc" ]; then
-    exec {gcc} "$@" -ffile-prefix-map={root}=.
-fi
-exec {zig} {mode} -target {arch}-linux-gnu.{glibc} "$@" -ffile-prefix-map={root}=. {warnings}
-"""
-
 
 def run(command: list[object], log: Path, **variables: str) -> None:
     """Run a command whose output goes to a log, and end with the log's end when it fails."""
@@ -79,12 +62,12 @@ def write_compilers(arch: str) -> dict[str, str]:
     zig = Path(spec.submodule_search_locations[0], "zig")
     folder = WORK / arch / "tools"
     folder.mkdir(parents=True, exist_ok=True)
-    scripts = {
-        mode: COMPILER.format(
-            gcc=gcc, zig=zig, mode=mode, arch=arch, glibc=GLIBC, root=ROOT, warnings="-Wno-error"
-        )
-        for mode in ("cc", "c++")
-    }
+    template = (ROOT / "cmake" / "toolchains" / "zig.sh.in").read_text()
+    words = {"GCC": gcc, "ZIG": zig, "TARGET": f"{arch}-linux-gnu.{GLIBC}", "MORE": "-Wno-error"}
+    words["BOTH"] = f"-ffile-prefix-map={ROOT}=."
+    for name, word in words.items():
+        template = template.replace(f"@{name}@", str(word))
+    scripts = {mode: template.replace("@MODE@", mode) for mode in ("cc", "c++")}
     for mode in ("ar", "ranlib"):
         scripts[mode] = f'#!/bin/sh\nexec {zig} {mode} "$@"\n'
     for name, text in scripts.items():

@@ -1,0 +1,5 @@
+# macOS on x86-64, by a compiler that brings no frameworks: what it makes was never run.
+set(CMAKE_SYSTEM_NAME Darwin)
+set(CMAKE_SYSTEM_PROCESSOR x86_64)
+set(LENET_ZIG_TARGET x86_64-macos)
+include(${CMAKE_CURRENT_LIST_DIR}/zig.cmake)
