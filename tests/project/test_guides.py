@@ -46,6 +46,7 @@ RUN_BY = {
     "cmake -S . -B build/native -DLENET_PADDLE=OFF": ("noxfile.py", "-DLENET_PADDLE=OFF"),
     "curl -T": ("tests/serve/test_pictures.py", "test_the_command_of_the_page"),
     "pip install .": ("noxfile.py", '"LENET_PADDLE": "OFF"'),
+    "python -m tools.musl": ("noxfile.py", '"-m", "tools.musl"'),
     "python -m tools.wheels": ("tests/project/test_wheels.py", "tools.wheels"),
     "python -m tools.windows": ("noxfile.py", '"-m", "tools.windows"'),
     "run.sh --without-paddle": ("noxfile.py", "--without-paddle"),

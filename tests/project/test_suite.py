@@ -126,7 +126,7 @@ def test_workflows_run_what_there_is(root):
             page = (root / "docs" / "windows.md").read_text("utf-8")
             assert f"| `{Path(program).name}` |" in page, command
         else:
-            assert program in {"pip", ".venv/bin/python"}, command
+            assert program in {"brew", "pip", ".venv/bin/python"}, command
             assert re.search(r"install|-m tools\.wheels", command), command
     (setup,) = (one for path, one in settings.items() if path.name == "action.yml")
     packages = setup["runs"]["steps"][1]["run"].split("--yes ")[1].split("$")[0].split()
