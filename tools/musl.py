@@ -14,9 +14,11 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import shutil
 import sys
 import tarfile
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -118,8 +120,10 @@ def main(arguments: list[str]) -> None:
     add("--output-dir", type=Path, default=ROOT / "dist", help="of the archives")
     options = parser.parse_args(arguments)
     require_programs(PROGRAMS, PACKAGES)
-    if find_spec("ziglang") is None:
-        raise SystemExit("tools.musl: there is no ziglang: pip install --group zig")
+    pinned = re.findall(r'"ziglang==([\d.]+)"', (ROOT / "pyproject.toml").read_text())
+    if find_spec("ziglang") is None or metadata.version("ziglang") not in pinned:
+        # The C library of another version may give other bits.
+        raise SystemExit(f"tools.musl: there is no ziglang {pinned[0]}: pip install --group zig")
     os.environ["LC_ALL"] = "C.UTF-8"
     for arch in options.arch:
         prepare(arch)
