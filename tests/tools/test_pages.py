@@ -106,6 +106,7 @@ def filled(clone, mark):
         ("networks.json network-saving ResNet50_vd 1", "50"),
         ("cpp.json network-ms ResNet50_vd 8", "8.0"),
         ("cpp.json network-saving ResNet50_vd 1", "50"),
+        ("cpp.json network-next ResNet50_vd 1", "OpenVINO"),
     ],
 )
 def test_marks_are_filled(clone, mark, expected):

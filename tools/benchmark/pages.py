@@ -257,6 +257,12 @@ def _network_saving(result: Row, name: str, size: str) -> str:
     return f"{100 * (1 - share):.0f}"
 
 
+def _network_next(result: Row, name: str, size: str) -> str:
+    """Return the name of the fastest other library."""
+    other = best_other(networks_of(result)[name], int(size))["contender"]
+    return peer_name(other).removesuffix(" (C++)")
+
+
 def _start_ms(result: Row, contender: str) -> str:
     (row,) = (row for row in result["rows"] if row["contender"] == contender)
     return number(row["median_ms"])
@@ -430,6 +436,7 @@ _PARTS: dict[str, Callable[..., str]] = {
     "errors": _errors,
     "network-ms": _network_ms,
     "network-saving": _network_saving,
+    "network-next": _network_next,
     "start-ms": _start_ms,
     "startup": _startup,
     "memory": _memory,
