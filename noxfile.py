@@ -159,7 +159,8 @@ def musl(session: nox.Session) -> None:
 def macos(session: nox.Session) -> None:
     """Compile what needs no Paddle for macOS on both processors; on macOS itself, run the tests."""
     if sys.platform == "darwin":
-        options = ("-DLENET_PADDLE=OFF", "-DLENET_BUILD_TESTS=ON", "-GNinja")
+        python = f"-DPython3_EXECUTABLE={interpreter(session)}"
+        options = ("-DLENET_PADDLE=OFF", "-DLENET_BUILD_TESTS=ON", "-GNinja", python)
         session.run("cmake", "-S", ".", "-B", "build/macos", *options, external=True)
         session.run("cmake", "--build", "build/macos", external=True)
         session.run("ctest", "--test-dir", "build/macos", "--output-on-failure", external=True)

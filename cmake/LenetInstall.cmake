@@ -12,7 +12,7 @@ endforeach()
 set(_programs lenet_infer_native)
 file(RELATIVE_PATH _from_bin /${CMAKE_INSTALL_BINDIR} /${CMAKE_INSTALL_LIBDIR})
 set(_more lenet_classify lenet_serve lenet_serve_grpc)
-if(NOT LENET_ARCHIVE)  # else it is lenet_infer_native
+if(NOT LENET_ARCHIVE)  # In a static build, lenet_infer_native replaces it.
   list(APPEND _more lenet_infer_test)
 endif()
 foreach(_program ${_more})
@@ -82,7 +82,7 @@ write_basic_package_version_file(${PROJECT_BINARY_DIR}/lenet-config-version.cmak
 install(FILES ${PROJECT_BINARY_DIR}/lenet-config-version.cmake DESTINATION ${_package_dir})
 
 file(RELATIVE_PATH LENET_PREFIX /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
-# The C++ library of an archive, for a program in C (pkg-config --static).
+# A C program that links the archive also needs the C++ library (pkg-config --static).
 set(LENET_LIBS_PRIVATE)
 if(LENET_ARCHIVE)
   set(LENET_LIBS_PRIVATE "\nLibs.private: -lstdc++ -lm -pthread")

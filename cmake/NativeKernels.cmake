@@ -43,7 +43,7 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
     # the assembler writes the moves that need no alignment.
     list(APPEND native_optimized -Wa,-muse-unaligned-vector-move)
   endif()
-  # Of AMX, whose instructions GCC's assembler knows anyway.
+  # Clang needs these options for AMX; GCC's assembler knows the instructions anyway.
   set(_tiles $<$<CXX_COMPILER_ID:Clang,AppleClang>:-mamx-tile$<SEMICOLON>-mamx-int8$<SEMICOLON>-mamx-bf16>)
   set(_avx512 ${native_optimized_most} -march=x86-64-v4 -mprefer-vector-width=512)
   lenet_native_kernels(kernels Sse42 4 16 -msse4.2 ${native_small})

@@ -82,6 +82,8 @@ def build_libraries(
     for name in left:
         tree = work / name
         shutil.rmtree(tree, ignore_errors=True)
+        for old in work.glob(f"{name}_*"):  # An older version may lie there.
+            old.unlink()
         source = [*apt, "source", "--download-only", "--only-source"]
         newest = subprocess.run([*source, name], cwd=work, check=False)
         if newest.returncode != 0 and suite:  # a mirror may not have the newest yet, or any more

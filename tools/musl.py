@@ -4,9 +4,9 @@
     python -m tools.musl --arch aarch64    for one of them
     python -m tools.musl --libraries-only  what CMake's presets musl-* want beforehand
 
-They are linked with musl by Clang of the package ziglang (pip install --group zig). Needs dpkg-dev,
-libboost-dev, and for the tests doctest-dev. What reads pictures and .yml, and zlib, are built once
-from Debian's source packages (debian_libraries.py), into build/musl-ARCH-libraries.
+They are linked with musl by Clang of the package ziglang (pip install --group zig). It needs
+dpkg-dev, libboost-dev and doctest-dev. The libraries for pictures and .yml, and zlib, are built
+once from Debian's source packages (debian_libraries.py), into build/musl-ARCH-libraries.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# Linux on aarch64 with musl, whose programs need no file of the system that they run on.
+# This toolchain builds for Linux on aarch64 with musl. Its programs need no file of the system.
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)
 set(LENET_ZIG_TARGET aarch64-linux-musl)

@@ -1,4 +1,4 @@
-# macOS on ARM, by a compiler that brings no frameworks: what it makes was never run.
+# This toolchain compiles for macOS without Apple's frameworks. Its output was never run.
 set(CMAKE_SYSTEM_NAME Darwin)
 set(CMAKE_SYSTEM_PROCESSOR arm64)
 set(LENET_ZIG_TARGET aarch64-macos)

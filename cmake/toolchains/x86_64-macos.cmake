@@ -1,4 +1,4 @@
-# macOS on x86-64, by a compiler that brings no frameworks: what it makes was never run.
+# This toolchain compiles for macOS without Apple's frameworks. Its output was never run.
 set(CMAKE_SYSTEM_NAME Darwin)
 set(CMAKE_SYSTEM_PROCESSOR x86_64)
 set(LENET_ZIG_TARGET x86_64-macos)

@@ -546,8 +546,11 @@ def test_lenet_agrees_with_paddle(model_dir, digits, instruction_set):
 
 @pytest.mark.parametrize(
     ("shape", "kernel"),
-    # 25,088, 9,216, 5,400, 2,048 and 1,280 products
-    [((512, 7, 7), 7), ((9216, 1, 1), 1), ((600, 4, 3), 3), ((2048, 5, 5), 1), ((320, 5, 2), 2)],
+    # 25,088, 9,216, 5,400, 2,048, 1,280 and 12,800 products
+    [
+        *(((512, 7, 7), 7), ((9216, 1, 1), 1), ((600, 4, 3), 3)),
+        *(((2048, 5, 5), 1), ((320, 5, 2), 2), ((32, 20, 20), 20)),
+    ],
 )
 def test_long_sums(shape, kernel, instruction_set, tmp_path):
     """Rounding errors do not grow with the number of products; one image has a batch's bits."""

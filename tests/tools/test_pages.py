@@ -123,7 +123,7 @@ def test_spreads_and_errors_stand_beside_the_times(clone):
     )
     header, _, line = filled(clone, "networks.json beside 8").strip().split("\n")
     assert header == "| milliseconds, 8 at once | native | oneDNN | OpenVINO | MNN |"
-    assert line.endswith("| 32.0 (2 %) | 16.1 (11 %) | 12.0 (2 %), error 2e-04 |")
+    assert line.endswith("| 32.0 (2 %) | 16.1 (11 %) | 12.0 (2 %), error 2.0e-04 |")
     assert filled(clone, "networks.json errors").endswith("| MNN | 2e-04 |\n")
     *_, line = filled(clone, "networks.json one-image").strip().split("\n")
     assert line == "| ResNet50_vd | 1.0 (2 %) | 2.0 (2 %), OpenVINO | 0.50 |"

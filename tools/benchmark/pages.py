@@ -18,6 +18,7 @@ from tools.benchmark.picture import pictures
 from tools.benchmark.results import (
     NAMES,
     REDUCED,
+    SETTLED,
     best_other,
     cells_of,
     describe_machine,
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 
 _MARKED = re.compile(r"(<!-- results: (.+?) -->)(.*?)(<!-- end -->)", re.DOTALL)
 _ADDRESS = re.compile(r"(?<=<!-- repository -->).*?(?=<!-- end -->)")
-_SETTLED = 0.1  # the largest difference between turns of a figure that would come again
 _WORDS = {
     "native": "native engine",
     "onednn": "oneDNN",
@@ -124,7 +124,7 @@ def _share(own: Row, other: Row) -> str:
 
 def _ratio(value: float, spread: float) -> str:
     """Return a ratio; ``~`` where turns are so far apart that it is not settled."""
-    return f"{'~' if spread > _SETTLED else ''}{value:.2f}"
+    return f"{'~' if spread > SETTLED else ''}{value:.2f}"
 
 
 def _us(result: Row, contender: str, size: str, threads: str = "1") -> float:
@@ -221,7 +221,7 @@ def _beside(result: Row, size: str) -> str:
     def cell(found: Row | None) -> str:
         if found is None:
             return "-"
-        mark = "" if is_accurate(found) else f", error {found['error']:.0e}"
+        mark = "" if is_accurate(found) else f", error {found['error']:.1e}"
         return _time(found, 1e-3) + mark
 
     rows = [[name, *(cell(of.get(one)) for one in names)] for name, of in by_network.items()]

@@ -19,6 +19,8 @@ _SERVERS = ("fastapi", "uvicorn", "mlserver", "litserve")
 _READERS = ("opencv-python-headless", "pillow")
 _LIBRARIES = (*_ENGINES, *_PEERS, *_SERVERS, *_READERS)
 REDUCED = ("int8", "bf16")
+SETTLED = 0.1
+"""Turns of a figure that would come again differ by at most this share."""
 NAMES = {
     "program": "this project, C++",
     "lenet_infer_native": "this project, program without Paddle",

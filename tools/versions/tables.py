@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tools.benchmark.results import SETTLED
 from tools.survey.results import markdown_table
 
 ENGINES: dict[str, dict[str, Any]] = {
@@ -14,7 +15,6 @@ ENGINES: dict[str, dict[str, Any]] = {
     "unchecked": {"check_program": False},
 }
 """The options of a predictor, by the name of a column."""
-_SETTLED = 0.1  # the largest difference between turns of a figure that would come again
 
 
 def counts(result: dict[str, Any]) -> str:
@@ -61,7 +61,7 @@ def published(result: dict[str, Any]) -> str:
             f"{cell['median_us'] / 1e3:.3g} ({100 * cell['spread_between_turns']:.0f} %)"
             for cell in cells
         ]
-        mark = "~" if max(cell["spread_between_turns"] for cell in cells) > _SETTLED else ""
+        mark = "~" if max(cell["spread_between_turns"] for cell in cells) > SETTLED else ""
         name, _, what = row["package"].partition(", ")
         rows.append(
             [

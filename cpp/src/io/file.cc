@@ -109,12 +109,12 @@ int open_nameless() {
 }
 
 bool seal(int file) {
-  // Not F_SEAL_WRITE, which waits for whoever looks at the pages, and fails with EBUSY at times.
+  // F_SEAL_WRITE is not used: it waits for readers of the pages, and sometimes fails with EBUSY.
   const int seals = F_SEAL_SHRINK | F_SEAL_GROW;
   return fcntl(file, F_ADD_SEALS, seals | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) == 0 ||
          fcntl(file, F_ADD_SEALS, seals | F_SEAL_SEAL) == 0;  // before Linux 5.1
 }
-#else  // without files in memory: one on the disk, whose name is taken away
+#else  // The system has no files in memory: a file on the disk loses its name.
 constexpr char kDescriptors[] = "/dev/fd/";
 
 int open_nameless() {

@@ -1,5 +1,5 @@
 /// \file
-/// What Linux does differently from other systems of POSIX.
+/// This file has what differs on Linux from other POSIX systems.
 #include <pthread.h>
 #include <sched.h>
 #include <sys/auxv.h>
@@ -22,7 +22,7 @@ void use_large_pages(void* memory, std::size_t bytes) noexcept {
 std::int64_t last_cache_bytes() noexcept {
 #ifdef _SC_LEVEL3_CACHE_SIZE
   return std::max<std::int64_t>(sysconf(_SC_LEVEL3_CACHE_SIZE), 0);
-#else  // musl does not tell, the kernel does, in kB
+#else  // musl does not report it, but the kernel does, in kB
   constexpr std::int64_t kKilobyte = 1024;
   std::FILE* const file = std::fopen("/sys/devices/system/cpu/cpu0/cache/index3/size", "re");
   if (file == nullptr) return 0;

@@ -1,5 +1,5 @@
 /// \file
-/// What macOS does differently from other systems of POSIX. It was compiled and never run by us.
+/// This file has what differs on macOS from other POSIX systems. It was compiled but never run.
 #include <mach-o/dyld.h>
 #include <sys/sysctl.h>
 
@@ -11,7 +11,7 @@
 namespace lenet::platform {
 namespace {
 
-/// What the kernel tells by a name. 0: it does not know the name.
+/// Returns a number that the kernel knows by this name, or 0 for an unknown name.
 std::int64_t kernel_number(const char* name) noexcept {
   std::int64_t number = 0;
   std::size_t size = sizeof(number);
@@ -25,7 +25,7 @@ std::int64_t last_cache_bytes() noexcept { return kernel_number("hw.l3cachesize"
 bool may_use_tiles() noexcept { return false; }
 bool has_dot_products() noexcept { return kernel_number("hw.optional.arm.FEAT_DotProd") != 0; }
 
-// There a thread has no set of processors.
+// On macOS, a thread has no set of processors.
 struct Places::Allowed {};
 Places::Places() = default;
 Places::~Places() = default;

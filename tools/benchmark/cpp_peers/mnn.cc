@@ -1,4 +1,4 @@
-// MNN's C++ interface.
+// This peer calls MNN's C++ interface.
 
 #include <MNN/Interpreter.hpp>
 #include <MNN/Tensor.hpp>

@@ -1,4 +1,4 @@
-// ncnn's C++ interface. It takes one image at a time.
+// This peer calls ncnn's C++ interface, which takes one image at a time.
 
 #include <ncnn/net.h>
 

@@ -76,9 +76,10 @@ bool arrange_layers(Network& network, std::int64_t lanes);
 /// Takes out Identity layers.
 void drop_identities(Network& network);
 
-/// Convolutions, fully connected layers among them, whose sums have more than 1,024 products become
-/// several over some of the channels each, whose outputs are added: the rounding errors of one sum
-/// grow with its length. Of stored weights; not of grouped convolutions.
+/// Splits convolutions, fully connected layers among them, whose sums have more than 1,024 products
+/// (5,000 for 3x3 windows of stride 1, and for at most 16 channels). Each part covers some of the
+/// channels, and the outputs are added: the rounding errors of one sum grow with its length. The
+/// weights must be stored; grouped convolutions stay whole.
 void split_long_sums(Network& network);
 
 /// Whether all values that a layer gives are 0, or are values of its inputs, which are all rounded

@@ -46,7 +46,9 @@ std::int64_t channels_of_part(const Layer& layer) {
   const std::int64_t channels = channels_of(layer);
   const std::int64_t parts = (taps_of(layer) + kLongestPart - 1) / kLongestPart;
   const std::int64_t step = (channels + parts - 1) / parts;
-  return channels > kLanes ? (step + kLanes - 1) / kLanes * kLanes : step;
+  // Parts of whole vectors are fast. Where 16 channels exceed the limit, accuracy comes first.
+  const bool whole_vectors = channels > kLanes && kLanes * window_of(layer) <= kLongestPart;
+  return whole_vectors ? (step + kLanes - 1) / kLanes * kLanes : step;
 }
 
 }  // namespace
