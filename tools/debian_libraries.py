@@ -14,7 +14,7 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-# By the names of Debian's source packages: how CMake builds an archive and nothing else.
+# These options of CMake, by the names of Debian's source packages, build an archive alone.
 SOURCES = {
     "libjpeg-turbo": ("-DENABLE_SHARED=OFF", "-DWITH_TURBOJPEG=OFF", "-DWITH_SIMD=OFF"),
     "libpng1.6": ("-DPNG_SHARED=OFF", "-DPNG_TESTS=OFF", "-DPNG_EXECUTABLES=OFF"),
@@ -76,7 +76,7 @@ def build_libraries(
     if not left:
         return
     apt = ["apt-get", "-q", *source_lists(work)]
-    # Of somebody else's list it may fail: what matters is whether the sources are found.
+    # The update may fail for a list of another supplier; it matters only whether sources are found.
     subprocess.run([*apt, "update"], check=False)
     suite = re.search(r"(?m)^VERSION_CODENAME=(\w+)", Path("/etc/os-release").read_text())
     for name in left:

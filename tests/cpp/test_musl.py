@@ -72,8 +72,10 @@ int main(void) {
 def arch(request):
     """A processor that is built for and can be run."""
     if os.environ.get("LENET_TEST_MUSL") != "1":
+        # The build takes longer than ./test.sh may, and needs a compiler of 50 MB.
         pytest.skip("not built with musl: nox -s musl, or LENET_TEST_MUSL=1")
     if request.param == "aarch64" and EMULATOR is None:
+        # No other program can run what is built for another processor.
         pytest.skip("no qemu-aarch64, which runs what is built for aarch64: qemu-user")
     return request.param
 
@@ -112,6 +114,7 @@ def compiled_by_gcc(arch, run, run_program, program):
         return partial(run_program, program=program.with_name("lenet_infer_native"))
     theirs = ROOT / "build" / "aarch64" / "lenet_infer_native"
     if not theirs.exists():
+        # Another session makes it, with a compiler that this one does not need.
         pytest.skip("GCC's build for aarch64 is not there to compare with: nox -s aarch64")
     return partial(run, "-L", "/usr/aarch64-linux-gnu", theirs)
 
@@ -160,8 +163,10 @@ def test_gives_the_bits_of_gcc(
 def root_of_busybox(arch, stage, model_dir, tmp_path):
     """A folder with busybox, the programs, the model and photos, and nothing of a C library."""
     if arch != "x86_64":
+        # The root has no C library, which is what the test is about.
         pytest.skip("the emulator is a program of this machine's C library")
     busybox = shutil.which("busybox")
+    # Busybox brings the commands of the root, which must have no C library.
     if busybox is None or "statically" not in printed_by("file", "-L", busybox):
         pytest.skip("no static busybox, and with another the root would have a C library")
     root = tmp_path / "root"
@@ -174,6 +179,7 @@ def root_of_busybox(arch, stage, model_dir, tmp_path):
     shutil.copytree(ROOT / "examples" / "photos", root / "photos")
     inside = ("unshare", "--user", "--map-root-user", "chroot", str(root))
     if subprocess.run([*inside, "/bin/busybox", "true"], check=False).returncode != 0:
+        # Only the system's administrator can allow it.
         pytest.skip("this system lets nobody make a root of his own (unshare --user)")
     return inside
 

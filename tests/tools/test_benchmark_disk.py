@@ -17,7 +17,7 @@ def install(site, name, size, *requirements):
 
 
 def test_bytes_of_packages(tmp_path):
-    """Those of what a package requires here, once, and nothing else in the folder."""
+    """Each package that is required here counts once, and nothing else in the folder does."""
     site = tmp_path / "site-packages"
     other = ("old; python_version < '3'", "many; extra == 'more'", "Cycle_Of")
     install(site, "cycle_of", 10, "first")

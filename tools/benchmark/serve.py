@@ -487,12 +487,11 @@ def _figures(result: Row) -> list[Row]:
     more = [series["last_bytes"] - series["samples"][_PARTS // 2 - 1][1]]
     more += [series["descriptors"][-1] - series["descriptors"][0]]
     requests, most = series["samples"][-1][0], series["most_bytes"] / 1e6
-    # Five megabytes of the static program's memory are the pages of its file.
     figures += [
         (f"{name}: ms over HTTP more than in process", network["more_ms"], 1, False),
         *((probe + k, network["probe"][f"{k}_us"] / 1e3, 5, False) for k in ("p50", "p99", "max")),
         ("idle: percent of a processor", 100 * result["idle"], 0.05, False),
-        (f"{series['contender']}, {requests:,} requests: resident MB at most", most, 7.5, False),
+        (f"{series['contender']}, {requests:,} requests: resident MB at most", most, 6, False),
         ("second half of them: resident MB more", more[0] / 1e6, 0.1, False),
         ("all of them: descriptors more", more[1], 0, False),
     ]
