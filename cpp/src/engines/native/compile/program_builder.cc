@@ -73,6 +73,7 @@ ProgramBuilder::ProgramBuilder(const Network& network, const Kernels& kernels, b
       min_shared_bytes_(min_shared_bytes) {
   auto& placements = arrangement_.placements;
   placements.resize(network.tensors.size());
+  arrangement_.parts.reserve(network.tensors.size());
   for (std::size_t t = 0; t < network.tensors.size(); ++t) {
     placements[t].shape = network.tensors[t].shape;
     placements[t].layout = network.tensors[t].layout;
@@ -132,6 +133,8 @@ void ProgramBuilder::lower(const Network& network, bool interleaved) {
     for (const std::size_t input : layer.inputs) no_planes[input] = true;
   }
   std::vector<bool> fused(network.layers.size());
+  lowered_.reserve(network.layers.size());
+  arrangement_.steps.reserve(network.layers.size());
   for (std::size_t i = 0; i < network.layers.size(); ++i) {
     const Layer& layer = network.layers[i];
     if (fused[i] || is_written_softmax(network, links, layer)) continue;

@@ -69,6 +69,7 @@ Program::Program(const ProgramKernels& kernels, std::int64_t images_per_unit,
       first_batched_(arrangement.first_batched),
       producers_(placements_.size(), kNone) {
   place(min_shared_bytes, name_of);
+  steps_.reserve(ios_.size());
 }
 
 void Program::place(std::int64_t min_shared_bytes, const NameOfStep& name_of) {
