@@ -1,7 +1,8 @@
 // Copies of boxes of values are compared with their definition: alone, on any number of threads,
-// and between tensors that lie in vectors of channels.
+// between tensors that lie in vectors of channels, and as the padding of what reads them.
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <utility>
 
@@ -224,6 +225,109 @@ TEST_CASE("a copy moves channels that begin and end inside of vectors without Co
     const auto program = compiled(network, *kernels);
     CHECK(largest_error(outputs(*program, images), expected) <= 1e-5 * largest);
     CHECK(program->steps().size() == 3);
+  }
+}
+
+/// Zeros around an image that a 1x1 convolution gives, and a layer that reads both. Its window has
+/// 3 x 3, and with `most` zeros or fewer at each side of the image some padding of its own.
+Network padded_network(Layer reader, bool relu, std::int64_t most, Random& random) {
+  const TensorShape image = {random.from(1, 40), random.from(4, 9), random.from(4, 9)};
+  const std::int64_t channels = image.channels();
+  Network network;
+  network.tensors = {TensorShape{2, image.height(), image.width()}};
+  Layer first = convolution_of(1, 1);
+  first.weights = random.values(channels * 2);
+  first.bias = random.values(channels);
+  if (relu) first.activation.kind = ActivationKind::Relu;
+  add_layer(network, first, image);
+  std::array<std::int64_t, 4> zeros = {};
+  for (std::int64_t& side : zeros) side = random.from(0, most);
+  const TensorShape padded = {channels, image.height() + zeros[0] + zeros[1],
+                              image.width() + zeros[2] + zeros[3]};
+  Layer copy = layer_of(LayerKind::Copy);
+  Box box = box_of({channels, image.height(), image.width()}, {image.pixels(), image.width(), 1},
+                   {padded.pixels(), padded.width(), 1});
+  box.to = zeros[0] * padded.width() + zeros[2];
+  copy.params = CopyParams{{box}};
+  add_layer(network, copy, padded);
+  const bool convolves = reader.kind == LayerKind::Convolution;
+  Window& window = convolves ? reader.convolution().window : reader.get<PoolParams>().window;
+  window.kernel = {3, 3};
+  window.strides = {random.from(1, 2), random.from(1, 2)};
+  if (most < 2 && convolves) window.padding = {random.from(0, 1), 0, 0, random.from(0, 1)};
+  TensorShape given = {channels, count_windows(padded.height(), window, 0),
+                       count_windows(padded.width(), window, 1)};
+  if (convolves && random.coin()) {
+    reader.convolution().groups = channels;
+    reader.weights = random.values(channels * 9);
+    reader.bias = random.values(channels);
+  } else if (convolves) {
+    given = {random.from(1, 20), given.height(), given.width()};
+    reader.weights = random.values(given.channels() * channels * 9);
+    reader.bias = random.values(given.channels());
+  }
+  add_layer(network, std::move(reader), given);
+  return network;
+}
+
+/// Checks that the pass leaves the answers as they are defined, and so many copies.
+void check_padding(const Network& network, std::int64_t copies, Random& random) {
+  Network joined = network;
+  join_padding(joined);
+  CHECK(std::count_if(joined.layers.begin(), joined.layers.end(),
+                      [](const Layer& layer) { return layer.kind == LayerKind::Copy; }) == copies);
+  const std::vector<float> images = random.values(2 * network.tensors[0].shape.values());
+  const std::vector<double> expected = definition(network, images);
+  for (const Kernels* kernels : available_kernels(kernels_named)) {
+    CAPTURE(std::string(kernels->name));
+    const std::vector<float> found = outputs(*compiled(joined, *kernels), images);
+    CHECK(largest_error(found, expected) <= 1e-5 * largest_of(expected));
+  }
+}
+
+TEST_CASE("zeros around an image become the padding of convolutions and pools") {
+  Random random(47);
+  for (int i = 0; i < 20; ++i) {
+    check_padding(padded_network(layer_of(LayerKind::Convolution), false, 1 + i % 2, random), 0,
+                  random);
+    check_padding(padded_network(layer_of(LayerKind::Pool), true, 2, random), 0, random);
+  }
+}
+
+TEST_CASE("zeros around an image stay where they are no padding") {
+  Random random(48);
+  SUBCASE("a pool of values below 0") {
+    for (int i = 0; i < 10; ++i) {
+      check_padding(padded_network(layer_of(LayerKind::Pool), false, 2, random), 1, random);
+    }
+  }
+  SUBCASE("a mean") {
+    Layer mean = layer_of(LayerKind::Pool);
+    mean.get<PoolParams>().kind = PoolKind::Average;
+    check_padding(padded_network(mean, true, 2, random), 1, random);
+  }
+  Network network = padded_network(layer_of(LayerKind::Convolution), true, 2, random);
+  SUBCASE("another value than 0") {
+    network.layers[1].get<CopyParams>().fill = 1;
+    join_padding(network);
+    CHECK(network.layers.size() == 3);
+  }
+  SUBCASE("an output") {
+    network.outputs.push_back(network.layers[1].output);
+    join_padding(network);
+    CHECK(network.layers.size() == 3);
+  }
+  SUBCASE("a mirrored image") {
+    for (Box::Loop& loop : network.layers[1].get<CopyParams>().boxes[0].loops) {
+      loop.from = -loop.from;
+    }
+    join_padding(network);
+    CHECK(network.layers.size() == 3);
+  }
+  SUBCASE("a window that would lie in zeros alone") {
+    network.layers[2].convolution().window.kernel = {1, 1};
+    join_padding(network);
+    CHECK(network.layers.size() == 3);
   }
 }
 

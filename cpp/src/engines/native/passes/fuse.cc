@@ -289,6 +289,7 @@ void simplify(Network& network) {
   fuse_scales(network, [](const Layer&, const Layer&, int fused) { return fused < kMaxScales; });
   fuse_rows(network);
   fuse_activations(network);
+  join_padding(network);
 }
 
 void drop_copies(Network& network, const std::function<bool(const Layer&)>& copies) {

@@ -26,9 +26,14 @@ void drop_unused(Network& network);
 /// Makes activations part of the layer before them.
 void fuse_activations(Network& network);
 
+/// Makes zeros that a Copy puts around an image the padding of the convolutions that read it, and
+/// of pools of the largest of values that are not negative. Keras exports a padding that differs
+/// from side to side in this form.
+void join_padding(Network& network);
+
 /// Takes out layers that no output depends on, and makes normalizations, at most kMaxScales of
-/// each, what rows of products are multiplied by, what is added to them, and activations part of
-/// the layer before them.
+/// each, what rows of products are multiplied by, what is added to them, activations and zeros
+/// around images part of the layers that they stand at.
 void simplify(Network& network);
 
 /// Takes out layers for which `copies` says that they give what they take. It is asked in their
