@@ -199,14 +199,23 @@ class OnnxSession:
     A model that was exported for a certain number of images runs as many at a time.
     """
 
-    def __init__(self, model: onnx.ModelProto | Path, *, threads: int = 1) -> None:
-        """Load a model that was checked before, or the file of one; BadModel when that fails."""
+    def __init__(
+        self, model: onnx.ModelProto | Path, *, threads: int = 1, optimized: bool = True
+    ) -> None:
+        """Load a model that was checked before, or the file of one; BadModel when that fails.
+
+        Without ``optimized``, sizes that the model does not take are an error: kernels of
+        onnxruntime 1.32 for AVX2 divide by zero where an image becomes empty.
+        """
         require("onnxruntime", extra="onnx")
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4
+        if not optimized:
+            level = onnxruntime.GraphOptimizationLevel
+            options.graph_optimization_level = level.ORT_DISABLE_ALL
         source = str(model) if isinstance(model, Path) else model.SerializeToString()
         providers = ["CPUExecutionProvider"]
         try:
