@@ -1,11 +1,30 @@
-"""What this processor has, for tests that compare with libraries whose answers depend on it."""
+"""What this processor has, for tests of the native engine's instruction sets, and for those that
+compare with libraries whose answers depend on it.
+"""
 
 import pytest
 
 from tools.benchmark.contenders import processor_flags
 
 BF16 = {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16"}
+INSTRUCTION_SETS = ("scalar", "sse42", "avx2", "avx512", "avx512vnni", "amx")
+_AVX512 = "avx512f avx512bw avx512cd avx512dq avx512vl"
+_AMX = "avx512_bf16 amx_tile amx_int8 amx_bf16"
+# Of float32 avx512vnni and amx have the kernels of avx512.
+_FLAGS = (
+    "",
+    "sse4_2",
+    "avx2 fma",
+    _AVX512,
+    f"{_AVX512} avx512_vnni",
+    f"{_AVX512} avx512_vnni {_AMX}",
+)
 HAS_VNNI = bool({"avx512_vnni", "avx_vnni"} & processor_flags())
+
+
+def processor_has(name):
+    """Whether it has one of INSTRUCTION_SETS."""
+    return set(_FLAGS[INSTRUCTION_SETS.index(name)].split()) <= processor_flags()
 
 
 def needs_vnni():

@@ -1,8 +1,12 @@
-"""How a program ends, seen from outside: for one test, as a file may have its own run_program."""
+"""How a program ends, seen from outside, and the native engine's instruction sets: for one test, as
+a file may have its own run_program.
+"""
 
 from pathlib import Path
 
 import pytest
+
+from processor import INSTRUCTION_SETS, processor_has
 
 
 @pytest.fixture
@@ -30,3 +34,13 @@ def fails(run_program):
         return line
 
     return run
+
+
+@pytest.fixture(params=INSTRUCTION_SETS)
+def instruction_set(request, monkeypatch):
+    """Have the native engine compute by each instruction set, and return its name."""
+    if not processor_has(request.param):
+        # To imitate the instructions takes longer than a test may.
+        pytest.skip(f"this processor has no {request.param}")
+    monkeypatch.setenv("LENET_NATIVE_ISA", request.param)
+    return request.param

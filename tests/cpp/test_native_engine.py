@@ -4,9 +4,7 @@ and with each instruction set, and tools/hostile draws networks of all operators
 """
 
 import math
-import re
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import paddle
@@ -20,24 +18,6 @@ from numpy_reference import conv2d
 from processor import needs_bf16
 from shared_models import both_formats, fixed_format
 from snippets import run_page
-
-INSTRUCTION_SETS = ("scalar", "sse42", "avx2", "avx512", "avx512vnni", "amx")
-AVX512 = "avx512f avx512bw avx512cd avx512dq avx512vl"
-AMX = "avx512_bf16 amx_tile amx_int8 amx_bf16"
-# Of float32 avx512vnni and amx have the kernels of avx512.
-FLAGS = ("", "sse4_2", "avx2 fma", AVX512, f"{AVX512} avx512_vnni", f"{AVX512} avx512_vnni {AMX}")
-
-
-def processor_has(name):
-    flags = re.search("^flags.*", Path("/proc/cpuinfo").read_text(), re.MULTILINE)[0].split()
-    return set(FLAGS[INSTRUCTION_SETS.index(name)].split()) <= set(flags)
-
-
-@pytest.fixture(params=INSTRUCTION_SETS)
-def instruction_set(request, monkeypatch):
-    if not processor_has(request.param):
-        pytest.skip(f"this processor has no {request.param}")
-    monkeypatch.setenv("LENET_NATIVE_ISA", request.param)
 
 
 def lively(norm):

@@ -14,8 +14,6 @@ pytest.importorskip("onnxruntime", reason="the answers are compared with its own
 # Where there is no onnx, the lines above skip this file; importing it first would fail.
 from onnx_files import agrees, array, model
 
-SETS = ("scalar", "sse42", "avx2", "avx512")
-
 
 def write(folder, nodes, shape, tensors=None, outputs=5, opset=19, batch="N"):
     """Write a model whose first layer is a convolution `c`, so that channels lie in blocks."""
@@ -53,17 +51,12 @@ def test_resize(transformation, way, tmp_path):
         agrees(write(tmp_path, f"y = {node}, axes=[2, 3]>(c, , , s)", (3, 7, 9), tensors))
 
 
-@pytest.mark.parametrize("name", SETS)
-def test_resize_on_each_instruction_set(name, tmp_path, monkeypatch):
-    monkeypatch.setenv("LENET_NATIVE_ISA", name)
+@pytest.mark.usefixtures("instruction_set")
+def test_resize_on_each_instruction_set(tmp_path):
     for channels in (1, 4, 8, 16, 17):
         tensors = {"s": np.array([1, 1, 2.5, 1.5], "f4"), "k": array((3, channels, 3, 3))}
         nodes = 'r = Resize<mode="linear">(c, , s) y = Conv<pads=[1, 1, 1, 1]>(r, k)'
-        path = write(tmp_path, nodes, (3, 6, 7), tensors, outputs=channels)
-        try:
-            agrees(path)
-        except lenet_cpp.Unsupported:
-            pytest.skip("this processor lacks the instructions; machines with them run the case")
+        agrees(write(tmp_path, nodes, (3, 6, 7), tensors, outputs=channels))
 
 
 @pytest.mark.parametrize("way", ['mode="nearest"', 'mode="linear"'])
@@ -188,16 +181,12 @@ def test_transposed_convolution(name, tmp_path):
 
 
 @pytest.mark.parametrize("channels", [3, 16, 24])
-@pytest.mark.parametrize("name", SETS)
-def test_transposed_convolution_on_each_instruction_set(name, channels, tmp_path, monkeypatch):
+@pytest.mark.usefixtures("instruction_set")
+def test_transposed_convolution_on_each_instruction_set(channels, tmp_path):
     """Channels that fill vectors, that fill them in part, and whose phases begin inside of them."""
-    monkeypatch.setenv("LENET_NATIVE_ISA", name)
     tensors = {"k": array((5, channels, 4, 3)), "v": array((2, channels, 3, 3))}
     nodes = "d = ConvTranspose<strides=[2, 2]>(c, k) y = Conv<pads=[1, 1, 1, 1]>(d, v)"
-    try:
-        agrees(write(tmp_path, nodes, (3, 6, 7), tensors))
-    except lenet_cpp.Unsupported:
-        pytest.skip("this processor lacks the instructions; machines with them run the case")
+    agrees(write(tmp_path, nodes, (3, 6, 7), tensors))
 
 
 def test_transposed_convolution_of_signals(tmp_path):
@@ -305,10 +294,9 @@ def test_windows_of_signals(node, tmp_path):
 
 
 @pytest.mark.parametrize("size", [(300, 300), (2, 45000), (1, 90000), (90000, 1)])
-@pytest.mark.parametrize("name", SETS)
-def test_the_mean_of_a_large_image_that_is_the_same_everywhere(name, size, tmp_path, monkeypatch):
+@pytest.mark.usefixtures("instruction_set")
+def test_the_mean_of_a_large_image_that_is_the_same_everywhere(size, tmp_path):
     """The sum of so many numbers that are alike is always rounded the same way."""
-    monkeypatch.setenv("LENET_NATIVE_ISA", name)
     channels = np.linspace(0.1, 0.9, 19, dtype=np.float32)
     path = write(tmp_path, "y = GlobalAveragePool(x)", (19, *size), outputs=0)
     images = np.broadcast_to(channels[:, None, None], (1, 19, *size)).copy()

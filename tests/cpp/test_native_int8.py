@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from quantized_networks import make_networks
 from quantized_reference import QuantizedProgram, read_programs
-from test_native_engine import INSTRUCTION_SETS, processor_has
 
 import lenet_cpp
 from lenet_cpp.agreement import TOLERANCES, compare
@@ -24,7 +23,7 @@ from lenet_cpp.quantize import METHODS, QuantizationSettings, open_source, own_i
 from lenet_cpp.quantize.deployed import measure_quality
 from lenet_cpp.quantize.sensitivity import DEPLOYED, analyse
 from lenet_cpp.quantize.task import make_task, run_tasks
-from processor import HAS_VNNI, needs_vnni
+from processor import HAS_VNNI, INSTRUCTION_SETS, needs_vnni, processor_has
 from quantized_models import quantized_by_page
 from shared_models import infer
 from snippets import run_page

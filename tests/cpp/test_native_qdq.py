@@ -6,11 +6,10 @@ them by the definition when it optimizes nothing.
 import numpy as np
 import onnx_files
 import pytest
-from test_native_engine import INSTRUCTION_SETS, processor_has
 
 import lenet_cpp
 from lenet_cpp.agreement import compare
-from processor import needs_vnni
+from processor import INSTRUCTION_SETS, needs_vnni, processor_has
 
 onnx = pytest.importorskip("onnx", reason="the models of these tests are made with it")
 quantization = pytest.importorskip("onnxruntime.quantization")
