@@ -45,6 +45,7 @@ def engine_model(prepared, kind, precision="fp32"):
 def skip_without(name):
     reason = next(one for one in CONTENDERS if one.name == name).missing()
     if reason is not None:
+        # A contender is another project's package, or needs instructions that this processor lacks.
         pytest.skip(reason)
 
 

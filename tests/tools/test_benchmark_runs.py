@@ -4,13 +4,14 @@ import json
 import shutil
 import sys
 from dataclasses import replace
+from itertools import islice
 
 import pytest
 
 import lenet_cpp
 from lenet_cpp.errors import BackendFailure, BadInput, FileNotFound
 from snippets import run_command
-from tools.benchmark import cli, lifetime, photos, speed, subject
+from tools.benchmark import cli, lifetime, photos, speed, subject, tables
 from tools.benchmark.contenders import (
     BASELINE,
     CONTENDERS,
@@ -132,8 +133,9 @@ def test_results_are_shown_again_as_they_were_printed(quick_run, capsys):
     assert capsys.readouterr().out == done.stdout
 
 
-def test_speed_up_is_over_the_least_threads(model_dir, program, digits, monkeypatch):
-    """Of runs that take 900 us on one thread and 400 us on two."""
+@pytest.fixture
+def made_up_turns(digits, monkeypatch):
+    """Runs take 900 us on one thread and 400 us on two, and nothing is run for it."""
     logits = lenet_cpp.predict(digits)
 
     def turn(task, size, count=0, **_):
@@ -141,10 +143,34 @@ def test_speed_up_is_over_the_least_threads(model_dir, program, digits, monkeypa
         return Turn(1, None, 1, 1, 1, {}, block, logits[:count])
 
     monkeypatch.setattr(speed, "take_turn", turn)
+
+
+@pytest.mark.usefixtures("made_up_turns")
+def test_speed_up_is_over_the_least_threads(model_dir, program):
     settings = quick(model_dir, program, batch_sizes=(1,), threads=(1, 2))
     (network,) = speed.run_speed(settings, choose([PROGRAM]))["networks"]
     found = [(cell["threads"], cell["speed_up"]) for cell in network["cells"]]
     assert found == [(1, 1), (2, 2.25)]
+
+
+@pytest.mark.usefixtures("made_up_turns")
+@pytest.mark.parametrize("done", [0, 1])
+def test_ctrl_c_keeps_the_networks_that_are_done(model_dir, program, monkeypatch, done):
+    subjects = speed.subjects
+
+    def interrupted(settings):
+        yield from islice(subjects(settings), done)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(speed, "subjects", interrupted)
+    settings = quick(model_dir, program, batch_sizes=(1,))
+    if done == 0:
+        with pytest.raises(KeyboardInterrupt):
+            speed.run_speed(settings, choose([PROGRAM]))
+        return
+    result = speed.run_speed(settings, choose([PROGRAM]))
+    assert len(result["networks"]) == done
+    assert "interrupted" in tables.render(result)
 
 
 @pytest.mark.nightly

@@ -34,12 +34,22 @@ def run_speed(settings: Settings, contenders: Sequence[Contender]) -> dict[str, 
 
     For each number of threads and each batch size, every contender's outputs are judged first; one
     that is wrong is refused. Then all take turns, in an order drawn anew for each round, so that a
-    change of the machine's speed hits all alike.
+    change of the machine's speed hits all alike. Ctrl-C ends the measurement after the networks
+    that are done; before the first it is raised.
     """
     environments = [one.environment for one in contenders if one.environment is not None]
     result = {"kind": "speed", **machine.describe(settings, environments=environments)}
     machine.multiply_add_limit(settings.program, 1, 0.01)
-    networks = [_Network(settings, contenders, one).result() for one in subjects(settings)]
+    networks: list[dict[str, Any]] = []
+    interrupted = False
+    try:
+        for subject in subjects(settings):
+            network = _Network(settings, contenders, subject)
+            networks.append(network.result())
+    except KeyboardInterrupt:
+        if not networks:
+            raise
+        interrupted = True
     cells = [one for network in networks for one in network["cells"]]
     figures = (
         (
@@ -52,7 +62,7 @@ def run_speed(settings: Settings, contenders: Sequence[Contender]) -> dict[str, 
         if one["contender"].endswith("/native") and one["ratio"] and one["threads"] == 1
     )
     guard = {"figures": judge(figures)} if settings.baseline == BASELINE else {}
-    return {**result, "networks": networks, **guard}
+    return {**result, "interrupted": interrupted, "networks": networks, **guard}
 
 
 class _Network:

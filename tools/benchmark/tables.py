@@ -71,6 +71,7 @@ def _machine(result: dict[str, Any]) -> str:
     return tabulate(list(rows.items()), tablefmt="plain", maxcolwidths=[None, 90])
 
 
+_INTERRUPTED = "interrupted: the tables have only what was measured before"
 _LIMIT = {
     "the multiply-add limit, by threads": "threads",
     "instructions": "instructions",
@@ -125,6 +126,8 @@ def _speed(result: dict[str, Any]) -> Texts:
                 tables.append(_table(title, cells, _CELLS))
         absent = [one for one in network["contenders"] if one["status"] != "measured"]
         notes += [f"{one['status']}: {one['name']}: {one['reason']}" for one in absent]
+    if result.get("interrupted"):  # older files do not say
+        notes.append(_INTERRUPTED)
     return tables, notes
 
 
@@ -255,5 +258,5 @@ def _compare(result: dict[str, Any]) -> Texts:
         if row["used"][0] != row["used"][1]:
             notes.append(f"{row['name']}: A runs on {row['used'][0]}; B runs on {row['used'][1]}")
     if result["interrupted"]:
-        notes.append("interrupted: the table has only the rows that were measured before")
+        notes.append(_INTERRUPTED)
     return ["\n".join(about), _table("", measured, columns)], notes
