@@ -119,6 +119,7 @@ constexpr char kDescriptors[] = "/dev/fd/";
 
 int open_nameless() {
   std::error_code failed;
+  // Where the system names no temporary folder, the file is for a moment in the current one.
   std::string path = (fs::temp_directory_path(failed) / "lenet-XXXXXX").string();
   const int file = mkstemp(path.data());
   if (file < 0) return file;
