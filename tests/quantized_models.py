@@ -15,6 +15,8 @@ from PIL import Image
 
 from lenet_cpp.data.images import imagenet
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir, to_model_input
+from lenet_cpp.quantize import QuantizationSettings, mnist_images, open_source
+from lenet_cpp.quantize.task import make_task, run_tasks
 from shared_models import once
 from snippets import read_snippets, run_snippet
 
@@ -98,6 +100,17 @@ paddle.jit.save(layer, "classifier/inference", input_spec=spec)
     for index in range(12):
         photo = Image.fromarray(random.integers(0, 256, (6, 5 + index, 3), np.uint8))
         photo.resize((40, 30 + index)).save(folder / "photos" / f"{index:02}.png")
+
+
+def lenet_in_int8():
+    """Return the program of the bundled LeNet in int8, calibrated with 64 digits."""
+
+    def make(folder):
+        with open_source("lenet") as source:
+            options = (mnist_images(sample_dir(), 64), "static-ptq", QuantizationSettings())
+            run_tasks([make_task(source, *options, folder, folder)])
+
+    return once("lenet-in-int8", make) / "lenet.pdmodel"
 
 
 def model_of(made, method):

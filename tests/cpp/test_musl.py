@@ -19,9 +19,7 @@ from onnx_files import model
 
 import lenet_cpp
 from lenet_cpp.data import write_idx
-from lenet_cpp.data.mnist import sample_dir
-from lenet_cpp.quantize import QuantizationSettings, mnist_images, open_source
-from lenet_cpp.quantize.task import make_task, run_tasks
+from quantized_models import lenet_in_int8
 from shared_models import exported
 from snippets import printed_by
 
@@ -98,15 +96,6 @@ def run(arch, run_program):
     return run
 
 
-@pytest.fixture(scope="module")
-def int8(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("int8")
-    with open_source("lenet") as source:
-        options = (mnist_images(sample_dir(), 64), "static-ptq", QuantizationSettings())
-        run_tasks([make_task(source, *options, folder, folder)])
-    return folder / "lenet.pdmodel"
-
-
 @pytest.fixture
 def compiled_by_gcc(arch, run, run_program, program):
     """Run lenet_infer_native as GCC compiled it for the same processor."""
@@ -114,16 +103,14 @@ def compiled_by_gcc(arch, run, run_program, program):
         return partial(run_program, program=program.with_name("lenet_infer_native"))
     theirs = ROOT / "build" / "aarch64" / "lenet_infer_native"
     if not theirs.exists():
-        # Another session makes it, with a compiler that this one does not need.
-        pytest.skip("GCC's build for aarch64 is not there to compare with: nox -s aarch64")
+        # nox -s musl also makes it, where GCC's cross compiler is installed.
+        pytest.skip("no build of GCC for aarch64 to compare with: g++-aarch64-linux-gnu")
     return partial(run, "-L", "/usr/aarch64-linux-gnu", theirs)
 
 
 @pytest.mark.filterwarnings("ignore:(?s).*behavior of expression:DeprecationWarning")
 @pytest.mark.parametrize("network", ["lenet", "int8", "softmax", *NETWORKS])
-def test_gives_the_bits_of_gcc(
-    arch, stage, run, compiled_by_gcc, model_dir, request, tmp_path, network
-):
+def test_gives_the_bits_of_gcc(arch, stage, run, compiled_by_gcc, model_dir, tmp_path, network):
     size = NETWORKS.get(network)
     if network == "softmax":  # whose expf is the C library's
         pytest.importorskip("onnx", reason="the model is made with it")
@@ -131,7 +118,7 @@ def test_gives_the_bits_of_gcc(
         nodes = "f = Flatten(x) y = Softmax<axis=1>(f)"
         path.write_bytes(model(nodes, "float[N,10,10,10] x", "float[N,1000] y", {}))
     elif size is None:
-        path = request.getfixturevalue("int8") if network == "int8" else model_dir / "lenet.json"
+        path = lenet_in_int8() if network == "int8" else model_dir / "lenet.json"
         shape = (33, 1, 28, 28)
     else:
         path = exported(network, 10, size) / "inference.pdmodel"
@@ -295,7 +282,7 @@ def varint(number):
     return bytes([*held, number])
 
 
-def test_the_archive_holds_what_is_installed(arch, stage):
+def test_the_archive_holds_what_is_installed(arch, stage, tmp_path):
     path = ROOT / "dist" / f"lenet-{lenet_cpp.__version__}-linux-musl-{arch}.tar.gz"
     names = set(printed_by("tar", "-tf", path).split())
     top = path.name.removesuffix(".tar.gz")
@@ -305,3 +292,8 @@ def test_the_archive_holds_what_is_installed(arch, stage):
     assert {f"{top}/bin/{name}" for name in programs} | {f"{top}/lib/liblenet.a"} <= names
     notes = {"libjpeg-turbo", "libpng1.6", "libwebp", "libyaml", "zlib", "musl", "libc++"}
     assert {name.rsplit("/", 1)[1] for name in names if "/licenses/" in name} == notes
+    printed_by("tar", "-xf", path, "-C", tmp_path)
+    sums = printed_by("sha256sum", "--check", "SHA256SUMS", cwd=tmp_path / top)
+    assert sums.count(": OK\n") == len(files)
+    for name in programs:
+        assert os.access(tmp_path / top / "bin" / name, os.X_OK)

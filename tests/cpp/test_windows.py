@@ -17,9 +17,7 @@ import numpy as np
 import pytest
 
 import lenet_cpp
-from lenet_cpp.data.mnist import sample_dir
-from lenet_cpp.quantize import QuantizationSettings, mnist_images, open_source
-from lenet_cpp.quantize.task import make_task, run_tasks
+from quantized_models import lenet_in_int8
 from shared_models import exported
 from snippets import printed_by
 
@@ -127,22 +125,13 @@ def images(tmp_path_factory):
     return make
 
 
-@pytest.fixture(scope="module")
-def int8(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("int8")
-    with open_source("lenet") as source:
-        options = (mnist_images(sample_dir(), 64), "static-ptq", QuantizationSettings())
-        run_tasks([make_task(source, *options, folder, folder)])
-    return folder / "lenet.pdmodel"
-
-
 # Paddle's own MobileNetV3 multiplies in a way that Paddle warns of.
 @pytest.mark.filterwarnings("ignore:(?s).*behavior of expression:DeprecationWarning")
 @pytest.mark.parametrize("network", ["lenet", "int8", *NETWORKS])
-def test_gives_the_bits_of_linux(wine, run_program, program, model_dir, images, request, network):
+def test_gives_the_bits_of_linux(wine, run_program, program, model_dir, images, network):
     size = NETWORKS.get(network)
     if size is None:
-        path = request.getfixturevalue("int8") if network == "int8" else model_dir / "lenet.json"
+        path = lenet_in_int8() if network == "int8" else model_dir / "lenet.json"
         given = images(33, 1, 28, 28)
     else:
         path = exported(network, 10, size) / "inference.pdmodel"
