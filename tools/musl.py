@@ -80,16 +80,32 @@ def write_archive(path: Path, stage: Path) -> None:
     contents["SHA256SUMS"] = sums_of(contents)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    with tarfile.open(part, "w:gz") as archive:
-        for name, held in contents.items():
-            about = tarfile.TarInfo(f"{path.name.removesuffix('.tar.gz')}/{name}")
-            about.size = len(held)
-            about.mode = 0o755 if name.startswith("bin/") else 0o644
-            archive.addfile(about, io.BytesIO(held))
-    part.replace(path)
+    try:
+        with tarfile.open(part, "w:gz") as archive:
+            for name, held in contents.items():
+                about = tarfile.TarInfo(f"{path.name.removesuffix('.tar.gz')}/{name}")
+                about.size = len(held)
+                about.mode = 0o755 if name.startswith("bin/") else 0o644
+                archive.addfile(about, io.BytesIO(held))
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)  # It is left when the disk is full, or after Ctrl-C.
 
 
-def build(arch: str, output_dir: Path) -> None:
+def find_zig() -> Path:
+    """Return the folder of the package ziglang. Raises SystemExit without the pinned version."""
+    (pinned,) = re.findall(r'"ziglang==([\d.]+)"', (ROOT / "pyproject.toml").read_text())
+    spec = find_spec("ziglang")
+    install = "pip install --group zig"
+    if spec is None or spec.origin is None:
+        raise SystemExit(f"tools.musl: there is no ziglang {pinned}: {install}")
+    if (version := metadata.version("ziglang")) != pinned:
+        # The C library of another version may give other bits.
+        raise SystemExit(f"tools.musl: ziglang {version} is not ziglang {pinned}: {install}")
+    return Path(spec.origin).parent
+
+
+def build(arch: str, zig: Path, output_dir: Path) -> None:
     """Build all for a processor, and write its archive."""
     preset = f"musl-{arch}"
     run("cmake", "--preset", preset, f"-DPython3_EXECUTABLE={sys.executable}")
@@ -99,9 +115,8 @@ def build(arch: str, output_dir: Path) -> None:
     run("cmake", "--install", ROOT / "build" / preset, "--prefix", stage)
     licenses = stage / "share" / "doc" / "lenet" / "licenses"
     shutil.copytree(libraries_of(arch) / "licenses", licenses)
-    (spec,) = find_spec("ziglang").submodule_search_locations  # type: ignore[union-attr]
-    shutil.copy(Path(spec, "lib", "libcxx", "LICENSE.TXT"), licenses / "libc++")
-    shutil.copy(Path(spec, "lib", "libc", "musl", "COPYRIGHT"), licenses / "musl")
+    shutil.copy(zig / "lib" / "libcxx" / "LICENSE.TXT", licenses / "libc++")
+    shutil.copy(zig / "lib" / "libc" / "musl" / "COPYRIGHT", licenses / "musl")
     path = output_dir / f"lenet-{__version__}-linux-musl-{arch}.tar.gz"
     write_archive(path, stage)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
@@ -117,18 +132,21 @@ def main(arguments: list[str]) -> None:
     add = parser.add_argument
     add("--arch", nargs="+", choices=ARCHITECTURES, default=ARCHITECTURES, help="(default: both)")
     add("--libraries-only", action="store_true", help="and do not build lenet")
-    add("--output-dir", type=Path, default=ROOT / "dist", help="of the archives")
+    add(
+        "--output-dir",
+        type=Path,
+        default=ROOT / "dist",
+        metavar="DIR",
+        help="the folder of the archives (default: dist)",
+    )
     options = parser.parse_args(arguments)
     require_programs(PROGRAMS, PACKAGES)
-    pinned = re.findall(r'"ziglang==([\d.]+)"', (ROOT / "pyproject.toml").read_text())
-    if find_spec("ziglang") is None or metadata.version("ziglang") not in pinned:
-        # The C library of another version may give other bits.
-        raise SystemExit(f"tools.musl: there is no ziglang {pinned[0]}: pip install --group zig")
+    zig = find_zig()
     os.environ["LC_ALL"] = "C.UTF-8"
     for arch in options.arch:
         prepare(arch)
         if not options.libraries_only:
-            build(arch, options.output_dir)
+            build(arch, zig, options.output_dir)
 
 
 if __name__ == "__main__":
