@@ -151,6 +151,12 @@ def musl(session: nox.Session) -> None:
         session.skip("apt-get install qemu-user dpkg-dev libboost-dev doctest-dev busybox-static")
     skip_without_zig(session)
     run_python(session, "-m", "tools.musl")
+    if shutil.which("aarch64-linux-gnu-g++"):
+        # The tests compare with the bits of GCC's build.
+        python = f"-DPython3_EXECUTABLE={interpreter(session)}"
+        session.run("cmake", "--preset", "aarch64", python, external=True)
+        target = ("--target", "lenet_infer_native")
+        session.run("cmake", "--build", "--preset", "aarch64", *target, external=True)
     session.run("ctest", "--preset", "musl-x86_64", external=True)
     run_python(session, *PYTEST, "tests/cpp/test_musl.py", LENET_TEST_MUSL="1")
 
