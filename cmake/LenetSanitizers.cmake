@@ -17,8 +17,8 @@ if("thread" IN_LIST LENET_SANITIZE AND "address" IN_LIST LENET_SANITIZE)
 endif()
 if(LENET_BUILD_FUZZERS)
   if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
-    message(FATAL_ERROR "LENET_BUILD_FUZZERS needs Clang with libFuzzer: -DCMAKE_C_COMPILER=clang "
-                        "-DCMAKE_CXX_COMPILER=clang++ (Debian: apt-get install clang)")
+    message(FATAL_ERROR "LENET_BUILD_FUZZERS needs Clang with libFuzzer, which Apple's Clang does not have: "
+                        "-DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ (Debian: apt-get install clang)")
   endif()
   # Coverage counters in the library too, where the readers are.
   list(APPEND _flags -fsanitize=fuzzer-no-link)
