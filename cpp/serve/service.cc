@@ -99,9 +99,10 @@ nlohmann::json parse_body(const std::string& body) {
 nlohmann::json index(const Catalog& catalog, bool only_ready) {
   auto index = nlohmann::json::array();
   for (const auto& [name, entry] : catalog.models) {
-    const auto add = [&, &name = name](const std::string& version, const char* state,
-                                       const std::string& reason) {
-      index.push_back({{"name", name}, {"version", version}, {"state", state}, {"reason", reason}});
+    const auto add = [&, &model_name = name](const std::string& version, const char* state,
+                                             const std::string& reason) {
+      index.push_back(
+          {{"name", model_name}, {"version", version}, {"state", state}, {"reason", reason}});
     };
     for (const auto& model : entry.versions) {
       const auto failure = entry.failures.find(std::stoll(model->version));
