@@ -157,7 +157,9 @@ def musl(session: nox.Session) -> None:
         session.run("cmake", "--preset", "aarch64", python, external=True)
         target = ("--target", "lenet_infer_native")
         session.run("cmake", "--build", "--preset", "aarch64", *target, external=True)
-    session.run("ctest", "--preset", "musl-x86_64", external=True)
+    tests = ("--preset", "musl-x86_64")
+    session.run("cmake", "--build", *tests, "--target", "lenet_tests", external=True)
+    session.run("ctest", *tests, external=True)
     run_python(session, *PYTEST, "tests/cpp/test_musl.py", LENET_TEST_MUSL="1")
 
 
