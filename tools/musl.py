@@ -150,4 +150,8 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except KeyboardInterrupt:
+        print("tools.musl: interrupted", file=sys.stderr)
+        sys.exit(130)
