@@ -239,8 +239,8 @@ TEST_CASE("PNG: damaged, cut short, or a bomb" * doctest::skip(!can_decode_png()
 TEST_CASE("PNG: resized row by row as all at once" * doctest::skip(!can_decode_png())) {
   const auto same = [](const std::string& file) { CHECK(check_both_ways(file).empty()); };
   const std::string palette = chunk("PLTE", "\x01\x02\x03\x04\x05\x06\x07\x08\x09");
-  for (const std::uint32_t height : {1, 2, 15, 40}) {
-    for (const std::uint32_t width : {1, 7, 64}) {
+  for (const std::uint32_t height : {1U, 2U, 15U, 40U}) {
+    for (const std::uint32_t width : {1U, 7U, 64U}) {
       CAPTURE(height);
       CAPTURE(width);
       same(png(height, width, 8, 0, rows_of(height, width)));
@@ -487,14 +487,16 @@ TEST_CASE("Resize: a region is the same pixels as those of the whole") {
          {Interpolation::Nearest, Interpolation::Bilinear, Interpolation::Bicubic,
           library == Library::Pillow ? Interpolation::Lanczos : Interpolation::Area}) {
       // Smaller, half, larger, rows before columns, and one axis that stays.
-      for (const auto& [height, width, new_height, new_width] :
+      for (const Sizes& sizes :
            {Sizes{50, 70, 21, 30}, Sizes{40, 60, 20, 30}, Sizes{20, 30, 41, 67},
             Sizes{90, 40, 20, 38}, Sizes{30, 64, 30, 20}, Sizes{64, 30, 20, 30},
             Sizes{30, 30, 30, 30}}) {
+        const auto& [height, width, new_height, new_width] = sizes;
         CAPTURE(static_cast<int>(library));
         CAPTURE(static_cast<int>(interpolation));
-        CAPTURE(new_height);
-        CAPTURE(new_width);
+        // CAPTURE makes a lambda, which in C++17 cannot hold a part of a structured binding.
+        CAPTURE(sizes[2]);
+        CAPTURE(sizes[3]);
         const Image image = numbered(height, width, 3);
         const Scaling scaling{new_height, new_width, interpolation, library};
         const Region region{3, 5, new_height - 7, new_width - 9};
