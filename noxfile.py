@@ -319,6 +319,8 @@ def release(session: nox.Session) -> None:
     run(*tests, env={"LENET_TEST_WHEELS": str(folder)})
     if shutil.which("x86_64-w64-mingw32-g++-posix"):
         run("-m", "tools.windows", "--output-dir", folder)
+    if shutil.which("dpkg-source"):
+        run("-m", "tools.musl", "--output-dir", folder)
     environment = Path(session.create_tmp(), "venv")
     run("-m", "venv", "--clear", environment)
     pip = ("-m", "pip", "--python", environment / "bin/python")
