@@ -323,15 +323,13 @@ TEST_CASE("a resize takes memory for the pixels alone, whatever the shape") {
     for (const Interpolation interpolation : {Interpolation::Nearest, Interpolation::Bilinear,
                                               Interpolation::Bicubic, Interpolation::Area}) {
       if (interpolation == Interpolation::Area && library == Library::Pillow) continue;
-      for (const Sizes& sizes :
+      for (const auto& [height, width, new_height, new_width] :
            {Sizes{1, 7, 1, many}, Sizes{7, 1, many, 1}, Sizes{1, many, 1, 1}, Sizes{many, 1, 1, 1},
             Sizes{1, many, 1, many - 3}, Sizes{many, 1, many - 3, 1}, Sizes{3, 5, 2, many}}) {
-        const auto& [height, width, new_height, new_width] = sizes;
         CAPTURE(static_cast<int>(library));
         CAPTURE(static_cast<int>(interpolation));
-        // CAPTURE makes a lambda, which in C++17 cannot hold a part of a structured binding.
-        CAPTURE(sizes[1]);
-        CAPTURE(sizes[3]);
+        CAPTURE(width);
+        CAPTURE(new_width);
         Image image = filled_image(height, width, 1);
         const std::size_t before = allocated;
         const Image result = resize(image, {new_height, new_width, interpolation, library});

@@ -487,16 +487,14 @@ TEST_CASE("Resize: a region is the same pixels as those of the whole") {
          {Interpolation::Nearest, Interpolation::Bilinear, Interpolation::Bicubic,
           library == Library::Pillow ? Interpolation::Lanczos : Interpolation::Area}) {
       // Smaller, half, larger, rows before columns, and one axis that stays.
-      for (const Sizes& sizes :
+      for (const auto& [height, width, new_height, new_width] :
            {Sizes{50, 70, 21, 30}, Sizes{40, 60, 20, 30}, Sizes{20, 30, 41, 67},
             Sizes{90, 40, 20, 38}, Sizes{30, 64, 30, 20}, Sizes{64, 30, 20, 30},
             Sizes{30, 30, 30, 30}}) {
-        const auto& [height, width, new_height, new_width] = sizes;
         CAPTURE(static_cast<int>(library));
         CAPTURE(static_cast<int>(interpolation));
-        // CAPTURE makes a lambda, which in C++17 cannot hold a part of a structured binding.
-        CAPTURE(sizes[2]);
-        CAPTURE(sizes[3]);
+        CAPTURE(new_height);
+        CAPTURE(new_width);
         const Image image = numbered(height, width, 3);
         const Scaling scaling{new_height, new_width, interpolation, library};
         const Region region{3, 5, new_height - 7, new_width - 9};

@@ -172,13 +172,14 @@ std::vector<double> define_attention(const Attention& of, const float* image) {
 
 TEST_CASE("attention reads and writes heads where they lie, without a copy") {
   Random random(31);
-  using Sizes = std::array<std::int64_t, 3>;
-  for (const Sizes& sizes : {Sizes{7, 3, 16}, Sizes{50, 2, 33}, Sizes{17, 4, 8}, Sizes{1, 3, 5},
-                             Sizes{9, 1, 20}, Sizes{20, 3, 32}}) {
-    const auto& [tokens, heads, width] = sizes;
-    // CAPTURE makes a lambda, which in C++17 cannot hold a part of a structured binding.
-    CAPTURE(sizes[0]);
-    CAPTURE(sizes[1]);
+  for (const auto& [tokens, heads, width] : {std::array<std::int64_t, 3>{7, 3, 16},
+                                             {50, 2, 33},
+                                             {17, 4, 8},
+                                             {1, 3, 5},
+                                             {9, 1, 20},
+                                             {20, 3, 32}}) {
+    CAPTURE(tokens);
+    CAPTURE(heads);
     const bool scales = random.coin();
     CAPTURE(scales);
     Attention of = attention_of(tokens, heads, width, scales ? 0.7F : 1, random);

@@ -59,9 +59,10 @@ std::string failure_within(std::size_t bytes, const std::function<void()>& prepa
     std::string said = "nothing";
     try {
       prepare();
-      // What was freed before is not given out again.
+#ifdef __GLIBC__  // What was freed before is not given out again.
       malloc_trim(0);
       mallopt(M_MMAP_THRESHOLD, 1 << 20);
+#endif
       std::size_t pages = 0;
       std::ifstream("/proc/self/statm") >> pages;
       const rlimit limit = {pages * static_cast<std::size_t>(getpagesize()) + bytes, RLIM_INFINITY};
