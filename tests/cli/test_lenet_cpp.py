@@ -159,7 +159,7 @@ def test_what_is_not_needed_is_not_imported(lenet):
     ("environment", "said"),
     [
         ({}, "native bf16 is "),
-        ({"LENET_NATIVE_ISA": "scalar"}, "native bf16 is not available: precision bf16 needs"),
+        ({"LENET_NATIVE_ISA": "scalar"}, "native bf16 is not available: bf16 needs"),
         ({"LENET_NATIVE_BF16": "x"}, "native bf16 is not available: LENET_NATIVE_BF16 is 'x'"),
         ({"LENET_ONNXRUNTIME_LIBRARY": "/nothing.so"}, "onnxruntime is not available: there is no"),
     ],

@@ -18,6 +18,7 @@ pytest.importorskip("onnxruntime", reason="the answers are compared with its own
 import onnx
 from onnx_files import model, reference
 
+from processor import needs_bf16
 from snippets import printed_by
 
 # A small network of many kinds of values: of rank 4, 3 and 2, one that is moved, sums, an early
@@ -102,6 +103,8 @@ def test_what_is_behind_the_output_is_neither_computed_nor_needed(tmp_path):
 @pytest.mark.parametrize("option", [{}, {"engine": "native", "threads": 2, "precision": "bf16"}])
 def test_all_values_of_an_onnx(size, option, tmp_path):
     """In float32 whatever the precision, beside a run that stays as it was."""
+    if "precision" in option:
+        needs_bf16()
     path = write(tmp_path, size=size)
     with lenet_cpp.Predictor(path, **option) as predictor:
         before = predictor.run(IMAGES)

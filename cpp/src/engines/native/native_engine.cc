@@ -318,6 +318,15 @@ void show_convolutions(native::Network& network, std::size_t most) {
   }
 }
 
+/// \param other the engine that may run the model instead; may be empty
+/// \throws Error as native::choose_bf16
+native::Bf16Choice choose_bf16(const std::string& other) try {
+  return native::choose_bf16();
+} catch (const Error& error) {
+  if (error.code() != ErrorCode::Unsupported || other.empty()) throw;
+  throw Error(error.code(), std::string(error.what()) + ", or " + other);
+}
+
 }  // namespace
 
 std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& model,
@@ -328,7 +337,7 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& 
     other = "a float32 export of this " + std::string(model.graph.half) + " model";
   }
   const native::Bf16Choice bf16 =
-      config.precision == Precision::Bf16 ? native::choose_bf16() : native::Bf16Choice{};
+      config.precision == Precision::Bf16 ? choose_bf16(other) : native::Bf16Choice{};
   if (!int8 && model.quantized && !model.refusal) {
     refuse_model(
         model, " is quantized, which the native engine computes in int8 only: use precision int8" +

@@ -111,9 +111,9 @@ const Bf16Kernels& choose_bf16_kernels() {
   const Candidate& chosen = choose(true);
   if (chosen.bf16 != nullptr) return *chosen.bf16;
   throw Error(ErrorCode::Unsupported,
-              std::string("precision bf16 needs avx512_bf16 in the native engine, whose "
+              std::string("bf16 needs avx512_bf16 in the native engine, whose "
                           "instructions here are ") +
-                  chosen.name + "; use precision fp32, or the paddle engine");
+                  chosen.name + "; use precision fp32");
 }
 
 const int8::Kernels& int8::kernels_named(const char* name) { return *named(name).quantized; }
