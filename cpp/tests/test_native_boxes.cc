@@ -228,10 +228,10 @@ TEST_CASE("a copy moves channels that begin and end inside of vectors without Co
   }
 }
 
-/// Zeros around an image that a 1x1 convolution gives, and a layer that reads both. Its window has
-/// 3 x 3, and with `most` zeros or fewer at each side of the image some padding of its own.
-Network padded_network(Layer reader, bool relu, std::int64_t most, Random& random) {
-  const TensorShape image = {random.from(1, 40), random.from(4, 9), random.from(4, 9)};
+/// A 1x1 convolution, and zeros around the image that it gives.
+/// \param zeros top, bottom, left, right
+Network zeros_around(const TensorShape& image, const std::array<std::int64_t, 4>& zeros, bool relu,
+                     Random& random) {
   const std::int64_t channels = image.channels();
   Network network;
   network.tensors = {TensorShape{2, image.height(), image.width()}};
@@ -240,8 +240,6 @@ Network padded_network(Layer reader, bool relu, std::int64_t most, Random& rando
   first.bias = random.values(channels);
   if (relu) first.activation.kind = ActivationKind::Relu;
   add_layer(network, first, image);
-  std::array<std::int64_t, 4> zeros = {};
-  for (std::int64_t& side : zeros) side = random.from(0, most);
   const TensorShape padded = {channels, image.height() + zeros[0] + zeros[1],
                               image.width() + zeros[2] + zeros[3]};
   Layer copy = layer_of(LayerKind::Copy);
@@ -250,11 +248,23 @@ Network padded_network(Layer reader, bool relu, std::int64_t most, Random& rando
   box.to = zeros[0] * padded.width() + zeros[2];
   copy.params = CopyParams{{box}};
   add_layer(network, copy, padded);
+  return network;
+}
+
+/// Zeros around an image of any size, and a layer of 3 x 3 windows that reads both.
+/// \param most zeros at each side; a convolution has padding of its own where it is 1
+Network padded_network(Layer reader, bool relu, std::int64_t most, Random& random) {
+  const TensorShape image = {random.from(1, 40), random.from(4, 9), random.from(4, 9)};
+  const std::int64_t channels = image.channels();
+  std::array<std::int64_t, 4> zeros = {};
+  for (std::int64_t& side : zeros) side = random.from(0, most);
+  Network network = zeros_around(image, zeros, relu, random);
+  const TensorShape padded = network.tensors.back().shape;
   const bool convolves = reader.kind == LayerKind::Convolution;
   Window& window = convolves ? reader.convolution().window : reader.get<PoolParams>().window;
   window.kernel = {3, 3};
   window.strides = {random.from(1, 2), random.from(1, 2)};
-  if (most < 2 && convolves) window.padding = {random.from(0, 1), 0, 0, random.from(0, 1)};
+  if (most == 1 && convolves) window.padding = {random.from(0, 1), 0, 0, random.from(0, 1)};
   TensorShape given = {channels, count_windows(padded.height(), window, 0),
                        count_windows(padded.width(), window, 1)};
   if (convolves && random.coin()) {
@@ -305,6 +315,18 @@ TEST_CASE("zeros around an image stay where they are no padding") {
     Layer mean = layer_of(LayerKind::Pool);
     mean.get<PoolParams>().kind = PoolKind::Average;
     check_padding(padded_network(mean, true, 2, random), 1, random);
+  }
+  SUBCASE("a pool whose last windows begin behind the image") {
+    Network network = zeros_around({2, 3, 3}, {0, 2, 0, 2}, true, random);
+    add_layer(network, pool_of(3, 3), {2, 2, 2});
+    check_padding(network, 1, random);
+  }
+  SUBCASE("a pool whose window steps over the image") {
+    Network network = zeros_around({2, 1, 1}, {1, 1, 1, 1}, true, random);
+    Layer pool = pool_of(2, 2);
+    pool.get<PoolParams>().window.dilations = {2, 2};
+    add_layer(network, pool, {2, 1, 1});
+    check_padding(network, 1, random);
   }
   Network network = padded_network(layer_of(LayerKind::Convolution), true, 2, random);
   SUBCASE("another value than 0") {

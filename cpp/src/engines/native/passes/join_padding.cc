@@ -41,23 +41,20 @@ std::optional<Padding> padding_of(const Network& network, const Layer& layer) {
   return are_same(boxes[0], image) ? std::optional(padding) : std::nullopt;
 }
 
+/// The window that a layer goes over its input with; null.
+Window* window_of(Layer& layer) {
+  if (layer.kind == LayerKind::Convolution) return &layer.convolution().window;
+  const bool pools = is_max_pool(layer) && !layer.get<PoolParams>().adaptive;
+  return pools ? &layer.get<PoolParams>().window : nullptr;
+}
+
 /// Whether a layer gives no value below 0.
 bool gives_no_negative(const Layer& layer) {
   return layer.activation.kind != ActivationKind::None && is_bound(layer.activation);
 }
 
-/// Returns the window in which a layer reads zeros around its input as it reads its own padding;
-/// or null. \param giver gives what the zeros are around; null: the network's input
-Window* window_over_zeros(Layer& reader, const Layer* giver) {
-  if (reader.kind == LayerKind::Convolution) return &reader.convolution().window;
-  // What a pool pads with is below all values: a zero is not, but for values that are not negative.
-  const bool same = is_max_pool(reader) && !reader.get<PoolParams>().adaptive && giver != nullptr &&
-                    gives_no_negative(*giver);
-  return same ? &reader.get<PoolParams>().window : nullptr;
-}
-
-/// Returns a window's padding with more zeros outside; nothing where a window might lie in them
-/// alone.
+/// Returns a window's padding with more zeros outside; nothing where the first window, or the last
+/// one that ends in the padding, would lie in zeros alone.
 std::optional<Padding> sum_of(const Window& window, const Padding& zeros) {
   Padding sum = window.padding;
   for (std::size_t side = 0; side < sum.size(); ++side) {
@@ -70,32 +67,61 @@ std::optional<Padding> sum_of(const Window& window, const Padding& zeros) {
   return sum;
 }
 
+/// Whether each window of a pool has some pixel of the image. One of a pool whose number of windows
+/// is rounded up may begin behind it.
+bool reach_image(const Window& window, const Padding& padding, const TensorShape& image,
+                 const TensorShape& given) {
+  const auto reach = [&](std::size_t direction, std::int64_t size, std::int64_t count) {
+    const std::int64_t last = (count - 1) * window.strides[direction] - padding[2 * direction];
+    return window.dilations[direction] == 1 && last < size;
+  };
+  return reach(0, image.height(), given.height()) && reach(1, image.width(), given.width());
+}
+
+/// Returns the padding of a layer that reads an image without the zeros around it; nothing where it
+/// would give something else.
+/// \param image the tensor inside the zeros
+/// \param giver of the image; null: it is the network's input
+std::optional<Padding> padding_without(const Network& network, Layer& reader, std::size_t image,
+                                       const Layer* giver, const Padding& zeros) {
+  const Window* const window = window_of(reader);
+  if (window == nullptr) return std::nullopt;
+  const std::optional<Padding> sum = sum_of(*window, zeros);
+  if (!sum || reader.kind == LayerKind::Convolution) return sum;
+  // A pool pads with less than any value: a zero is so only where no value is negative, beside one.
+  const bool is_same = giver != nullptr && gives_no_negative(*giver) &&
+                       reach_image(*window, *sum, network.tensors[image].shape,
+                                   network.tensors[reader.output].shape);
+  return is_same ? sum : std::nullopt;
+}
+
 }  // namespace
 
 void join_padding(Network& network) {
   const Links links(network);
-  std::vector<std::optional<Padding>> zeros(network.tensors.size());  // by what a layer gives
-  std::vector<std::size_t> joined(network.tensors.size());            // how many readers can
-  const auto window_of = [&](Layer& reader) -> Window* {
-    if (reader.inputs.empty() || !zeros[reader.inputs[0]]) return nullptr;
-    const std::size_t image = network.layers[links.producers[reader.inputs[0]]].inputs[0];
-    const std::size_t producer = links.producers[image];
-    return window_over_zeros(reader, producer == kNone ? nullptr : &network.layers[producer]);
-  };
+  std::vector<std::optional<Padding>> zeros(network.tensors.size());  // around each tensor
   for (const Layer& layer : network.layers) zeros[layer.output] = padding_of(network, layer);
-  for (Layer& layer : network.layers) {
-    const Window* const window = window_of(layer);
-    if (window != nullptr && sum_of(*window, *zeros[layer.inputs[0]])) ++joined[layer.inputs[0]];
+  // By layer, what its window gets.
+  std::vector<std::optional<Padding>> paddings;
+  std::vector<std::size_t> without(network.tensors.size());  // how many read the image alone
+  for (Layer& reader : network.layers) {
+    std::optional<Padding>& padding = paddings.emplace_back();
+    if (reader.inputs.empty() || !zeros[reader.inputs[0]]) continue;
+    const std::size_t padded = reader.inputs[0];
+    const std::size_t image = network.layers[links.producers[padded]].inputs[0];
+    const std::size_t producer = links.producers[image];
+    const Layer* const giver = producer == kNone ? nullptr : &network.layers[producer];
+    padding = padding_without(network, reader, image, giver, *zeros[padded]);
+    if (padding) ++without[padded];
   }
-  const auto is_joined = [&](std::size_t tensor) {
-    return zeros[tensor] && joined[tensor] == links.uses[tensor];
+  const auto is_dropped = [&](std::size_t tensor) {
+    return zeros[tensor] && without[tensor] == links.uses[tensor];
   };
-  for (Layer& layer : network.layers) {
-    Window* const window = window_of(layer);
-    if (window == nullptr || !is_joined(layer.inputs[0])) continue;
-    window->padding = *sum_of(*window, *zeros[layer.inputs[0]]);
+  for (std::size_t i = 0; i < paddings.size(); ++i) {
+    Layer& reader = network.layers[i];
+    if (paddings[i] && is_dropped(reader.inputs[0])) window_of(reader)->padding = *paddings[i];
   }
-  drop_copies(network, [&](const Layer& layer) { return is_joined(layer.output); });
+  drop_copies(network, [&](const Layer& layer) { return is_dropped(layer.output); });
 }
 
 }  // namespace lenet::native
