@@ -152,7 +152,7 @@ def musl(session: nox.Session) -> None:
     skip_without_zig(session)
     run_python(session, "-m", "tools.musl")
     if shutil.which("aarch64-linux-gnu-g++"):
-        # The tests compare with the bits of GCC's build.
+        # The tests compare with the bits of GCC's build, and skip aarch64 without it.
         python = f"-DPython3_EXECUTABLE={interpreter(session)}"
         session.run("cmake", "--preset", "aarch64", python, external=True)
         target = ("--target", "lenet_infer_native")

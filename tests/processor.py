@@ -10,7 +10,7 @@ BF16 = {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16"}
 INSTRUCTION_SETS = ("scalar", "sse42", "avx2", "avx512", "avx512vnni", "amx")
 _AVX512 = "avx512f avx512bw avx512cd avx512dq avx512vl"
 _AMX = "avx512_bf16 amx_tile amx_int8 amx_bf16"
-# Of float32 avx512vnni and amx have the kernels of avx512.
+# In float32, avx512vnni and amx use the kernels of avx512.
 _FLAGS = (
     "",
     "sse4_2",

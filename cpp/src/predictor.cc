@@ -281,31 +281,14 @@ struct Predictor::State final : Loaded, Outputs {
 
   std::int64_t images() const override { return all_images; }
 
-  /// How many numbers, and how many sizes, of images are known to suit the model.
-  static constexpr std::size_t kRemembered = 64;
-
   /// Before anything is computed. \throws Error BadInput.
   void require_images(std::int64_t count) {
     if (!model->graph.require_images) return;
     if (std::find(fitting.begin(), fitting.end(), count) != fitting.end()) return;
     model->graph.require_images(count);
+    constexpr std::size_t kRemembered = 64;
     if (fitting.size() == kRemembered) fitting.clear();
     fitting.push_back(count);
-  }
-
-  /// Before anything is computed by an engine that does not infer shapes: onnxruntime 1.32 divides
-  /// by zero where an image becomes empty, and so ends the process.
-  /// \throws Error BadInput: the model does not take images of these sizes.
-  void require_sizes(const Shape& images) {
-    const bool known = !model->graph.with_sizes || model->refusal || engine->infers_sizes();
-    if (known || !config.check_program) return;
-    const auto has_same_sizes = [&](const Shape& other) {
-      return std::equal(images.begin() + 1, images.end(), other.begin() + 1, other.end());
-    };
-    if (std::any_of(accepted.begin(), accepted.end(), has_same_sizes)) return;
-    model->graph.with_sizes(images);
-    if (accepted.size() == kRemembered) accepted.clear();
-    accepted.push_back(images);
   }
 
   /// How many of so many images run at once. \throws Error BadInput: they cannot run in pieces.
@@ -336,7 +319,6 @@ struct Predictor::State final : Loaded, Outputs {
   std::int64_t done = 0;                  // in batches before this one
   std::int64_t at_once = 0;               // in this one
   std::vector<std::int64_t> fitting;      // numbers of images, of a model that does not take any
-  std::vector<Shape> accepted;            // sizes of images, of a model whose sizes are open
   TensorView batch;                       // of a run, whose shape's memory is used again
   Tensor values;                          // of its pixels, for an engine that reads none
   std::unique_ptr<Engine> engine;
@@ -519,7 +501,6 @@ void Predictor::run_batches(const TensorView& input) {
   state.done = 0;
   state.control.begin(config.time_limit_ms);
   Engine& engine = *state.engine;
-  state.require_sizes(input.shape);
   const std::int64_t most = state.largest_piece(images);
   state.require_images(std::min(most, images));
   if (images % most > 0) state.require_images(images % most);

@@ -349,17 +349,6 @@ def test_what_else_has_no_sizes_to_fix(tmp_path, capfd):
     assert not out.exists()
 
 
-def test_other_engines_get_no_sizes_that_a_model_does_not_take(tmp_path):
-    """An image that becomes empty ended the process in onnxruntime's kernels for AVX2."""
-    path = write(tmp_path, "pooled")
-    with lenet_cpp.Predictor(path, engine="onnxruntime") as predictor:
-        for _ in range(2):
-            with pytest.raises(lenet_cpp.BadInput, match=r"does not take images of \[3, 1, 40\]"):
-                predictor.run(images(1, 1, 40))
-            batch = images(2, 40, 41)
-            assert compare(reference(path, batch), predictor.run(batch)).agrees
-
-
 def test_sizes_that_a_model_does_not_take(tmp_path, capfd):
     path = write(tmp_path, "pooled")
     out = tmp_path / "out"

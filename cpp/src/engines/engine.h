@@ -65,9 +65,6 @@ class Engine {
   virtual void run(const TensorView& input, Outputs& outputs, RunControl& control) = 0;
   virtual bool reads_pixels() const { return false; }
   virtual bool reads_numbers() const { return false; }
-  /// Whether `run` itself infers the shapes for the sizes of its images, and refuses those that the
-  /// model does not take.
-  virtual bool infers_sizes() const { return false; }
   virtual std::unique_ptr<Engine> clone() const = 0;
   /// As `Predictor::profile`, without what the predictor knows.
   /// \throws Error also what `control` throws.

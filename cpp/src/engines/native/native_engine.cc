@@ -160,7 +160,6 @@ class NativeEngine final : public Engine {
   }
 
   bool reads_pixels() const override { return true; }
-  bool infers_sizes() const override { return true; }
 
   std::unique_ptr<Engine> clone() const override {
     return std::make_unique<NativeEngine>(compiled_, forms_, static_cast<int>(workspaces_.size()));

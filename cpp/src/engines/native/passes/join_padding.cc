@@ -41,7 +41,7 @@ std::optional<Padding> padding_of(const Network& network, const Layer& layer) {
   return are_same(boxes[0], image) ? std::optional(padding) : std::nullopt;
 }
 
-/// The window that a layer goes over its input with; null.
+/// Returns the window of a convolution or of a max-pool; null for other layers.
 Window* window_of(Layer& layer) {
   if (layer.kind == LayerKind::Convolution) return &layer.convolution().window;
   const bool pools = is_max_pool(layer) && !layer.get<PoolParams>().adaptive;
@@ -67,8 +67,8 @@ std::optional<Padding> sum_of(const Window& window, const Padding& zeros) {
   return sum;
 }
 
-/// Whether each window of a pool has some pixel of the image. One of a pool whose number of windows
-/// is rounded up may begin behind it.
+/// Whether each window of a pool has some pixel of the image. A window may begin behind the image
+/// where their number is rounded up, and one with dilations may step over it.
 bool reach_image(const Window& window, const Padding& padding, const TensorShape& image,
                  const TensorShape& given) {
   const auto reach = [&](std::size_t direction, std::int64_t size, std::int64_t count) {
@@ -88,7 +88,8 @@ std::optional<Padding> padding_without(const Network& network, Layer& reader, st
   if (window == nullptr) return std::nullopt;
   const std::optional<Padding> sum = sum_of(*window, zeros);
   if (!sum || reader.kind == LayerKind::Convolution) return sum;
-  // A pool pads with less than any value: a zero is so only where no value is negative, beside one.
+  // A pool pads with less than any value. A zero does the same only where no value is negative, and
+  // each window has a pixel of the image.
   const bool is_same = giver != nullptr && gives_no_negative(*giver) &&
                        reach_image(*window, *sum, network.tensors[image].shape,
                                    network.tensors[reader.output].shape);
@@ -101,9 +102,8 @@ void join_padding(Network& network) {
   const Links links(network);
   std::vector<std::optional<Padding>> zeros(network.tensors.size());  // around each tensor
   for (const Layer& layer : network.layers) zeros[layer.output] = padding_of(network, layer);
-  // By layer, what its window gets.
-  std::vector<std::optional<Padding>> paddings;
-  std::vector<std::size_t> without(network.tensors.size());  // how many read the image alone
+  std::vector<std::optional<Padding>> paddings;              // that the window of each layer gets
+  std::vector<std::size_t> without(network.tensors.size());  // readers that need no such zeros
   for (Layer& reader : network.layers) {
     std::optional<Padding>& padding = paddings.emplace_back();
     if (reader.inputs.empty() || !zeros[reader.inputs[0]]) continue;

@@ -27,13 +27,13 @@ void drop_unused(Network& network);
 void fuse_activations(Network& network);
 
 /// Makes zeros that a Copy puts around an image the padding of the convolutions that read it, and
-/// of pools of the largest of values that are not negative. Keras exports a padding that differs
+/// of max-pools of values that are not negative. Keras exports a padding that differs
 /// from side to side in this form.
 void join_padding(Network& network);
 
 /// Takes out layers that no output depends on, and makes normalizations, at most kMaxScales of
 /// each, what rows of products are multiplied by, what is added to them, activations and zeros
-/// around images part of the layers that they stand at.
+/// around images part of the layers next to them.
 void simplify(Network& network);
 
 /// Takes out layers for which `copies` says that they give what they take. It is asked in their
