@@ -40,7 +40,8 @@ def fails(run_program):
 def instruction_set(request, monkeypatch):
     """Have the native engine compute by each instruction set, and return its name."""
     if not processor_has(request.param):
-        # To imitate the instructions takes longer than a test may.
-        pytest.skip(f"this processor has no {request.param}")
+        # The kernels are machine code: without the instructions the process would end. An emulator
+        # has them (docs/native-engine.md), and takes longer than a test may.
+        pytest.skip(f"this processor has no {request.param}, and cannot run its kernels")
     monkeypatch.setenv("LENET_NATIVE_ISA", request.param)
     return request.param

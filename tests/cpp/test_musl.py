@@ -103,8 +103,9 @@ def compiled_by_gcc(arch, run, run_program, program):
         return partial(run_program, program=program.with_name("lenet_infer_native"))
     theirs = ROOT / "build" / "aarch64" / "lenet_infer_native"
     if not theirs.exists():
-        # nox -s musl also makes it, where GCC's cross compiler is installed.
-        pytest.skip("no build of GCC for aarch64 to compare with: g++-aarch64-linux-gnu")
+        # The expected bits are those of GCC, and only its cross compiler, a package of the system,
+        # makes a program for another processor. nox -s musl builds it where that is installed.
+        pytest.skip("only g++-aarch64-linux-gnu makes GCC's program for aarch64 to compare with")
     return partial(run, "-L", "/usr/aarch64-linux-gnu", theirs)
 
 

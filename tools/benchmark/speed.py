@@ -86,8 +86,8 @@ class _Network:
 
     def result(self) -> dict[str, Any]:
         """Measure with each number of threads, and return what came of it."""
-        found = {threads: self._measure(threads) for threads in self._settings.threads}
-        self._bar.close()
+        with self._bar:  # Ctrl-C closes it too
+            found = {threads: self._measure(threads) for threads in self._settings.threads}
         cells = [cell for _, cells in found.values() for cell in cells]
         of = ("contender", "batch_size")
         base = {itemgetter(*of)(one): one["images_per_second"] for one in found[min(found)][1]}
