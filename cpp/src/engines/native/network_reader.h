@@ -89,6 +89,10 @@ class NetworkReader {
     // The input of an .onnx, which the check has seen, is set before there is an operator.
     if (!condition) view_->supports(false, what);
   }
+  /// \throws Error Unsupported: the attribute data_format says that channels come last
+  void require_channels_first() const {
+    require(!channels_last(*view_, "data_format"), "kernel for data_format NHWC");
+  }
   /// \param what says what is wrong with the operator, such as "has a factor that is not finite"
   /// \throws Error BadModel
   [[noreturn]] void refuse(const std::string& what) const {

@@ -277,7 +277,7 @@ void read_prelu(NetworkReader& reader) {
     }
     operand = *std::move(found);
   } else {
-    reader.require(!channels_last(view, "data_format"), "kernel for data_format NHWC");
+    reader.require_channels_first();
     const std::string mode = view.text("mode");
     operand = {mode == "channel" ? reader.with_channels("X") : reader.tensor("X"),
                reader.floats("Alpha")};

@@ -14,7 +14,7 @@ namespace lenet::native {
 namespace {
 
 void read_resize(NetworkReader& reader) {
-  reader.require(!channels_last(reader.view(), "data_format"), "kernel for data_format NHWC");
+  reader.require_channels_first();
   reader.require(reader.has_image_axis("X"), "kernel for channels of images that are not first");
   const Shape from = reader.sizes("X");
   const Shape to = reader.given_sizes();
@@ -78,7 +78,7 @@ struct TransposedAxis {
 /// these to their places.
 void read_conv_transpose(NetworkReader& reader) {
   const OperatorView& view = reader.view();
-  reader.require(!channels_last(view, "data_format"), "kernel for data_format NHWC");
+  reader.require_channels_first();
   const std::size_t input = reader.image_or_line("X");
   const bool line = reader.shape("X").size() == 3;
   const Value& filter = reader.float_constant("Filter");

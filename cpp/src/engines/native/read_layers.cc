@@ -68,7 +68,7 @@ void read_convolution_of_parts(NetworkReader& reader) {
 }
 
 void read_convolution(NetworkReader& reader) {
-  reader.require(!channels_last(reader.view(), "data_format"), "kernel for data_format NHWC");
+  reader.require_channels_first();
   const bool several = reader.shape("X").size() == 4 && !reader.has_image_axis("X");
   if (several) return read_convolution_of_parts(reader);
   const std::size_t input = reader.image_or_line("X");
@@ -80,7 +80,7 @@ void read_convolution(NetworkReader& reader) {
 }
 
 void add_pool(NetworkReader& reader, const PoolParams& params) {
-  reader.require(!channels_last(reader.view(), "data_format"), "kernel for data_format NHWC");
+  reader.require_channels_first();
   reader.layer(LayerKind::Pool, {reader.image_or_line("X")}).params = params;
 }
 
@@ -194,7 +194,7 @@ void scale_axis_1(NetworkReader& reader, std::vector<float> scale, std::vector<f
 
 void read_batch_norm(NetworkReader& reader) {
   const OperatorView& view = reader.view();
-  reader.require(!channels_last(view, "data_format"), "kernel for data_format NHWC");
+  reader.require_channels_first();
   const bool trains = view.outputs("MeanOut") > 0 || view.flag("training_mode", false);
   reader.require(!trains || view.has_attribute("is_test"),
                  "normalization while training, as its outputs ask for");
@@ -223,7 +223,7 @@ void read_batch_norm(NetworkReader& reader) {
 }
 
 void read_affine_channel(NetworkReader& reader) {
-  reader.require(!channels_last(reader.view(), "data_format"), "kernel for data_layout NHWC");
+  reader.require_channels_first();
   scale_axis_1(reader, reader.floats("Scale"), reader.floats("Bias"));
 }
 
@@ -231,7 +231,7 @@ void read_affine_channel(NetworkReader& reader) {
 /// The sum becomes a convolution, the power a logarithm and its exponential function.
 void read_lrn(NetworkReader& reader) {
   const OperatorView& view = reader.view();
-  reader.require(!channels_last(view, "data_format"), "kernel for data_format NHWC");
+  reader.require_channels_first();
   const std::size_t input = reader.with_channels("X");
   const TensorShape sizes = reader.shape_of(input);
   const std::int64_t channels = sizes.channels();
@@ -368,7 +368,7 @@ void read_trailing_norm(NetworkReader& reader) {
 /// channels.
 void read_group_norm(NetworkReader& reader) {
   const OperatorView& view = reader.view();
-  reader.require(!channels_last(view, "data_format"), "kernel for data_format NHWC");
+  reader.require_channels_first();
   reader.require(reader.has_image_axis("X"), "kernel for channels of images that are not first");
   const std::size_t input = reader.shaped("X");
   const TensorShape image = reader.shape_of(input);
