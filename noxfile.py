@@ -158,7 +158,8 @@ def musl(session: nox.Session) -> None:
         target = ("--target", "lenet_infer_native")
         session.run("cmake", "--build", "--preset", "aarch64", *target, external=True)
     tests = ("--preset", "musl-x86_64")
-    session.run("cmake", "--build", *tests, "--target", "lenet_tests", external=True)
+    programs = ("--target", "lenet_tests", "lenet_fuzz_replay")
+    session.run("cmake", "--build", *tests, *programs, external=True)
     session.run("ctest", *tests, external=True)
     run_python(session, *PYTEST, "tests/cpp/test_musl.py", LENET_TEST_MUSL="1")
 
