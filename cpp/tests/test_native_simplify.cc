@@ -39,7 +39,7 @@ TEST_CASE("a product of x and its sigmoid is one layer") {
   CHECK(hard[0].activation.kind == native::ActivationKind::HardSwish);
   CHECK(hard[0].activation.alpha == 0.25F);
   CHECK(hard[0].activation.beta == 0.5F);
-  // Of another function, of another tensor, and where more is made of the sigmoid.
+  // The layers stay if the function is another one, or takes another tensor, or is read once more.
   CHECK(layers_of("Tanh x -> s; Mul x s -> y").size() == 2);
   CHECK(layers_of("Tanh x -> t; Sigmoid t -> s; Mul x s -> y").size() == 3);
   CHECK(layers_of("Sigmoid x -> s; Mul x s -> p; Add p s -> y").size() == 3);
@@ -69,7 +69,7 @@ TEST_CASE("a gelu that is written in single operators is one layer, with its val
       CHECK(found[i] == doctest::Approx(value / 2 * (1 + std::erf(value / std::sqrt(2.0)))));
     }
   }
-  // Another constant, another tensor, and a part of the formula that is read once more.
+  // The layers stay if a constant or a tensor is another one, or a part is read once more.
   const std::string last = "Mul x c -> d; Mul d half -> y";
   CHECK(layers_of("Div x wrong -> a; Erf a -> b; Add b one -> c; " + last, constants).size() > 1);
   CHECK(layers_of("Tanh x -> t; Div t root -> a; Erf a -> b; Add b one -> c; " + last, constants)

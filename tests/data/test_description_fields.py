@@ -173,7 +173,7 @@ OTHER_TEXTS = {
     "data_format": "channels_last",
     "feature_extractor_type": "CLIPFeatureExtractor",
 }
-"""Of texts; other values are turned by their type."""
+"""What a text is changed to, by its field; other values are changed by their type."""
 WITHOUT_EFFECT = {
     "to_np": "DecodeImage gives an array anyhow",
     "return_numpy": "says how Pillow's result is handed on",
