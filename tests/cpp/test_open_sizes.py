@@ -20,6 +20,7 @@ pytest.importorskip("onnxruntime", reason="the answers are compared with its own
 # Where there is no onnx, the lines above skip this file; importing it first would fail.
 from onnx_files import model, reference
 
+from predictor_cases import in_child
 from shared_models import both_formats
 
 SIZES = [(48, 192), (48, 320), (32, 100), (33, 41), (41, 33), (96, 17), (3, 40)]
@@ -154,6 +155,110 @@ def test_what_a_size_may_be(tmp_path):
         assert predictor.run(images(1, 40, 41)).shape == (1, 5)
     with pytest.raises(lenet_cpp.BadInput, match="max_sizes is -1"):
         lenet_cpp.Predictor(path, max_sizes=-1)
+
+
+AVERAGES = """
+    c = Conv<kernel_shape=[1,1]>(x, w1) r = AveragePool<kernel_shape=[3,3], strides=[2,2]>(c)
+    p = AveragePool<kernel_shape=[3,3], strides=[2,2]>(r)
+"""
+END = "m = GlobalAveragePool(p) f = Flatten(m) y = MatMul(f, k)"
+EMPTY = "e = Slice(x, eight, many, two) "
+NOTHING_LEFT = {
+    "pool": CONV + END,
+    # The first gives one row of the two that there are.
+    "second average": AVERAGES + END,
+    "normalization": EMPTY + "i = InstanceNormalization(e, ones, ones) y = Flatten(i)",
+    "later normalization": EMPTY
+    + "r = Relu(e) i = InstanceNormalization(r, ones, ones) y = Flatten(i)",
+}
+
+
+def tensors_of(nodes):
+    """The constants that nodes take."""
+    values = tensors() | {"w1": np.ones((8, 3, 1, 1), "float32"), "ones": np.ones(3, "float32")}
+    values |= {
+        name: np.array([number]) for name, number in (("eight", 8), ("many", 999), ("two", 2))
+    }
+    values |= {"three": np.array([1, 3]), "nothing": np.array([0])}
+    words = re.findall(r"\w+", nodes)
+    return {name: values[name] for name in values if name in words}
+
+
+# onnxruntime 1.32 ends the process at such an image: it divides by zero in the pools where the
+# processor lacks AVX-512, and the normalization reads memory that is not there.
+TOO_SMALL = """
+import sys, numpy, lenet_cpp
+
+for engine in "onnxruntime", "native", "auto":
+    try:
+        lenet_cpp.Predictor("fixed.onnx", engine=engine)
+    except lenet_cpp.Unsupported as error:
+        assert "a window larger" in str(error) or "without values" in str(error), error
+    else:
+        print(engine, "takes the file")
+small, taken = numpy.zeros((1, 3, 2, 40), "float32"), numpy.load("taken.npy")
+with lenet_cpp.Predictor("any.onnx", engine="onnxruntime") as first, first.clone() as second:
+    for predictor in first, second, first:
+        try:
+            predictor.run(small)
+        except lenet_cpp.BadInput as error:
+            assert "does not take images of [3, 2, 40]" in str(error), error
+        else:
+            print("it runs")
+    numpy.save("found.npy", first.run(taken))
+"""
+
+
+@pytest.mark.parametrize("name", NOTHING_LEFT)
+def test_nothing_is_left_of_an_image_for_onnxruntime(tmp_path, name):
+    nodes = NOTHING_LEFT[name]
+    for file, sizes in (("any.onnx", "H,W"), ("fixed.onnx", "2,40")):
+        made = model(nodes, f"float[N,3,{sizes}] x", "float[N,K] y", tensors_of(nodes))
+        (tmp_path / file).write_bytes(made)
+    taken = images(2, 20, 40)
+    np.save(tmp_path / "taken.npy", taken)
+    assert in_child(TOO_SMALL, cwd=tmp_path) == ""
+    expected = reference(tmp_path / "any.onnx", taken)
+    assert compare(expected, np.load(tmp_path / "found.npy")).agrees
+
+
+JUDGED = {
+    "one image alone": ("m = GlobalAveragePool(x) y = Reshape(m, three)", "1,3", 1),
+    "each image with each": (
+        "m = GlobalAveragePool(x) f = Flatten(m) t = Transpose(f) y = MatMul(f, t)",
+        *("N,N", 2),
+    ),
+    "an unknown operator": (
+        "n = MeanVarianceNormalization(x) m = GlobalAveragePool(n) y = Flatten(m)",
+        *("N,3", 2),
+    ),
+    "a tensor that is always empty, behind a normalization": (
+        "i = InstanceNormalization(x, ones, ones) s = Slice(i, nothing, nothing, two) "
+        "c = Concat<axis=2>(s, i) y = ReduceMax<axes=[2,3]>(c)",
+        *("N,3,K,L", 2),
+    ),
+    "a window over the images": (
+        "m = GlobalAveragePool(x) f = Flatten(m) t = Transpose(f) u = Unsqueeze(t, nothing) "
+        "v = MaxPool<kernel_shape=[8]>(u) e = ReduceMax<axes=[2], keepdims=0>(v) y = Add(f, e)",
+        *("N,3", 9),
+    ),
+    "an average of a larger window": (
+        "p = AveragePool<kernel_shape=[3,3], strides=[4,4]>(x) y = ReduceMax<axes=[2,3]>(p)",
+        *("N,3,K,L", 2),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_onnxruntime_judges_what_the_check_does_not_take(tmp_path, name):
+    nodes, output, number = JUDGED[name]
+    path = tmp_path / "any.onnx"
+    made = model(nodes, "float[N,3,H,W] x", f"float[{output}] y", tensors_of(nodes))
+    path.write_bytes(made)
+    with lenet_cpp.Predictor(path, engine="onnxruntime") as predictor:
+        for size in ((1, 1), (1, 40), (33, 7)):
+            batch = images(number, *size)
+            assert compare(reference(path, batch), predictor.run(batch)).agrees, size
 
 
 def test_a_network_that_takes_no_size_is_refused_when_it_is_loaded(tmp_path):
@@ -391,9 +496,11 @@ def test_files_of_several_sizes(run_program, program, tmp_path):
             for one in each["predictions"]
         }
         assert max(scores, key=scores.get) == expected.argmax()
-    done = classify("--batch_size=2", "--skip_errors", *files[:3], small)
-    assert (done.returncode, len(json.loads(done.stdout))) == (0, 4)
-    assert "does not take images of [3, 1, 1]" in done.stderr
+    for engine in ("native", "onnxruntime"):
+        skips = ("--batch_size=2", "--skip_errors", f"--engine={engine}")
+        done = classify(*skips, *files[:3], small)
+        assert (done.returncode, len(json.loads(done.stdout))) == (0, 4)
+        assert "does not take images of [3, 1, 1]" in done.stderr
     done = classify(f"--output_tensor={tmp_path / 'x.npy'}", *files)
     assert done.returncode == 5
     assert "--output_tensor writes images of one size" in done.stderr

@@ -270,7 +270,8 @@ struct Graph {
   /// same program with the shapes that it has for an input of these sizes, of which the first is
   /// not looked at. For as long as this graph lives. Any thread may call it. A graph that
   /// fixes_parameters has no other shapes. \throws Error BadInput: the program does not take these
-  /// sizes, or a tensor or the work for them is beyond the limits.
+  /// sizes (TooSmall: the images are too small), or a tensor or the work for them is beyond the
+  /// limits.
   std::function<std::unique_ptr<const Graph>(const Shape& input)> with_sizes;
   std::vector<NamedClasses> named_classes;  ///< of an .onnx
   // Only a ProgramDesc has these.
@@ -385,6 +386,14 @@ constexpr std::size_t kMaxOperators = 1'000'000;
 /// rule
 ///   knows, and for old attributes that would change what Paddle computes.
 void check_graph(Graph& graph, const std::string& path);
+
+/// An image is too small for a program: a window is larger than the image, or an
+/// InstanceNormalization may get a tensor without values. onnxruntime 1.32 divides by zero in such
+/// a pool, and reads memory that is not there in such a normalization.
+class TooSmall : public Error {
+ public:
+  using Error::Error;
+};
 
 /// \throws Error BadModel, one printable line.
 [[noreturn]] void refuse_program(const std::string& path, const std::string& problem);

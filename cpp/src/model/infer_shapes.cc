@@ -152,13 +152,17 @@ class ShapeInference {
       std::copy(sizes.begin() + 1, sizes.end(), input.begin() + 1);
       ShapeInference inference(*graph, path, rules, read);
       inference.sized_ = true;
+      const auto refusal = [&](const Error& error) {
+        return "'" + path + "' does not take images of " +
+               to_string(Shape(sizes.begin() + 1, sizes.end())) + " (" + reason(error, path) + ")";
+      };
       try {
         require_dimensions(graph->values[graph->inputs[0]], 1, 1, path);
         inference.run();
+      } catch (const TooSmall& error) {
+        throw TooSmall(ErrorCode::BadInput, refusal(error));
       } catch (const Error& error) {
-        throw Error(ErrorCode::BadInput, "'" + path + "' does not take images of " +
-                                             to_string(Shape(sizes.begin() + 1, sizes.end())) +
-                                             " (" + reason(error, path) + ")");
+        throw Error(ErrorCode::BadInput, refusal(error));
       }
       return graph;
     };
@@ -182,6 +186,11 @@ class ShapeInference {
     Error why(ErrorCode::BadModel, "sizes that are not linear in the number of images");
     try {
       infer_and_join();
+    } catch (const TooSmall& error) {
+      // The number may be a size of a window's image, which is then large enough for more images.
+      if (sized_) infer_for(numbers_.back());
+      why = error;
+      linear_ = false;
     } catch (const Error& error) {
       if (error.code() != ErrorCode::BadModel || sized_) throw;
       why = error;
@@ -238,6 +247,8 @@ class ShapeInference {
       if (may_be && tried.size() < kMostTried) tried.insert(sizes[0]);
     }
     std::vector<std::int64_t> taken;
+    std::optional<TooSmall> too_small;  // where no number gives anything else
+    bool always_too_small = true;
     std::size_t work = 0;  // no more than for the largest program
     for (const std::int64_t images : tried) {
       work += graph_.values.size();
@@ -245,10 +256,15 @@ class ShapeInference {
       try {
         infer_answers_for(images);
         taken.push_back(images);
+        always_too_small = false;
+      } catch (const TooSmall& error) {
+        too_small = error;
       } catch (const Error& error) {
+        always_too_small = false;
         if (error.code() != ErrorCode::BadModel) why = error;
       }
     }
+    if (always_too_small && too_small) throw *too_small;
     if (!taken.empty()) return taken;
     // Damaged is what contradicts itself whatever the number is, so that it need not be known.
     if (why.code() == ErrorCode::BadModel) infer_for(kUnknown);
@@ -363,6 +379,20 @@ class ShapeInference {
     value.data = joined;
   }
 
+  /// Whether an InstanceNormalization may get what is made of a value. Linear.
+  bool reaches_normalization(std::size_t value) const {
+    std::vector<bool> made_of_it(graph_.values.size());
+    made_of_it[value] = true;
+    for (const Operator& op : graph_.operators) {
+      bool reads_it = false;
+      each_value(op.inputs, [&](std::size_t input) { reads_it |= made_of_it[input]; });
+      if (!reads_it) continue;
+      if (op.kind == "InstanceNormalization") return true;
+      each_value(op.outputs, [&](std::size_t output) { made_of_it[output] = true; });
+    }
+    return false;
+  }
+
   void require_sizes(const OperatorView& view, const Operator& op) const {
     for (const auto& [name, values] : op.outputs) {
       for (const std::size_t index : values) {
@@ -370,7 +400,11 @@ class ShapeInference {
         const Value& value = graph_.values[index];
         const bool may_be_empty =
             has_word(kUnreadOutputs, name) || op.kind == "Fill" || is_known(value) || !read_[index];
-        view.supports(may_be_empty || !is_empty(value.shape), "kernel for a tensor without values");
+        const bool lacks_values = !may_be_empty && is_empty(value.shape);
+        if (lacks_values && reaches_normalization(index)) {
+          view.too_small(ErrorCode::Unsupported, "gives a tensor without values");
+        }
+        view.supports(!lacks_values, "kernel for a tensor without values");
         require_dimensions(value, 0, images_, path_);
       }
     }

@@ -94,6 +94,8 @@ class Loader {
                                std::any_of(graph.outputs.begin(), graph.outputs.end(), is_answer);
     try {
       check_graph(graph, model_->path);
+    } catch (const TooSmall&) {  // onnxruntime might end the process
+      throw;
     } catch (const Error& error) {
       if (!is_for_images) throw;  // of no engine
       model_->refusal = error;

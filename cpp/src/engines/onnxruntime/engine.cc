@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <deque>
+#include <mutex>
 #include <numeric>
 #include <optional>
 #include <string_view>
@@ -508,10 +510,48 @@ void read_maps(const ort::Value* list, std::size_t images, const MapRows& rows, 
   }
 }
 
+/// Refuses images that are too small for a model that takes images of any size. Images that the
+/// check refuses for another reason pass, and onnxruntime judges them. Clones share it; any thread
+/// may call it.
+class SizeCheck {
+ public:
+  explicit SizeCheck(std::shared_ptr<const Model> model) : model_(std::move(model)) {}
+
+  /// \throws TooSmall.
+  void require(const Shape& images) {
+    if (!model_->graph.with_sizes) return;
+    const Shape sizes(images.begin() + 1, images.end());
+    if (was_taken(sizes)) return;
+    try {
+      model_->graph.with_sizes(images);
+    } catch (const TooSmall&) {
+      throw;
+    } catch (const Error&) {  // onnxruntime says whether it takes them
+    }
+    const std::lock_guard lock(mutex_);
+    taken_.push_back(sizes);
+    if (taken_.size() > kRemembered) taken_.pop_front();
+  }
+
+ private:
+  static constexpr std::size_t kRemembered = 64;
+
+  bool was_taken(const Shape& sizes) {
+    const std::lock_guard lock(mutex_);
+    return std::find(taken_.begin(), taken_.end(), sizes) != taken_.end();
+  }
+
+  std::shared_ptr<const Model> model_;
+  std::mutex mutex_;
+  std::deque<Shape> taken_;  ///< the last ones, without the number of images
+};
+
 class OnnxRuntimeEngine final : public Engine {
  public:
-  OnnxRuntimeEngine(std::shared_ptr<const LoadedModel> model, Accelerator accelerator)
+  OnnxRuntimeEngine(std::shared_ptr<const LoadedModel> model, std::shared_ptr<SizeCheck> sizes,
+                    Accelerator accelerator)
       : model_(std::move(model)),
+        sizes_(std::move(sizes)),
         accelerator_(accelerator),
         options_(result<ort::RunOptions*>(api().CreateRunOptions)) {}
 
@@ -524,6 +564,7 @@ class OnnxRuntimeEngine final : public Engine {
   }
 
   void run(const TensorView& input, Outputs& outputs, RunControl& control) override {
+    sizes_->require(input.shape);
     std::vector<std::size_t> wanted;
     std::vector<const char*> names;
     for (std::size_t i = 0; i < model_->outputs.size(); ++i) {
@@ -589,12 +630,13 @@ class OnnxRuntimeEngine final : public Engine {
   }
 
   std::unique_ptr<Engine> clone() const override {
-    return std::make_unique<OnnxRuntimeEngine>(model_, accelerator_);
+    return std::make_unique<OnnxRuntimeEngine>(model_, sizes_, accelerator_);
   }
   Accelerator accelerator(std::int64_t /*images*/) const override { return accelerator_; }
 
  private:
   std::shared_ptr<const LoadedModel> model_;
+  std::shared_ptr<SizeCheck> sizes_;
   Accelerator accelerator_;
   RunOptions options_;
 };
@@ -628,7 +670,7 @@ std::unique_ptr<Engine> create_onnxruntime_engine(const Config& config,
   library.get();  // in this thread, as what a library does once may refer to its thread
   return load_in_time(config, *model, [config, model](const GivenUp&) {
     return std::make_unique<OnnxRuntimeEngine>(
-        load(config, *model),
+        load(config, *model), std::make_shared<SizeCheck>(model),
         config.accelerator == Accelerator::Auto ? Accelerator::Plain : config.accelerator);
   });
 }

@@ -113,7 +113,7 @@ void infer_onnx_conv(OperatorView& op) {
   for (std::size_t i = 0; i < axes; ++i) {
     const std::int64_t room = (kernel[i] - 1) * dilations[i] + 1 - pads[i] - pads[i + axes];
     const std::int64_t size = x[i + 2];
-    op.require(transposed || size == kUnknown || size >= room, "a window larger than the image");
+    if (!transposed && size != kUnknown && size < room) op.too_small(ErrorCode::BadModel);
     shape.push_back(size == kUnknown ? kUnknown
                     : transposed     ? (size - 1) * strides[i] + room + extra[i]
                                      : (size - room) / strides[i] + 1);

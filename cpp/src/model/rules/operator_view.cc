@@ -149,6 +149,10 @@ void OperatorView::unsupported(std::string_view what) const {
   throw Error(ErrorCode::Unsupported, "'" + path_ + "' " + where() + " " + std::string(what));
 }
 
+void OperatorView::too_small(ErrorCode code, std::string_view what) const {
+  throw TooSmall(code, "'" + path_ + "' " + where() + " " + std::string(what));
+}
+
 void OperatorView::no_kernel(std::string_view what) const {
   const Argument* given = nullptr;
   for (const auto& [name, values] : op_.outputs) {

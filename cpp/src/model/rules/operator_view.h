@@ -99,6 +99,10 @@ class OperatorView {
   [[noreturn]] void not_checked(std::string_view what) const {
     unsupported(std::string(what) + remedy_unchecked(graph_));
   }
+  /// Refuses the size of the image. \param what the operator does with it
+  /// \throws TooSmall.
+  [[noreturn]] void too_small(ErrorCode code,
+                              std::string_view what = "has a window larger than the image") const;
   void checks(bool condition, std::string_view what) const {
     if (!condition) not_checked(what);
   }

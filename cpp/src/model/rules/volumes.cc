@@ -60,7 +60,7 @@ void infer_pool3d(OperatorView& op) {
               "pads by a whole window");
     if (size == kUnknown) op.not_fixed("a size");
     const std::int64_t room = size + padding.before[i] + padding.behind[i] - kernel[i];
-    op.require(room >= 0, "a window larger than the image");
+    if (room < 0) op.too_small(ErrorCode::BadModel);
     size = (room + (ceil ? strides[i] - 1 : 0)) / strides[i] + 1;
   }
   op.count_work(volume(shape) * static_cast<double>(kernel[0] * kernel[1]) *
@@ -90,7 +90,7 @@ void infer_conv3d(OperatorView& op) {
     if (size == kUnknown) op.not_fixed("a size");
     const std::int64_t extent = (filter.shape[i + 2] - 1) * dilations[i] + 1;
     const std::int64_t room = size + padding.before[i] + padding.behind[i] - extent;
-    op.require(room >= 0, "a window larger than the image");
+    if (room < 0) op.too_small(ErrorCode::BadModel);
     size = room / strides[i] + 1;
   }
   op.count_work(volume(shape) * volume(filter.shape) / static_cast<double>(filter.shape[0]));

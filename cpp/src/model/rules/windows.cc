@@ -14,19 +14,22 @@ std::int64_t count_windows(const OperatorView& op, std::int64_t room, std::int64
                            std::int64_t end, bool pool, bool ceil) {
   const std::int64_t steps = room + (ceil ? stride - 1 : 0);
   const std::int64_t outputs = steps / stride + 1;
-  if (!pool || !op.flag("in_pairs", false)) {
-    op.require(pool || room >= 0, "a window larger than the image");
-    // onnxruntime divides towards zero too.
-    op.supports(room >= 0 || (op.kind() == "MaxPool" && room > -stride),
-                "pool with a window larger than the image");
-    // A window that would begin behind the image is left out.
-    return ceil && (outputs - 1) * stride >= end ? outputs - 1 : outputs;
+  if (!pool) {
+    if (room < 0) op.too_small(ErrorCode::BadModel);
+    return outputs;
   }
-  // Paddle divides towards zero, so that a pool's window may be larger than the image by less than
-  // the stride; and with SAME and ceil_mode it rounds up what a short window leaves.
-  if (pool && outputs == 0) op.unsupported("pools to an empty tensor; use a larger image");
-  op.require(steps >= 0 || (pool && outputs > 0), "a window larger than the image");
-  return outputs;
+  // Frameworks divide towards zero, so that a pool's window may be larger than the image by less
+  // than the stride.
+  if (op.flag("in_pairs", false)) {
+    // With SAME and ceil_mode Paddle rounds up what a short window leaves.
+    if (outputs < 0) op.too_small(ErrorCode::BadModel);
+    constexpr std::string_view kEmpty = "pools to an empty tensor; use a larger image";
+    if (outputs == 0) op.too_small(ErrorCode::Unsupported, kEmpty);
+    return outputs;
+  }
+  if (room <= -stride) op.too_small(ErrorCode::Unsupported);
+  // A window that would begin behind the image is left out.
+  return ceil && (outputs - 1) * stride >= end ? outputs - 1 : outputs;
 }
 
 /// The numbers that an attribute has for height and width.
