@@ -167,6 +167,12 @@ NOTHING_LEFT = {
     "pool": CONV + END,
     # The first gives one row of the two that there are.
     "second average": AVERAGES + END,
+    "one image": "g = GlobalAveragePool(x) t = Reshape(g, gate) q = Mul(x, t)"
+    + CONV.replace("(x", "(q")
+    + END,
+    "fill": "s = Shape(x) n = Gather(s, two) z = Sub(n, two) e = Concat<axis=0>(three, z, eight) "
+    "f = ConstantOfShape(e) i = InstanceNormalization(f, ones, ones) g = GlobalAveragePool(i) "
+    "m = GlobalAveragePool(x) a = Add(g, m) y = Flatten(a)",
     "normalization": EMPTY + "i = InstanceNormalization(e, ones, ones) y = Flatten(i)",
     "later normalization": EMPTY
     + "r = Relu(e) i = InstanceNormalization(r, ones, ones) y = Flatten(i)",
@@ -180,6 +186,7 @@ def tensors_of(nodes):
         name: np.array([number]) for name, number in (("eight", 8), ("many", 999), ("two", 2))
     }
     values |= {"three": np.array([1, 3]), "nothing": np.array([0])}
+    values["gate"] = np.array([1, 3, 1, 1])
     words = re.findall(r"\w+", nodes)
     return {name: values[name] for name in values if name in words}
 
@@ -215,11 +222,27 @@ def test_nothing_is_left_of_an_image_for_onnxruntime(tmp_path, name):
     for file, sizes in (("any.onnx", "H,W"), ("fixed.onnx", "2,40")):
         made = model(nodes, f"float[N,3,{sizes}] x", "float[N,K] y", tensors_of(nodes))
         (tmp_path / file).write_bytes(made)
-    taken = images(2, 20, 40)
+    taken = images(1, 20, 40)
     np.save(tmp_path / "taken.npy", taken)
     assert in_child(TOO_SMALL, cwd=tmp_path) == ""
     expected = reference(tmp_path / "any.onnx", taken)
     assert compare(expected, np.load(tmp_path / "found.npy")).agrees
+
+
+def test_an_average_of_a_larger_window_is_of_no_size_for_native(tmp_path):
+    """As of a network for images of 224, whose last window is all of its 7 x 7 pixels."""
+    nodes = (
+        "c = Conv<kernel_shape=[32,32], strides=[32,32]>(x, w32) "
+        "p = AveragePool<kernel_shape=[7,7], strides=[7,7]>(c) f = Flatten(p) y = MatMul(f, k)"
+    )
+    path = tmp_path / "any.onnx"
+    used = tensors_of(nodes) | {"w32": np.full((8, 3, 32, 32), 0.01, "float32")}
+    path.write_bytes(model(nodes, "float[N,3,H,W] x", "float[N,5] y", used))
+    batch = images(2, 224, 224)
+    with lenet_cpp.Predictor(path, engine="native") as predictor:
+        assert compare(reference(path, batch), predictor.run(batch)).agrees
+        with pytest.raises(lenet_cpp.BadInput, match="a window larger than the image"):
+            predictor.run(images(2, 64, 64))
 
 
 JUDGED = {
@@ -232,9 +255,10 @@ JUDGED = {
         "n = MeanVarianceNormalization(x) m = GlobalAveragePool(n) y = Flatten(m)",
         *("N,3", 2),
     ),
-    "a tensor that is always empty, behind a normalization": (
+    "a tensor that is always empty, between normalizations": (
         "i = InstanceNormalization(x, ones, ones) s = Slice(i, nothing, nothing, two) "
-        "c = Concat<axis=2>(s, i) y = ReduceMax<axes=[2,3]>(c)",
+        "c = Concat<axis=2>(s, i) j = InstanceNormalization(c, ones, ones) "
+        "y = ReduceMax<axes=[2,3]>(j)",
         *("N,3,K,L", 2),
     ),
     "a window over the images": (

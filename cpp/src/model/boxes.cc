@@ -470,7 +470,9 @@ std::vector<Boxes> read_boxes(const OperatorView& op, const Value* indices) {
 
 Boxes window_boxes(const OperatorView& op, const Shape& image) {
   const Integers kernel = op.integers("kernel_sizes");
-  const auto [window, windows] = plan_window(op, kernel, {image[2], image[3]}, false);
+  const WindowPlan plan = plan_window(op, kernel, {image[2], image[3]}, false);
+  const Window& window = plan.window;
+  const std::array<std::int64_t, 2>& windows = plan.outputs;
   constexpr std::int64_t kMaxWindow = 4096;
   const std::int64_t places = kernel[0] * kernel[1];
   op.supports(places <= kMaxWindow, "kernel for such a window");

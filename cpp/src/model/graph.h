@@ -270,9 +270,12 @@ struct Graph {
   /// same program with the shapes that it has for an input of these sizes, of which the first is
   /// not looked at. For as long as this graph lives. Any thread may call it. A graph that
   /// fixes_parameters has no other shapes. \throws Error BadInput: the program does not take these
-  /// sizes (TooSmall: the images are too small), or a tensor or the work for them is beyond the
-  /// limits.
+  /// sizes, or a tensor or the work for them is beyond the limits.
   std::function<std::unique_ptr<const Graph>(const Shape& input)> with_sizes;
+  /// Set beside it, for engines that infer no shapes: refuses an input of this shape alone whose
+  /// images are too small. For as long as this graph lives. Any thread may call it.
+  /// \throws TooSmall BadInput.
+  std::function<void(const Shape& input)> require_room;
   std::vector<NamedClasses> named_classes;  ///< of an .onnx
   // Only a ProgramDesc has these.
   std::int64_t paddle_version = 0;  ///< that wrote it, 1,000,000 * major + 1,000 * minor + patch
@@ -387,7 +390,7 @@ constexpr std::size_t kMaxOperators = 1'000'000;
 ///   knows, and for old attributes that would change what Paddle computes.
 void check_graph(Graph& graph, const std::string& path);
 
-/// An image is too small for a program: a window is larger than the image, or an
+/// An image is too small for a program: no window of a convolution or pool fits, or an
 /// InstanceNormalization may get a tensor without values. onnxruntime 1.32 divides by zero in such
 /// a pool, and reads memory that is not there in such a normalization.
 class TooSmall : public Error {

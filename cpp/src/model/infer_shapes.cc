@@ -53,9 +53,11 @@ class ShapeInference {
  private:
   void infer() {
     work_ = 0;
+    refusal_.reset();
     for (std::size_t i = 0; i < rules_.size(); ++i) {
       if (rules_[i] != nullptr) infer_operator(i);
     }
+    if (refusal_) throw *refusal_;
     if (graph_.with_sizes) return;
     const Shape& input = graph_.values[graph_.inputs[0]].shape;
     const std::int64_t fixed = input.empty() ? 1 : input[0];
@@ -72,6 +74,7 @@ class ShapeInference {
   void infer_operator(std::size_t at) {
     OperatorView view(graph_, at, path_, &graph_);
     rules_[at](view);
+    if (!refusal_) refusal_ = view.refusal();
     give_contents(view, graph_.operators[at]);
     require_sizes(view, graph_.operators[at]);
     work_ += view.work();
@@ -143,7 +146,7 @@ class ShapeInference {
     return graph;
   }
 
-  /// Sets Graph::with_sizes. \pre nothing has been inferred yet
+  /// Sets Graph::with_sizes and require_room. \pre nothing has been inferred yet
   void keep_for_sizes() {
     graph_.with_sizes = [open = kept(), path = path_, rules = rules_,
                          read = read_](const Shape& sizes) {
@@ -152,20 +155,34 @@ class ShapeInference {
       std::copy(sizes.begin() + 1, sizes.end(), input.begin() + 1);
       ShapeInference inference(*graph, path, rules, read);
       inference.sized_ = true;
-      const auto refusal = [&](const Error& error) {
-        return "'" + path + "' does not take images of " +
-               to_string(Shape(sizes.begin() + 1, sizes.end())) + " (" + reason(error, path) + ")";
-      };
       try {
         require_dimensions(graph->values[graph->inputs[0]], 1, 1, path);
         inference.run();
-      } catch (const TooSmall& error) {
-        throw TooSmall(ErrorCode::BadInput, refusal(error));
       } catch (const Error& error) {
-        throw Error(ErrorCode::BadInput, refusal(error));
+        throw Error(ErrorCode::BadInput, refuse_images(error, path, sizes));
       }
       return graph;
     };
+    graph_.require_room = [open = kept(), path = path_, rules = rules_,
+                           read = read_](const Shape& images) {
+      Graph graph = *open;
+      graph.values[graph.inputs[0]].shape = images;
+      ShapeInference inference(graph, path, rules, read);
+      inference.images_ = std::max<std::int64_t>(images[0], 1);
+      try {
+        inference.infer();
+      } catch (const TooSmall& error) {
+        throw TooSmall(ErrorCode::BadInput, refuse_images(error, path, images));
+      } catch (const Error&) {  // the engine judges whether it takes them
+      }
+    };
+  }
+
+  /// The message on images that a program does not take. \param images the input's shape
+  static std::string refuse_images(const Error& error, const std::string& path,
+                                   const Shape& images) {
+    return "'" + path + "' does not take images of " +
+           to_string(Shape(images.begin() + 1, images.end())) + " (" + reason(error, path) + ")";
   }
 
   bool joins_images_of_some_size() const {
@@ -187,9 +204,8 @@ class ShapeInference {
     try {
       infer_and_join();
     } catch (const TooSmall& error) {
-      // The number may be a size of a window's image, which is then large enough for more images.
-      if (sized_) infer_for(numbers_.back());
-      why = error;
+      if (sized_) throw;
+      why = error;  // Windows may go over the images, of which more may fit.
       linear_ = false;
     } catch (const Error& error) {
       if (error.code() != ErrorCode::BadModel || sized_) throw;
@@ -247,8 +263,8 @@ class ShapeInference {
       if (may_be && tried.size() < kMostTried) tried.insert(sizes[0]);
     }
     std::vector<std::int64_t> taken;
-    std::optional<TooSmall> too_small;  // where no number gives anything else
-    bool always_too_small = true;
+    std::optional<TooSmall> too_small;
+    bool some_may_run = false;
     std::size_t work = 0;  // no more than for the largest program
     for (const std::int64_t images : tried) {
       work += graph_.values.size();
@@ -256,16 +272,16 @@ class ShapeInference {
       try {
         infer_answers_for(images);
         taken.push_back(images);
-        always_too_small = false;
       } catch (const TooSmall& error) {
         too_small = error;
       } catch (const Error& error) {
-        always_too_small = false;
-        if (error.code() != ErrorCode::BadModel) why = error;
+        if (error.code() == ErrorCode::BadModel) continue;
+        why = error;
+        some_may_run = true;
       }
     }
-    if (always_too_small && too_small) throw *too_small;
     if (!taken.empty()) return taken;
+    if (too_small && !some_may_run) throw *too_small;
     // Damaged is what contradicts itself whatever the number is, so that it need not be known.
     if (why.code() == ErrorCode::BadModel) infer_for(kUnknown);
     unsupported(path_, "takes no number of images that was tried: " + reason(why, path_) +
@@ -388,6 +404,7 @@ class ShapeInference {
       each_value(op.inputs, [&](std::size_t input) { reads_it |= made_of_it[input]; });
       if (!reads_it) continue;
       if (op.kind == "InstanceNormalization") return true;
+      if (op.kind == "Concat") continue;  // It may have other values to give.
       each_value(op.outputs, [&](std::size_t output) { made_of_it[output] = true; });
     }
     return false;
@@ -417,6 +434,7 @@ class ShapeInference {
   bool sized_ = false;       ///< for Graph::with_sizes
   std::int64_t images_ = 1;  ///< for which shapes are inferred, where that is open
   double work_ = 0;
+  std::optional<Error> refusal_;  ///< the first of those for later
   // Where that is open:
   std::vector<Declared> declared_;         ///< as each_given goes
   std::array<std::int64_t, 3> numbers_{};  ///< that are joined, in ascending order

@@ -97,14 +97,6 @@ void read_pool(NetworkReader& reader) {
       view.flag("count_include_pad", false) || !view.flag("exclusive", true);
   const PoolKind average = counts_padding ? PoolKind::AverageOfWindow : PoolKind::Average;
   const PoolKind kind = reader.op().kind == "MaxPool" ? PoolKind::Max : average;
-  const std::array<std::int64_t, 2> image = {from.height(), from.width()};
-  for (std::size_t i = 0; i < 2; ++i) {
-    const std::int64_t padded = image[i] + window.padding[2 * i] + window.padding[2 * i + 1];
-    const std::int64_t extent = (window.kernel[i] - 1) * window.dilations[i] + 1;
-    // What onnxruntime divides a sum by there, no rule of ONNX says.
-    reader.require(paddle || kind == PoolKind::Max || extent <= padded,
-                   "average of a window larger than the image");
-  }
   add_pool(reader, {window, kind});
 }
 

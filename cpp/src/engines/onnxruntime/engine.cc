@@ -510,40 +510,36 @@ void read_maps(const ort::Value* list, std::size_t images, const MapRows& rows, 
   }
 }
 
-/// Refuses images that are too small for a model that takes images of any size. Images that the
-/// check refuses for another reason pass, and onnxruntime judges them. Clones share it; any thread
-/// may call it.
+/// Refuses images that are too small for a model that takes images of any size. Clones share it;
+/// any thread may call it.
 class SizeCheck {
  public:
   explicit SizeCheck(std::shared_ptr<const Model> model) : model_(std::move(model)) {}
 
-  /// \throws TooSmall.
+  /// \throws Error BadInput.
   void require(const Shape& images) {
-    if (!model_->graph.with_sizes) return;
-    const Shape sizes(images.begin() + 1, images.end());
-    if (was_taken(sizes)) return;
-    try {
-      model_->graph.with_sizes(images);
-    } catch (const TooSmall&) {
-      throw;
-    } catch (const Error&) {  // onnxruntime says whether it takes them
+    if (is_empty(images)) {
+      throw Error(ErrorCode::BadInput,
+                  "the input has the shape " + to_string(images) + ", which has no values");
     }
+    if (!model_->graph.require_room || was_taken(images)) return;
+    model_->graph.require_room(images);
     const std::lock_guard lock(mutex_);
-    taken_.push_back(sizes);
+    taken_.push_back(images);
     if (taken_.size() > kRemembered) taken_.pop_front();
   }
 
  private:
   static constexpr std::size_t kRemembered = 64;
 
-  bool was_taken(const Shape& sizes) {
+  bool was_taken(const Shape& images) {
     const std::lock_guard lock(mutex_);
-    return std::find(taken_.begin(), taken_.end(), sizes) != taken_.end();
+    return std::find(taken_.begin(), taken_.end(), images) != taken_.end();
   }
 
   std::shared_ptr<const Model> model_;
   std::mutex mutex_;
-  std::deque<Shape> taken_;  ///< the last ones, without the number of images
+  std::deque<Shape> taken_;  ///< the last shapes of inputs
 };
 
 class OnnxRuntimeEngine final : public Engine {

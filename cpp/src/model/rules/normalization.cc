@@ -50,6 +50,7 @@ void infer_affine_channel(OperatorView& op) {
 void infer_instance_norm(OperatorView& op) {
   const Value& x = op.in("X");
   op.require(x.shape.size() >= 3, "the rank");
+  if (is_empty(x.shape)) op.too_small(ErrorCode::Unsupported, "gets a tensor without values");
   for (const char* name : {"Scale", "Bias"}) require_vector(op, name, x.shape[1]);
   op.give_like("Out", x);
 }

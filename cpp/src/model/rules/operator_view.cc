@@ -153,6 +153,12 @@ void OperatorView::too_small(ErrorCode code, std::string_view what) const {
   throw TooSmall(code, "'" + path_ + "' " + where() + " " + std::string(what));
 }
 
+void OperatorView::refuse_later(std::string_view what) try {
+  no_kernel(what);
+} catch (const Error& error) {
+  refusal_ = error;
+}
+
 void OperatorView::no_kernel(std::string_view what) const {
   const Argument* given = nullptr;
   for (const auto& [name, values] : op_.outputs) {

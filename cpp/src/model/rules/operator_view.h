@@ -103,6 +103,10 @@ class OperatorView {
   /// \throws TooSmall.
   [[noreturn]] void too_small(ErrorCode code,
                               std::string_view what = "has a window larger than the image") const;
+  /// Refuses the program as no_kernel does, once the operators behind this one have been looked at:
+  /// one of them may find that the image is too small.
+  void refuse_later(std::string_view what);
+  const std::optional<Error>& refusal() const { return refusal_; }
   void checks(bool condition, std::string_view what) const {
     if (!condition) not_checked(what);
   }
@@ -125,6 +129,7 @@ class OperatorView {
   const std::string& path_;
   Graph* changed_;
   double work_ = 0;
+  std::optional<Error> refusal_;  ///< for later
 };
 
 }  // namespace lenet

@@ -21,6 +21,11 @@ void give_pooled(OperatorView& op) {
                                        input.shape[line ? image : image + 1]};
   if (adaptive) sizes = {kUnknown, kUnknown};  // the windows share the image out
   const WindowPlan plan = plan_window(op, kernel, sizes, true);
+  const bool may_exceed = op.kind() == "MaxPool" || op.flag("in_pairs", false);
+  if (plan.exceeds_image && !may_exceed) {
+    // ONNX does not say what such a sum is divided by.
+    op.refuse_later("pool with a window larger than the image");
+  }
   Shape shape = input.shape;
   for (std::size_t i = line ? 1 : 0; i < 2; ++i) {
     shape[image + i - (line ? 1 : 0)] = adaptive ? kernel[i] : plan.outputs[i];

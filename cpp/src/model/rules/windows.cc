@@ -105,6 +105,7 @@ WindowPlan plan_window(const OperatorView& op, const Integers& kernel,
       op.require(before < extent && after < extent, "a padding as wide as the window");
     }
     const std::int64_t room = sizes[i] + before + after - extent;
+    plan.exceeds_image |= !open && room < 0;
     plan.outputs[i] =
         open ? kUnknown : count_windows(op, room, stride, sizes[i] + before, pool, ceil);
     plan.window.kernel[i] = kernel[i];
