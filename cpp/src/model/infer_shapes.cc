@@ -30,6 +30,14 @@ struct Inferred {
   std::string_view data;
 };
 
+/// What later inferences begin with.
+struct KeptProgram {
+  Graph graph;
+  std::string path;
+  std::vector<InferRule> rules;
+  std::vector<bool> read;
+};
+
 class ShapeInference {
  public:
   ShapeInference(Graph& graph, const std::string& path, const std::vector<InferRule>& rules,
@@ -138,44 +146,49 @@ class ShapeInference {
     return list;
   }
 
-  /// The graph for later inferences.
-  std::shared_ptr<const Graph> kept() const {
-    auto graph = std::make_shared<Graph>(graph_);
-    graph->decoded.clear();  // what lies there is kept by the program itself
-    graph->written.clear();
-    return graph;
+  /// The program as it is now.
+  std::shared_ptr<const KeptProgram> kept() const {
+    auto program = std::make_shared<KeptProgram>(KeptProgram{graph_, path_, rules_, read_});
+    program->graph.decoded.clear();  // what lies there is kept by the program itself
+    program->graph.written.clear();
+    return program;
   }
 
   /// Sets Graph::with_sizes and require_room. \pre nothing has been inferred yet
   void keep_for_sizes() {
-    graph_.with_sizes = [open = kept(), path = path_, rules = rules_,
-                         read = read_](const Shape& sizes) {
-      auto graph = std::make_unique<Graph>(*open);
-      Shape& input = graph->values[graph->inputs[0]].shape;
-      std::copy(sizes.begin() + 1, sizes.end(), input.begin() + 1);
-      ShapeInference inference(*graph, path, rules, read);
-      inference.sized_ = true;
-      try {
-        require_dimensions(graph->values[graph->inputs[0]], 1, 1, path);
-        inference.run();
-      } catch (const Error& error) {
-        throw Error(ErrorCode::BadInput, refuse_images(error, path, sizes));
-      }
-      return graph;
-    };
-    graph_.require_room = [open = kept(), path = path_, rules = rules_,
-                           read = read_](const Shape& images) {
-      Graph graph = *open;
-      graph.values[graph.inputs[0]].shape = images;
-      ShapeInference inference(graph, path, rules, read);
-      inference.images_ = std::max<std::int64_t>(images[0], 1);
-      try {
-        inference.infer();
-      } catch (const TooSmall& error) {
-        throw TooSmall(ErrorCode::BadInput, refuse_images(error, path, images));
-      } catch (const Error&) {  // the engine judges whether it takes them
-      }
-    };
+    const auto open = kept();
+    graph_.with_sizes = [open](const Shape& sizes) { return infer_sized(*open, sizes); };
+    graph_.require_room = [open](const Shape& images) { require_room(*open, images); };
+  }
+
+  /// What Graph::with_sizes says.
+  static std::unique_ptr<const Graph> infer_sized(const KeptProgram& open, const Shape& sizes) {
+    auto graph = std::make_unique<Graph>(open.graph);
+    Shape& input = graph->values[graph->inputs[0]].shape;
+    std::copy(sizes.begin() + 1, sizes.end(), input.begin() + 1);
+    ShapeInference inference(*graph, open.path, open.rules, open.read);
+    inference.sized_ = true;
+    try {
+      require_dimensions(graph->values[graph->inputs[0]], 1, 1, open.path);
+      inference.run();
+    } catch (const Error& error) {
+      throw Error(ErrorCode::BadInput, refuse_images(error, open.path, sizes));
+    }
+    return graph;
+  }
+
+  /// What Graph::require_room says.
+  static void require_room(const KeptProgram& open, const Shape& images) {
+    Graph graph = open.graph;
+    graph.values[graph.inputs[0]].shape = images;
+    ShapeInference inference(graph, open.path, open.rules, open.read);
+    inference.images_ = std::max<std::int64_t>(images[0], 1);
+    try {
+      inference.infer();
+    } catch (const TooSmall& error) {
+      throw TooSmall(ErrorCode::BadInput, refuse_images(error, open.path, images));
+    } catch (const Error&) {  // the engine judges whether it takes them
+    }
   }
 
   /// The message on images that a program does not take. \param images the input's shape
@@ -306,21 +319,21 @@ class ShapeInference {
       known += (i == 0 ? "" : ", ") + std::to_string(taken[i]);
     }
     if (taken.size() > kMostNamed) known += " and others";
-    graph_.require_images = [known, joined = kept(), declared = std::move(declared_), path = path_,
-                             rules = rules_, read = read_](std::int64_t images) {
-      Graph graph = *joined;
-      ShapeInference inference(graph, path, rules, read);
+    graph_.require_images = [known, joined = kept(),
+                             declared = std::move(declared_)](std::int64_t images) {
+      Graph graph = joined->graph;
+      ShapeInference inference(graph, joined->path, joined->rules, joined->read);
       inference.declared_ = declared;
       try {
         inference.infer_answers_for(images);
         inference.each_given([&](std::size_t i, const Value& value) {
-          if (!fits(value.shape, joined->values[i].shape)) inference.refuse_shape(value);
+          if (!fits(value.shape, joined->graph.values[i].shape)) inference.refuse_shape(value);
         });
       } catch (const Error& error) {
-        throw Error(ErrorCode::BadInput, "'" + path + "' does not take a batch of " +
-                                             std::to_string(images) + " (" + reason(error, path) +
-                                             "); these fit: " + known +
-                                             "; max_batch_size cuts larger ones into pieces");
+        throw Error(ErrorCode::BadInput,
+                    "'" + joined->path + "' does not take a batch of " + std::to_string(images) +
+                        " (" + reason(error, joined->path) + "); these fit: " + known +
+                        "; max_batch_size cuts larger ones into pieces");
       }
     };
   }
