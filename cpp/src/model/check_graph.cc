@@ -20,7 +20,12 @@ class Checker {
       unsupported("has more than " + std::to_string(kMaxOperators) + " operators");
     }
     for (Value& value : graph_.values) value.defined = value.parameter;
-    check_operators(translator_.begin());
+    try {
+      check_operators(translator_.begin());
+    } catch (const Error&) {
+      if (!graph_.runs_in_paddle) infer_room(graph_, path_, rules_, translator_.read());
+      throw;
+    }
     take_fetched();
     infer_shapes(graph_, path_, rules_, translator_.read());
   }
@@ -35,12 +40,13 @@ class Checker {
     rules_.resize(graph_.operators.size());
     for (std::size_t i = 0; i < graph_.operators.size(); ++i) {
       if (!needed[i]) continue;
-      rules_[i] = translator_.translate(i).infer;
+      const InferRule infer = translator_.translate(i).infer;
       const Operator& op = graph_.operators[i];
       const OperatorView view(graph_, i, path_);
       require_given(view, op);
       require_chosen(view, op);
       require_free(view, op);
+      rules_[i] = infer;
       each_value(op.outputs, [&](std::size_t index) { graph_.values[index].defined = true; });
       forget_unset(op);
       if (op.kind == "Fetch") {

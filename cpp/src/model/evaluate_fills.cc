@@ -37,13 +37,16 @@ std::optional<T> in_type(double number) {
   return static_cast<T>(number);
 }
 
-/// Real numbers of a .pdmodel are texts, which Python's str() wrote: those are JSON's but for inf
-/// and nan. Not by a stream, which brings all locales of the library along: 77 kB of lenet.wasm.
+/// Real numbers of a .pdmodel are texts that Python's str() wrote: but for inf and nan, numbers as
+/// JSON has them. A stream would bring all locales into lenet.wasm, 77 kB.
 std::optional<double> parse_number(const std::string& text) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   if (text == "inf") return kInfinity;
   if (text == "-inf") return -kInfinity;
   if (text == "nan") return std::numeric_limits<double>::quiet_NaN();
+  const bool may_be_number =
+      !text.empty() && std::string_view("-0123456789").find(text[0]) != std::string_view::npos;
+  if (!may_be_number) return std::nullopt;  // A list would become a large tree.
   try {
     const nlohmann::json number = parse_json(text);
     return number.is_number() ? std::optional(number.get<double>()) : std::nullopt;

@@ -272,9 +272,10 @@ struct Graph {
   /// fixes_parameters has no other shapes. \throws Error BadInput: the program does not take these
   /// sizes, or a tensor or the work for them is beyond the limits.
   std::function<std::unique_ptr<const Graph>(const Shape& input)> with_sizes;
-  /// Set beside it, for engines that infer no shapes: refuses an input of this shape alone whose
-  /// images are too small. For as long as this graph lives. Any thread may call it.
-  /// \throws TooSmall BadInput.
+  /// Set together with with_sizes, and for an .onnx that the check does not know as a whole; for
+  /// engines that infer no shapes. Refuses an input of this shape whose images are too small, or
+  /// have a tensor beyond the limits, and nothing else. For as long as this graph lives. Any thread
+  /// may call it. \throws Error BadInput.
   std::function<void(const Shape& input)> require_room;
   std::vector<NamedClasses> named_classes;  ///< of an .onnx
   // Only a ProgramDesc has these.
@@ -390,10 +391,16 @@ constexpr std::size_t kMaxOperators = 1'000'000;
 ///   knows, and for old attributes that would change what Paddle computes.
 void check_graph(Graph& graph, const std::string& path);
 
-/// An image is too small for a program: no window of a convolution or pool fits, or an
-/// InstanceNormalization may get a tensor without values. onnxruntime 1.32 divides by zero in such
-/// a pool, and reads memory that is not there in such a normalization.
+/// An image is too small for a program: no window fits into it, or an InstanceNormalization gets a
+/// tensor without values. onnxruntime 1.32 divides by zero in such a pool, and reads memory that is
+/// not there in such a normalization.
 class TooSmall : public Error {
+ public:
+  using Error::Error;
+};
+
+/// A tensor has more values or dimensions than any of a classifier.
+class TooLarge : public Error {
  public:
   using Error::Error;
 };

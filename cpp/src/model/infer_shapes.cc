@@ -58,13 +58,29 @@ class ShapeInference {
     find_images(graph_, path_, checked(), input.empty() ? kUnknown : input[0]);
   }
 
+  void infer_room() {
+    if (graph_.inputs.size() != 1) return;
+    const auto program = kept();
+    const Shape& input = graph_.values[graph_.inputs[0]].shape;
+    if (has_open_sizes(input)) {
+      graph_.require_room = [program](const Shape& images) { require_room(*program, images); };
+      return;
+    }
+    Graph graph = program->graph;
+    ShapeInference inference(graph, path_, rules_, read_);
+    try {
+      inference.infer_operators();
+    } catch (const TooSmall&) {
+      throw;
+    } catch (const Error&) {  // the engine judges whether it runs the program
+    }
+  }
+
  private:
   void infer() {
     work_ = 0;
     refusal_.reset();
-    for (std::size_t i = 0; i < rules_.size(); ++i) {
-      if (rules_[i] != nullptr) infer_operator(i);
-    }
+    infer_operators();
     if (refusal_) throw *refusal_;
     if (graph_.with_sizes) return;
     const Shape& input = graph_.values[graph_.inputs[0]].shape;
@@ -79,16 +95,31 @@ class ShapeInference {
     return needed;
   }
 
+  /// Behind a refusal that can wait, only what says the size of the image is wrong counts.
+  void infer_operators() try {
+    for (std::size_t i = 0; i < rules_.size(); ++i) {
+      if (rules_[i] != nullptr) infer_operator(i);
+    }
+  } catch (const TooSmall&) {
+    throw;
+  } catch (const TooLarge&) {
+    throw;
+  } catch (const Error&) {
+    if (!refusal_) throw;
+  }
+
   void infer_operator(std::size_t at) {
     OperatorView view(graph_, at, path_, &graph_);
     rules_[at](view);
-    if (!refusal_) refusal_ = view.refusal();
     give_contents(view, graph_.operators[at]);
     require_sizes(view, graph_.operators[at]);
+    if (!refusal_) refusal_ = view.refusal();
     work_ += view.work();
-    if (work_ > static_cast<double>(kMaxMultiplyAdds) * static_cast<double>(images_)) {
-      unsupported(path_, "asks for more than " + std::to_string(kMaxMultiplyAdds) +
-                             " multiply-adds for one image");
+    const double most = static_cast<double>(kMaxMultiplyAdds) * static_cast<double>(images_);
+    if (work_ > most && !refusal_) {
+      refusal_.emplace(ErrorCode::Unsupported, "'" + path_ + "' asks for more than " +
+                                                   std::to_string(kMaxMultiplyAdds) +
+                                                   " multiply-adds for one image");
     }
   }
 
@@ -184,9 +215,11 @@ class ShapeInference {
     ShapeInference inference(graph, open.path, open.rules, open.read);
     inference.images_ = std::max<std::int64_t>(images[0], 1);
     try {
-      inference.infer();
+      inference.infer_operators();
     } catch (const TooSmall& error) {
-      throw TooSmall(ErrorCode::BadInput, refuse_images(error, open.path, images));
+      throw Error(ErrorCode::BadInput, refuse_images(error, open.path, images));
+    } catch (const TooLarge& error) {
+      throw Error(ErrorCode::BadInput, refuse_images(error, open.path, images));
     } catch (const Error&) {  // the engine judges whether it takes them
     }
   }
@@ -269,6 +302,7 @@ class ShapeInference {
     constexpr std::int64_t kMostImages = 1 << 16;
     std::set<std::int64_t> tried;
     for (std::int64_t images = 1; images <= kSmall; ++images) tried.insert(images);
+    tried.insert(kNumbersOfImages.back());
     for (const Value& value : graph_.values) {  // whose sizes may begin with the number
       const std::optional<Integers> list = value.parameter ? known_list(value) : std::nullopt;
       const Integers& sizes = list ? *list : value.shape;
@@ -408,33 +442,16 @@ class ShapeInference {
     value.data = joined;
   }
 
-  /// Whether an InstanceNormalization may get what is made of a value. Linear.
-  bool reaches_normalization(std::size_t value) const {
-    std::vector<bool> made_of_it(graph_.values.size());
-    made_of_it[value] = true;
-    for (const Operator& op : graph_.operators) {
-      bool reads_it = false;
-      each_value(op.inputs, [&](std::size_t input) { reads_it |= made_of_it[input]; });
-      if (!reads_it) continue;
-      if (op.kind == "InstanceNormalization") return true;
-      if (op.kind == "Concat") continue;  // It may have other values to give.
-      each_value(op.outputs, [&](std::size_t output) { made_of_it[output] = true; });
-    }
-    return false;
-  }
-
-  void require_sizes(const OperatorView& view, const Operator& op) const {
+  void require_sizes(OperatorView& view, const Operator& op) const {
     for (const auto& [name, values] : op.outputs) {
       for (const std::size_t index : values) {
         if (index == kNone) continue;
         const Value& value = graph_.values[index];
         const bool may_be_empty =
             has_word(kUnreadOutputs, name) || op.kind == "Fill" || is_known(value) || !read_[index];
-        const bool lacks_values = !may_be_empty && is_empty(value.shape);
-        if (lacks_values && reaches_normalization(index)) {
-          view.too_small(ErrorCode::Unsupported, "gives a tensor without values");
+        if (!may_be_empty && is_empty(value.shape)) {
+          view.refuse_later("kernel for a tensor without values");
         }
-        view.supports(!lacks_values, "kernel for a tensor without values");
         require_dimensions(value, 0, images_, path_);
       }
     }
@@ -447,7 +464,7 @@ class ShapeInference {
   bool sized_ = false;       ///< for Graph::with_sizes
   std::int64_t images_ = 1;  ///< for which shapes are inferred, where that is open
   double work_ = 0;
-  std::optional<Error> refusal_;  ///< the first of those for later
+  std::optional<Error> refusal_;  ///< the first one that waits for the other operators
   // Where that is open:
   std::vector<Declared> declared_;         ///< as each_given goes
   std::array<std::int64_t, 3> numbers_{};  ///< that are joined, in ascending order
@@ -471,14 +488,20 @@ void require_dimensions(const Value& value, std::int64_t least, std::int64_t ima
   }
   const double most = static_cast<double>(kMaxValuesPerImage) * static_cast<double>(images);
   if (shape.size() > kMaxRank || volume(shape) > most) {
-    unsupported(path, "has a tensor larger than any of a classifier: '" + value.name +
-                          "' has the shape " + to_string(shape));
+    throw TooLarge(ErrorCode::Unsupported, "'" + path +
+                                               "' has a tensor larger than any of a classifier: '" +
+                                               value.name + "' has the shape " + to_string(shape));
   }
 }
 
 void infer_shapes(Graph& graph, const std::string& path, const std::vector<InferRule>& rules,
                   const std::vector<bool>& read) {
   ShapeInference(graph, path, rules, read).run();
+}
+
+void infer_room(Graph& graph, const std::string& path, const std::vector<InferRule>& rules,
+                const std::vector<bool>& read) {
+  ShapeInference(graph, path, rules, read).infer_room();
 }
 
 }  // namespace lenet

@@ -518,10 +518,6 @@ class SizeCheck {
 
   /// \throws Error BadInput.
   void require(const Shape& images) {
-    if (is_empty(images)) {
-      throw Error(ErrorCode::BadInput,
-                  "the input has the shape " + to_string(images) + ", which has no values");
-    }
     if (!model_->graph.require_room || was_taken(images)) return;
     model_->graph.require_room(images);
     const std::lock_guard lock(mutex_);

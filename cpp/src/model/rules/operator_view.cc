@@ -156,7 +156,7 @@ void OperatorView::too_small(ErrorCode code, std::string_view what) const {
 void OperatorView::refuse_later(std::string_view what) try {
   no_kernel(what);
 } catch (const Error& error) {
-  refusal_ = error;
+  if (!refusal_) refusal_ = error;
 }
 
 void OperatorView::no_kernel(std::string_view what) const {

@@ -129,7 +129,7 @@ class OperatorView {
   const std::string& path_;
   Graph* changed_;
   double work_ = 0;
-  std::optional<Error> refusal_;  ///< for later
+  std::optional<Error> refusal_;  ///< the first one that can wait
 };
 
 }  // namespace lenet

@@ -18,6 +18,7 @@ namespace lenet {
 
 /// Dialects that a rule is for.
 constexpr unsigned bit(Dialect dialect) { return 1U << static_cast<unsigned>(dialect); }
+constexpr unsigned bit(AttributeType type) { return 1U << static_cast<unsigned>(type); }
 inline constexpr unsigned kDesc = bit(Dialect::ProgramDesc);
 inline constexpr unsigned kPir = bit(Dialect::Pir);
 inline constexpr unsigned kPaddle = kDesc | kPir;
@@ -33,7 +34,8 @@ using InferRule = void (*)(OperatorView&);
 
 /// What operators take and give. Words separated by blanks, in `inputs` and `outputs` in the order
 /// of PIR or ONNX. There a name with `?` may be left out, with `!` must be, with `*` it is a list
-/// of one or more. In `attributes` it is `name:type`, or `name:type|type`, with `?` when it may be
+/// of one or more. In `attributes` it is `name:type`, or `name:type|type`; PIR does not say of
+/// which type a list without elements is, so that any type of a list takes it. With `?` it may be
 /// left out, and with `=DEFAULT` when the Paddle that wrote the program may not have had it yet:
 /// then it has that value. What a dialect calls `theirs` is named `ours` from the check on where a
 /// word begins with `theirs>ours`. `+name` among the attributes is a flag that all operators of the
@@ -122,11 +124,19 @@ class RuleBook {
 void infer_shapes(Graph& graph, const std::string& path, const std::vector<InferRule>& rules,
                   const std::vector<bool>& read);
 
+/// For a program that the check refuses, but that an engine may run all the same. Looks only for
+/// images that are too small, in the operators that have rules: in the program, or if it takes
+/// images of any size in each input, by Graph::require_room.
+/// \throws TooSmall
+void infer_room(Graph& graph, const std::string& path, const std::vector<InferRule>& rules,
+                const std::vector<bool>& read);
+
 /// Whether an input has other sizes than the number of images that are open.
 bool has_open_sizes(const Shape& input);
 
 /// \param least size of a dimension that is known
-/// \throws Error BadModel for a smaller one; Unsupported for too many dimensions or values.
+/// \throws Error BadModel for a smaller one; TooLarge Unsupported for too many dimensions or
+/// values.
 void require_dimensions(const Value& value, std::int64_t least, std::int64_t images,
                         const std::string& path);
 

@@ -45,6 +45,10 @@ std::optional<Integers> wanted_sizes(const OperatorView& op, const Shape& from) 
 void settle(const OperatorView& op, const Shape& from, Shape& shape) {
   const auto open = std::find(shape.begin(), shape.end(), kUnknown);
   if (std::count(from.begin(), from.end(), kUnknown) > 0) return;  // Paddle compares when it runs
+  if (is_empty(from)) {
+    if (open != shape.end()) *open = 0;
+    return op.require(is_empty(shape), "a size that does not match");
+  }
   const double before = volume(from);
   const double after = volume(shape);
   const bool matches = open == shape.end() ? before == after : std::fmod(before, after) == 0;
@@ -257,6 +261,7 @@ void infer_onnx_reshape(OperatorView& op) {
     if (shape[i] == 0 && copies) {
       op.require(i < from.size(), "its shape copies a size that is not there");
       shape[i] = from[i];
+      continue;
     }
     op.supports(shape[i] > 0 || shape[i] == kUnknown, "change of shape but of each image");
   }

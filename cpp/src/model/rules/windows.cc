@@ -79,8 +79,6 @@ WindowPlan plan_window(const OperatorView& op, const Integers& kernel,
   const bool ceil = pool && op.flag("ceil_mode", false);
   if (!paddle) {
     op.require(is_explicit || padding == std::array<std::int64_t, 4>{}, "both pads and auto_pad");
-    op.supports(is_explicit || !ceil, "kernel for ceil_mode with auto_pad");
-    op.supports(dilations == Integers{1, 1} || !same, "kernel for such dilations");
   } else if (same) {
     dilations = {1, 1};  // where Paddle pads so that the sizes stay, it leaves dilation out
   }
@@ -113,6 +111,9 @@ WindowPlan plan_window(const OperatorView& op, const Integers& kernel,
     plan.window.dilations[i] = dilations[i];
   }
   plan.window.padding = padding;
+  // An image that is too small is refused before: onnxruntime might end the process.
+  op.supports(paddle || is_explicit || !ceil, "kernel for ceil_mode with auto_pad");
+  op.supports(paddle || !same || dilations == Integers{1, 1}, "kernel for such dilations");
   return plan;
 }
 

@@ -22,8 +22,7 @@ struct Window {
 struct WindowPlan {
   Window window;
   std::array<std::int64_t, 2> outputs = {1, 1};  ///< height, width; -1 of a size that is open
-  bool exceeds_image =
-      false;  ///< a pool's window is larger than the image, by less than the stride
+  bool exceeds_image = false;                    ///< a pool's window is larger than the image
 };
 
 /// Whether a window of ONNX is one of a signal, [N, channels, length]: an image of one row.
