@@ -133,6 +133,18 @@ class Chosen(nn.Layer):
         return paddle.index_select(x, self.places, axis=1)
 
 
+class Numbers(nn.Layer):
+    """Shapes without axes, of which a .json has lists without elements."""
+
+    def __init__(self):
+        super().__init__()
+        self.weights = self.create_parameter([4])
+
+    def forward(self, x):
+        number = paddle.transpose(paddle.sum(self.weights), [])
+        return x * paddle.expand_as(number, paddle.max(self.weights))
+
+
 class Overwritten(nn.Layer):
     """Two channels by what is computed, one row of it, and pixels by numbers."""
 
@@ -249,6 +261,7 @@ MODELS = {
     "convolution_same_dilated": lambda: nn.Conv2D(4, 4, 3, padding="SAME", dilation=2),
     "compare_cast": lambda: lambda x: x * (x > 0.1).astype("float32"),
     "expand": lambda: lambda x: x * paddle.expand(x[:, :1, :1, :1], [-1, 4, 8, 8]),
+    "flip_no_axis": lambda: lambda x: paddle.flip(x, []) * x,
     "flip": lambda: lambda x: x[:, :, :, :5] - paddle.flip(x, [3])[:, :, :, :5],
     "group_norm": lambda: nn.Sequential(nn.GroupNorm(2, 4), nn.ReLU()),
     "group_norm_plain": lambda: nn.Sequential(
@@ -315,6 +328,7 @@ PIR_MODELS = {
     "deformable": lambda: Deformable(),
     "deviation": lambda: lambda x: paddle.std(x, [2], keepdim=True)
     + paddle.var(x, 1, keepdim=True),
+    "numbers": lambda: Numbers(),
     "gathered": lambda: lambda x: paddle.gather_nd(
         x.transpose([1, 0, 2, 3]), paddle.to_tensor([[3], [1]])
     ).transpose([1, 0, 2, 3]),

@@ -363,7 +363,7 @@ void Translator::check_attributes(const OperatorView& view, const ParsedRule& ru
       continue;
     }
     const auto has_type = [types = wanted->second.types](AttributeType type) {
-      return (types & 1U << static_cast<unsigned>(type)) != 0;
+      return (types & bit(type)) != 0;
     };
     // Paddle 3.0 wrote shorter integers, which later ones convert.
     const bool shorter = !is_program_desc() && !is_onnx() &&

@@ -234,7 +234,7 @@ constexpr OperatorRule kRules[] = {
      "shape:longs value:float dtype:int str_value:str? force_cpu:bool? place_type:int?",
      infer_fill_constant},
     {kPir, "assign_value assign_value_", "Constant", "X?", "Out",
-     "shape:ints|empty dtype:dtype values:doubles|longs|empty place:place", infer_assign_value},
+     "shape:ints dtype:dtype values:doubles|longs place:place", infer_assign_value},
     {kDesc, "assign_value", "Constant", "", "Out",
      "shape:ints dtype:int values:doubles? bool_values:ints? fp32_values:floats? "
      "int32_values:ints? int64_values:longs?",
@@ -257,7 +257,7 @@ constexpr OperatorRule kRules[] = {
      infer_onnx_constant},
     {kOnnx, "Range", "", "start limit delta", "Out", "", infer_range},
     {kOnnx, "ConstantOfShape", "", "shape", "Out", "value:tensor?", infer_constant_of_shape},
-    {kPir, "full_int_array", "Fill", "", "Out", "value:longs|empty dtype:dtype place:place",
+    {kPir, "full_int_array", "Fill", "", "Out", "value:longs dtype:dtype place:place",
      infer_full_int_array},
 };
 

@@ -333,7 +333,7 @@ constexpr OperatorRule kRules[] = {
      infer_onnx_conv},
     {kPaddle, "conv2d_transpose depthwise_conv2d_transpose", "ConvTranspose",
      "Input>X Filter Bias!/output_size", "Output>Out",
-     "strides:ints paddings>pads:ints output_padding:ints=/output_padding:ints|empty "
+     "strides:ints paddings>pads:ints output_padding:ints=/output_padding:ints "
      "output_size:ints/ padding_algorithm>auto_pad:str dilations:ints groups>group:int "
      "data_format:str +in_pairs",
      infer_conv_transpose},

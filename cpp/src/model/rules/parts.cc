@@ -106,9 +106,9 @@ void infer_slice(OperatorView& op) {
   const Integers ones(axes.size(), 1);
   const Integers steps = op.integers("steps", ones);
   const Integers flags = op.integers("infer_flags", Integers());
-  op.require((!names_axes || !axes.empty()) && starts.size() == axes.size() &&
-                 ends.size() == axes.size() && steps.size() == axes.size(),
-             "the bounds");
+  op.require(
+      starts.size() == axes.size() && ends.size() == axes.size() && steps.size() == axes.size(),
+      "the bounds");
   if (!flags.empty() && flags != ones) op.not_fixed("bounds");
   Shape shape = x.shape;
   for (std::size_t i = 0; i < axes.size(); ++i) {
@@ -330,11 +330,10 @@ constexpr OperatorRule kRules[] = {
     {kPaddle, "gather", "Gather", "X Index>Indices Axis!/axis", "Out",
      "axis:int=0/ overwrite:bool?/ +along_x", infer_selection},
     {kPir, "set_value_ set_value", "SetValue", "X starts ends steps", "Out",
-     "axes:longs|empty decrease_axes:longs|empty none_axes:longs|empty shape:longs|empty "
-     "values:doubles|longs",
+     "axes:longs decrease_axes:longs none_axes:longs shape:longs values:doubles|longs",
      infer_set_value},
     {kPir, "set_value_with_tensor_ set_value_with_tensor", "SetValue", "X Values starts ends steps",
-     "Out", "axes:longs|empty decrease_axes:longs|empty none_axes:longs|empty", infer_set_value},
+     "Out", "axes:longs decrease_axes:longs none_axes:longs", infer_set_value},
     {kDesc, "top_k", "TopK", "X K!", "Out Indices", "k:int", infer_paddle_topk},
     {kPaddle, "top_k_v2/topk", "TopK", "X K!/k", "Out Indices",
      "axis:int=-1/axis:int k:int/ largest:bool=true/largest:bool sorted:bool=true/sorted:bool",
@@ -346,7 +345,7 @@ constexpr OperatorRule kRules[] = {
     {kPaddle, "slice", "Slice",
      "Input>X/X StartsTensor!/starts EndsTensor!/ends StartsTensorList!/ EndsTensorList!/", "Out",
      "axes:ints/axes:longs starts:ints/ ends:ints/ infer_flags:ints/infer_flags:longs "
-     "decrease_axis:ints/decrease_axis:longs|empty +names_axes",
+     "decrease_axis:ints/decrease_axis:longs +names_axes",
      infer_slice},
     {kPaddle, "strided_slice", "Slice",
      "Input>X/X StartsTensor!/starts EndsTensor!/ends StridesTensor!/steps StartsTensorList!/ "

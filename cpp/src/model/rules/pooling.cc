@@ -146,7 +146,7 @@ constexpr OperatorRule kRules[] = {
      infer_reduce},
     {kPir, "prod", "ReduceProd", "X axes", "Out", "keepdim>keepdims:bool reduce_all:bool",
      infer_reduce},
-    {kPir, "all any", "", "X", "Out", "axis>axes:longs|empty keepdim>keepdims:bool", infer_reduce},
+    {kPir, "all any", "", "X", "Out", "axis>axes:longs keepdim>keepdims:bool", infer_reduce},
     {kPaddle, "mean/mean_all", "", "X", "Out", "", infer_mean_of_all},
     {kPir, "lp_pool2d", "", "X", "Out",
      "kernel_size>kernel_shape:dims strides:longs paddings>pads:longs ceil_mode:bool "
@@ -156,8 +156,8 @@ constexpr OperatorRule kRules[] = {
     {kPir, "mean max min", "ReduceMean ReduceMax ReduceMin", "X axes", "Out",
      "keepdim>keepdims:bool", infer_reduce},
     {kPir, "sum", "ReduceSum", "X axes", "Out", "dtype:dtype keepdim>keepdims:bool", infer_reduce},
-    {kPir, "amax amin", "ReduceMax ReduceMin", "X", "Out",
-     "axis>axes:longs|empty keepdim>keepdims:bool", infer_reduce},
+    {kPir, "amax amin", "ReduceMax ReduceMin", "X", "Out", "axis>axes:longs keepdim>keepdims:bool",
+     infer_reduce},
     {kOnnx,
      "ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceSumSquare ReduceLogSum "
      "ReduceLogSumExp",
@@ -166,8 +166,7 @@ constexpr OperatorRule kRules[] = {
     {kOnnx, "ReduceSum", "", "X /axes?", "Out",
      "axes:longs?/ keepdims:long? /noop_with_empty_axes:long?", infer_reduce, 13},
     {kPaddle, "logsumexp", "ReduceLogSumExp", "X", "Out",
-     "axis>axes:ints|longs/axis>axes:ints|longs|empty keepdim>keepdims:bool reduce_all:bool",
-     infer_reduce},
+     "axis>axes:ints|longs keepdim>keepdims:bool reduce_all:bool", infer_reduce},
     {kPaddle, "p_norm", "ReduceLp", "X", "Out",
      "porder>p:float axis>axes:int epsilon:float keepdim>keepdims:bool "
      "asvector:bool=false/asvector:bool",

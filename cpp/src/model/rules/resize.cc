@@ -118,8 +118,7 @@ constexpr OperatorRule kRules[] = {
      "bicubic_interp_v2/bicubic_interp",
      "Resize", "X OutSize! SizeTensor! Scale!", "Out",
      "data_layout>data_format:str/data_format:str out_d:int out_h:int out_w:int "
-     "scale:floats/scale:doubles|floats|empty interp_method>mode:str align_corners:bool "
-     "align_mode:int",
+     "scale:floats/scale:doubles|floats interp_method>mode:str align_corners:bool align_mode:int",
      infer_interpolate},
     {kDesc, "nearest_interp bilinear_interp", "Resize", "X OutSize! SizeTensor! Scale!", "Out",
      "data_layout>data_format:str out_d:int out_h:int out_w:int scale:float interp_method>mode:str "

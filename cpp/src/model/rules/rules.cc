@@ -51,8 +51,8 @@ AttributeType type_named(std::string_view name) {
       {"longs", AttributeType::Longs},     {"floats", AttributeType::Floats},
       {"doubles", AttributeType::Doubles}, {"strs", AttributeType::Texts},
       {"dims", AttributeType::Dims},       {"dtype", AttributeType::Dtype},
-      {"place", AttributeType::Place},     {"empty", AttributeType::Empty},
-      {"tensor", AttributeType::Tensor},   {"block", AttributeType::Block},
+      {"place", AttributeType::Place},     {"tensor", AttributeType::Tensor},
+      {"block", AttributeType::Block},
   };
   return types.at(name);
 }
@@ -62,7 +62,7 @@ AttributeType type_named(std::string_view name) {
 std::string_view common_attributes(Dialect dialect) {
   if (dialect == Dialect::Onnx) return "";
   return dialect == Dialect::Pir
-             ? "struct_name:str? op_role:int? chunk_id:int? op_callstack:strs|empty?"
+             ? "struct_name:str? op_role:int? chunk_id:int? op_callstack:strs?"
              : "op_role:int? op_role_var:strs? op_namescope:str? op_callstack:strs? "
                "op_device:str? with_quant_attr:bool? use_mkldnn:bool? use_onednn:bool? "
                "use_cudnn:bool? use_quantizer:bool? mkldnn_data_type:str? "
@@ -177,7 +177,9 @@ ParsedRule parse(const OperatorRule& rule, Dialect dialect, std::int64_t opset) 
         word = word.substr(0, equals);
       }
       for (const std::string_view type : split(word.substr(colon + 1), '|')) {
-        attribute.types |= 1U << static_cast<unsigned>(type_named(type));
+        const AttributeType named = type_named(type);
+        attribute.types |= bit(named);
+        if (is_array(named)) attribute.types |= bit(AttributeType::Empty);
       }
       word = word.substr(0, word.find(':'));
       const std::string_view name = take_theirs(word);
