@@ -35,7 +35,12 @@ void require_shape(const TensorView& input, const TensorSpec& spec) {
       return i == 1 ? given[3] : given[i - 1];
     };
     for (std::size_t i = 0; fits && i < rank; ++i) {
-      fits = found(i) >= 0 && (i == 0 || spec.shape[i] < 0 || found(i) == spec.shape[i]);
+      const bool open = spec.shape[i] < 0;
+      if (i == 0) {
+        fits = given[0] >= 0;
+      } else {
+        fits = open ? found(i) > 0 : found(i) == spec.shape[i];
+      }
     }
   }
   // A fixed number of images a run is met by several runs.

@@ -71,6 +71,17 @@ std::vector<double> mean_of_sums(const std::vector<float>& image, std::int64_t h
   return {mean, 2 * mean};
 }
 
+TEST_CASE("images without pixels are refused") {
+  const TemporaryFolder folder;
+  Predictor predictor(write_onnx(
+      folder, onnx_graph("GlobalAveragePool x -> y", "", "x[-1,1,-1,-1] -> y[-1,1,1,1]")));
+  const std::vector<float> values(4, 1);
+  CHECK(predictor.run({values.data(), {1, 1, 2, 2}}).data == std::vector<float>{1});
+  for (const Shape& shape : {Shape{1, 1, 0, 4}, Shape{1, 1, 4, 0}}) {
+    CHECK_ERROR(BadInput, "the model expects", predictor.run({values.data(), shape}));
+  }
+}
+
 TEST_CASE("a thousand requests of fifty sizes in eight threads are right") {
   constexpr std::size_t kSizes = 50;
   constexpr int kRequests = 125;  // of a thread

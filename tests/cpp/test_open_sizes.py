@@ -183,6 +183,14 @@ NOTHING_LEFT = {
     + "r = Relu(e) i = InstanceNormalization(r, ones, ones) y = Flatten(i)",
     "normalized groups": EMPTY
     + "r = Reshape(e, groups) i = InstanceNormalization(r, ones, ones) y = Flatten(i)",
+    "reshaped with a size of 0": EMPTY + "n = Shape(e) r = Reshape<allowzero=1>(e, n) "
+    "i = InstanceNormalization(r, ones, ones) y = Flatten(i)",
+    "parts without values": EMPTY
+    + "s, t = Split<axis=2>(e) i = InstanceNormalization(t, ones, ones) y = Flatten(i)",
+    "padded": "c = Conv<kernel_shape=[3,3], pads=[1,1,1,1]>(x, w, b) r = Relu(c) "
+    + EMPTY.replace("(x", "(r")
+    + "d = Pad(e, rows) g = Conv<kernel_shape=[1,1]>(d, w2) p = MaxPool<kernel_shape=[5,5]>(g) "
+    + END,
     "joined channels": EMPTY
     + "c = Concat<axis=1>(e, e) i = InstanceNormalization(c, six, six) y = Flatten(i)",
     "pool behind an empty tensor": EMPTY
@@ -201,9 +209,10 @@ def tensors_of(nodes):
         "w1": np.ones((CHANNELS, 3, 1, 1), "float32"),
         "ones": np.ones(3, "float32"),
     }
+    values["w2"] = np.ones((CHANNELS, CHANNELS, 1, 1), "float32")
     values["six"] = np.ones(6, "float32")
     lists = {"eight": [8], "many": [999], "two": [2], "three": [1, 3], "nothing": [0]}
-    lists |= {"gate": [1, 3, 1, 1], "groups": [0, 3, -1, 0]}
+    lists |= {"gate": [1, 3, 1, 1], "groups": [0, 3, -1, 0], "rows": [0, 0, 1, 0, 0, 0, 1, 0]}
     values |= {name: np.array(numbers) for name, numbers in lists.items()}
     words = re.findall(r"\w+", nodes)
     return {name: values[name] for name in values if name in words}

@@ -272,10 +272,9 @@ struct Graph {
   /// fixes_parameters has no other shapes. \throws Error BadInput: the program does not take these
   /// sizes, or a tensor or the work for them is beyond the limits.
   std::function<std::unique_ptr<const Graph>(const Shape& input)> with_sizes;
-  /// Set together with with_sizes, and for an .onnx that the check does not know as a whole; for
-  /// engines that infer no shapes. Refuses an input of this shape whose images are too small, or
-  /// have a tensor beyond the limits, and nothing else. For as long as this graph lives. Any thread
-  /// may call it. \throws Error BadInput.
+  /// Set together with with_sizes, and by infer_room; for engines that infer no shapes. Refuses an
+  /// input of this shape for which images are too small or a tensor has too many values, and
+  /// nothing else. For as long as this graph lives. Any thread may call it. \throws Error BadInput.
   std::function<void(const Shape& input)> require_room;
   std::vector<NamedClasses> named_classes;  ///< of an .onnx
   // Only a ProgramDesc has these.
@@ -399,7 +398,7 @@ class TooSmall : public Error {
   using Error::Error;
 };
 
-/// A tensor has more values or dimensions than any of a classifier.
+/// A tensor has more values than any of a classifier.
 class TooLarge : public Error {
  public:
   using Error::Error;

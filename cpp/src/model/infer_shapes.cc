@@ -60,13 +60,14 @@ class ShapeInference {
 
   void infer_room() {
     if (graph_.inputs.size() != 1) return;
-    const auto program = kept();
     const Shape& input = graph_.values[graph_.inputs[0]].shape;
-    if (has_open_sizes(input)) {
-      graph_.require_room = [program](const Shape& images) { require_room(*program, images); };
-      return;
+    if (std::find(input.begin(), input.end(), kUnknown) != input.end()) {
+      graph_.require_room = [program = kept()](const Shape& images) {
+        require_room(*program, images);
+      };
     }
-    Graph graph = program->graph;
+    if (has_open_sizes(input)) return;
+    Graph graph = graph_;
     ShapeInference inference(graph, path_, rules_, read_);
     try {
       inference.infer_operators();
@@ -449,7 +450,7 @@ class ShapeInference {
         const Value& value = graph_.values[index];
         const bool may_be_empty =
             has_word(kUnreadOutputs, name) || op.kind == "Fill" || is_known(value) || !read_[index];
-        if (!may_be_empty && is_empty(value.shape)) {
+        if (!refusal_ && !may_be_empty && is_empty(value.shape)) {
           view.refuse_later("kernel for a tensor without values");
         }
         require_dimensions(value, 0, images_, path_);
@@ -487,10 +488,11 @@ void require_dimensions(const Value& value, std::int64_t least, std::int64_t ima
     refuse_program(path, "is damaged: '" + value.name + "' has the shape " + to_string(shape));
   }
   const double most = static_cast<double>(kMaxValuesPerImage) * static_cast<double>(images);
-  if (shape.size() > kMaxRank || volume(shape) > most) {
-    throw TooLarge(ErrorCode::Unsupported, "'" + path +
-                                               "' has a tensor larger than any of a classifier: '" +
-                                               value.name + "' has the shape " + to_string(shape));
+  const std::string problem = "has a tensor larger than any of a classifier: '" + value.name +
+                              "' has the shape " + to_string(shape);
+  if (shape.size() > kMaxRank) unsupported(path, problem);
+  if (volume(shape) > most) {
+    throw TooLarge(ErrorCode::Unsupported, "'" + path + "' " + problem);
   }
 }
 

@@ -510,8 +510,8 @@ void read_maps(const ort::Value* list, std::size_t images, const MapRows& rows, 
   }
 }
 
-/// Refuses images that are too small for a model that takes images of any size. Clones share it;
-/// any thread may call it.
+/// Refuses images that may end the process (Graph::require_room). Clones share it; any thread may
+/// call it.
 class SizeCheck {
  public:
   explicit SizeCheck(std::shared_ptr<const Model> model) : model_(std::move(model)) {}

@@ -59,11 +59,10 @@ void give_parts(OperatorView& op, std::size_t axis, Integers sections) {
   std::int64_t left = size;
   for (auto section = sections.begin(); section != sections.end(); ++section) {
     if (section == open) continue;
-    op.require(*section >= 1 && *section <= left, "the sections");
+    op.require(*section >= 0 && *section <= left, "the sections");
     left -= *section;
   }
-  const bool complete = open == sections.end() ? left == 0 : left >= 1;
-  op.require(complete && sections.size() == parts, "the sections");
+  op.require((left == 0 || open != sections.end()) && sections.size() == parts, "the sections");
   if (open != sections.end()) *open = left;
   for (std::size_t i = 0; i < parts; ++i) {
     Shape shape = x.shape;
@@ -249,10 +248,8 @@ void infer_onnx_split(OperatorView& op) {
     op.require(sections.empty() && op.integer("num_outputs") == parts, "the number of parts");
     sections.assign(static_cast<std::size_t>(parts), (shape[axis] + parts - 1) / parts);
     sections.back() = shape[axis] - sections[0] * (parts - 1);
+    op.supports(sections.back() >= 0, "kernel for more parts than values");
   }
-  const bool empty =
-      std::any_of(sections.begin(), sections.end(), [](auto size) { return size < 1; });
-  op.supports(!empty, "kernel for a part without values");
   give_parts(op, axis, std::move(sections));
 }
 

@@ -65,6 +65,7 @@ void infer_resize(OperatorView& op) {
     const double number = (*by)[i];
     op.require(number > 0, name);
     op.supports(number <= static_cast<double>(kMaxValuesPerImage), "kernel for such a size");
+    op.supports(size != 0 || !sized, "kernel for a tensor without values");
     if (size == kUnknown && number != 1) op.not_fixed("a size");
     if (sized) size = static_cast<std::int64_t>(number);
     if (!sized && size != kUnknown) {
@@ -196,10 +197,9 @@ Paddings read_paddings(const OperatorView& op) {
     const bool fits = open || (size > 0 && std::max(before, behind) <= most);
     op.require(!in_pairs || fits, "paddings");
     op.supports(fits && (constant || std::min(before, behind) >= 0), "kernel for such paddings");
-    op.supports(
-        size == kUnknown ||
-            size + std::min<std::int64_t>(before, 0) + std::min<std::int64_t>(behind, 0) > 0,
-        "kernel for a tensor without values");
+    const std::int64_t cut_off =
+        std::max<std::int64_t>(-before, 0) + std::max<std::int64_t>(-behind, 0);
+    op.supports(size == kUnknown || cut_off <= size, "kernel for such paddings");
     paddings.before[padded[i]] = before;
     paddings.behind[padded[i]] = behind;
   }

@@ -124,10 +124,9 @@ class RuleBook {
 void infer_shapes(Graph& graph, const std::string& path, const std::vector<InferRule>& rules,
                   const std::vector<bool>& read);
 
-/// For a program that the check refuses, but that an engine may run all the same. Looks only for
-/// images that are too small, in the operators that have rules: in the program, or if it takes
-/// images of any size in each input, by Graph::require_room.
-/// \throws TooSmall
+/// For an .onnx with an operator that the check refuses, which onnxruntime may run all the same.
+/// Works the shapes out for the operators that have rules, in a copy, and sets Graph::require_room
+/// if the number of images or their size is open. \throws TooSmall
 void infer_room(Graph& graph, const std::string& path, const std::vector<InferRule>& rules,
                 const std::vector<bool>& read);
 
@@ -135,8 +134,8 @@ void infer_room(Graph& graph, const std::string& path, const std::vector<InferRu
 bool has_open_sizes(const Shape& input);
 
 /// \param least size of a dimension that is known
-/// \throws Error BadModel for a smaller one; TooLarge Unsupported for too many dimensions or
-/// values.
+/// \throws Error BadModel for a smaller one, Unsupported for too many dimensions; TooLarge
+///   Unsupported for too many values.
 void require_dimensions(const Value& value, std::int64_t least, std::int64_t images,
                         const std::string& path);
 

@@ -263,7 +263,8 @@ void infer_onnx_reshape(OperatorView& op) {
       shape[i] = from[i];
       continue;
     }
-    op.supports(shape[i] > 0 || shape[i] == kUnknown, "change of shape but of each image");
+    op.supports(shape[i] > 0 || shape[i] == kUnknown || (shape[i] == 0 && is_empty(from)),
+                "change of shape but of each image");
   }
   settle(op, from, shape);
   give_rearranged(op, shape);
