@@ -62,8 +62,10 @@ print(Pipeline.load(sys.argv[1]))
 def test_in_a_locale_with_a_decimal_comma(tmp_path, monkeypatch):
     make = ("localedef", "-i", "de_DE", "-f", "UTF-8", tmp_path / "de_DE.UTF-8")
     if shutil.which(make[0]) is None or run_command(*make).returncode != 0:
-        # Only a locale of the C library writes numbers with a comma, and C and POSIX do not.
-        pytest.skip("only localedef and its files make a locale with a comma: apt install locales")
+        pytest.skip(
+            "this system has no locale that writes a comma, and without Debian's package locales "
+            "nothing that makes one; C and POSIX, which every system has, write a point"
+        )
     monkeypatch.setenv("LOCPATH", str(tmp_path))
     normalize = f"NormalizeImage: {{scale: 1.5/2.5, mean: {[*MEAN]}, std: {[*STD]}, order: ''}}"
     path = yml(tmp_path, with_ops(normalize, "ToCHWImage:"))
