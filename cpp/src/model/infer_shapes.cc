@@ -488,11 +488,13 @@ void require_dimensions(const Value& value, std::int64_t least, std::int64_t ima
     refuse_program(path, "is damaged: '" + value.name + "' has the shape " + to_string(shape));
   }
   const double most = static_cast<double>(kMaxValuesPerImage) * static_cast<double>(images);
-  const std::string problem = "has a tensor larger than any of a classifier: '" + value.name +
-                              "' has the shape " + to_string(shape);
-  if (shape.size() > kMaxRank) unsupported(path, problem);
+  const auto problem = [&] {
+    return "has a tensor larger than any of a classifier: '" + value.name + "' has the shape " +
+           to_string(shape);
+  };
+  if (shape.size() > kMaxRank) unsupported(path, problem());
   if (volume(shape) > most) {
-    throw TooLarge(ErrorCode::Unsupported, "'" + path + "' " + problem);
+    throw TooLarge(ErrorCode::Unsupported, "'" + path + "' " + problem());
   }
 }
 
