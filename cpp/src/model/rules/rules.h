@@ -130,13 +130,4 @@ void infer_shapes(Graph& graph, const std::string& path, const std::vector<Infer
 void infer_room(Graph& graph, const std::string& path, const std::vector<InferRule>& rules,
                 const std::vector<bool>& read);
 
-/// Whether an input has other sizes than the number of images that are open.
-bool has_open_sizes(const Shape& input);
-
-/// \param least size of a dimension that is known
-/// \throws Error BadModel for a smaller one, Unsupported for too many dimensions; TooLarge
-///   Unsupported for too many values.
-void require_dimensions(const Value& value, std::int64_t least, std::int64_t images,
-                        const std::string& path);
-
 }  // namespace lenet

@@ -1,5 +1,6 @@
 #include "model/rules/support.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "model/graph.h"
@@ -153,6 +154,30 @@ int dtype_named(const OperatorView& op, std::string_view name) {
 int dtype_numbered(const OperatorView& op, std::string_view attribute,
                    std::optional<std::int64_t> otherwise) {
   return computed_dtype(static_cast<int>(op.integer(attribute, otherwise)));
+}
+
+bool has_open_sizes(const Shape& input) {
+  return !input.empty() && std::find(input.begin() + 1, input.end(), kUnknown) != input.end();
+}
+
+void require_dimensions(const Value& value, std::int64_t least, std::int64_t images,
+                        const std::string& path) {
+  const Shape& shape = value.shape;
+  const auto is_size = [&](std::int64_t size) {
+    return size >= least || (size == kUnknown && !value.parameter);
+  };
+  if (!std::all_of(shape.begin(), shape.end(), is_size)) {
+    refuse_program(path, "is damaged: '" + value.name + "' has the shape " + to_string(shape));
+  }
+  const double most = static_cast<double>(kMaxValuesPerImage) * static_cast<double>(images);
+  const auto problem = [&] {
+    return "has a tensor larger than any of a classifier: '" + value.name + "' has the shape " +
+           to_string(shape);
+  };
+  if (shape.size() > kMaxRank) unsupported(path, problem());
+  if (volume(shape) > most) {
+    throw TooLarge(ErrorCode::Unsupported, "'" + path + "' " + problem());
+  }
 }
 
 }  // namespace lenet

@@ -147,4 +147,13 @@ int dtype_named(const OperatorView& op, std::string_view name);
 int dtype_numbered(const OperatorView& op, std::string_view attribute,
                    std::optional<std::int64_t> otherwise = {});
 
+/// Whether an input has other sizes than the number of images that are open.
+bool has_open_sizes(const Shape& input);
+
+/// \param least size of a dimension that is known
+/// \throws Error BadModel for a smaller one, Unsupported for too many dimensions; TooLarge
+///   Unsupported for too many values.
+void require_dimensions(const Value& value, std::int64_t least, std::int64_t images,
+                        const std::string& path);
+
 }  // namespace lenet
