@@ -51,6 +51,12 @@ def skip_without_zig(session: nox.Session) -> None:
         session.skip("no ziglang: pip install --group zig")
 
 
+def require_build(session: nox.Session) -> None:
+    """Stop if ./run.sh has not built the programs: without them, tests would be skipped."""
+    if not Path("build", "lenet_infer_test").is_file():
+        session.error("the tests compare with the programs that ./run.sh builds: run it first")
+
+
 @nox.session(python=False)
 def quick(session: nox.Session) -> None:
     """Run the linters and the tests that most often find a mistake: ./test.sh --quick."""
@@ -119,6 +125,7 @@ def aarch64(session: nox.Session) -> None:
     emulators = ("qemu-aarch64", "qemu-aarch64-static")
     if shutil.which("aarch64-linux-gnu-g++") is None or not any(map(shutil.which, emulators)):
         session.skip("apt-get install g++-aarch64-linux-gnu qemu-user")
+    require_build(session)
     python = f"-DPython3_EXECUTABLE={interpreter(session)}"
     session.run("cmake", "--preset", "aarch64", python, external=True)
     session.run("cmake", "--build", "--preset", "aarch64", external=True)
@@ -134,6 +141,7 @@ def windows(session: nox.Session) -> None:
     if shutil.which("x86_64-w64-mingw32-g++-posix") is None or wine is None:
         packages = "g++-mingw-w64-x86-64-posix libz-mingw-w64-dev wine64 dpkg-dev"
         session.skip(f"apt-get install {packages}")
+    require_build(session)
     run_python(session, "-m", "tools.windows")
     wheel = ("--no-deps", "--only-binary=:all:", "--platform=win_amd64", "--python-version=3.11")
     download = ("-m", "pip", "download", "-q", *wheel, "-d", "build/windows-wheels")
@@ -150,6 +158,7 @@ def musl(session: nox.Session) -> None:
     if not any(map(shutil.which, emulators)) or shutil.which("dpkg-source") is None:
         session.skip("apt-get install qemu-user dpkg-dev libboost-dev doctest-dev busybox-static")
     skip_without_zig(session)
+    require_build(session)
     run_python(session, "-m", "tools.musl")
     if shutil.which("aarch64-linux-gnu-g++"):
         # The tests compare with the bits of GCC's build, and skip aarch64 without it.
