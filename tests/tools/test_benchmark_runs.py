@@ -253,6 +253,23 @@ def test_model_files_are_compared_with_openvino(suffix, model_dir, program, tmp_
         assert cells["openvino"]["ratio"]["median"] == 1
 
 
+def test_outputs_of_any_rank_are_compared(program, tmp_path):
+    """A network need not be a classifier: this one gives [N, 2, 6, 5]."""
+    parser = pytest.importorskip("onnx.parser", reason="the model is made with it")
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+        network (float[N,2,6,5] x) => (float[N,2,6,5] y) { y = Relu(x) }"""
+    path, file = tmp_path / "net.onnx", tmp_path / "result.json"
+    path.write_bytes(parser.parse_model(text).SerializeToString())
+    arguments = ["--networks", path, "--quick", "--program", program, "--json", file]
+    arguments += ["--contenders", f"{NATIVE},onnxruntime", "--batch_sizes", "3"]
+    assert cli.main([*map(str, arguments), "--plots", str(tmp_path)]) == 0
+    (network,) = json.loads(file.read_text())["networks"]
+    assert {cell["contender"]: cell["error"] for cell in network["cells"]} == {
+        NATIVE: 0,
+        "onnxruntime": 0,
+    }
+
+
 def test_model_files_are_not_for_every_measurement(capsys, tmp_path):
     (tmp_path / "net.onnx").touch()
     with pytest.raises(SystemExit):

@@ -56,10 +56,11 @@ def clone(tmp_path):
     limit = [{"multiply_adds_per_second": 2e9}]
     about = {"multiply_adds_per_image": 8000, "multiply_add_limit": limit}
     lenet = {**where, "networks": [{"network": "LeNet", "cells": cells, **about}]}
-    large = [cell("lenet_cpp/native", size, 1000.0 * size) for size in (1, 8)]
-    large += [cell("lenet_cpp/pdmodel/onednn", size, 4000.0 * size) for size in (1, 8)]
+    large = [cell("lenet_cpp/pdmodel/onednn", size, 4000.0 * size) for size in (1, 8)]
+    large += [cell("lenet_cpp/native", size, 1000.0 * size) for size in (1, 8)]
     large += [cell("openvino", 1, 2001.0), cell("openvino", 8, 16064.0, spread=0.11)]
     large += [cell("mnn", size, 1500.0 * size, error=2e-4) for size in (1, 8)]
+    large.append(cell("mnn", 1, 900.0) | {"threads": 2})
     names = [{"name": name} for name in dict.fromkeys(one["contender"] for one in large)]
     network = {"network": "ResNet50_vd", "cells": large, "contenders": names}
     networks = {**where, "networks": [network]}
@@ -76,9 +77,9 @@ def clone(tmp_path):
         one | {"contender": one["contender"].replace("lenet_cpp", "program")} for one in large
     ]
     from_cpp = {**where, "networks": [network | {"cells": program}]}
-    more = {**where, "networks": [network, network | {"network": "DeiT-T"}]}
+    more = {**where, "networks": [network | {"network": "DeiT-T"}]}
     results = {"lenet": lenet, "networks": networks, "startup": startup}
-    results |= {"cpp": from_cpp, "transformers": more}
+    results |= {"cpp": from_cpp, "onnx-networks": more}
     for name, result in results.items():
         (folder / f"{name}.json").write_text(json.dumps(result), encoding="utf-8")
     return tmp_path
@@ -116,7 +117,7 @@ def test_marks_are_filled(clone, mark, expected):
 
 def test_spreads_and_errors_stand_beside_the_times(clone):
     """Who is not accurate is no peer; a ratio of turns that are far apart is marked."""
-    *_, line = filled(clone, "networks.json networks").strip().split("\n")
+    *_, line = filled(clone, "networks.json networks 1,8").strip().split("\n")
     assert line == (
         "| ResNet50_vd | 1.0 (2 %) | 2.0 (2 %), OpenVINO | 0.50"
         " | 8.0 (2 %) | 16.1 (11 %), OpenVINO | ~0.50 |"
@@ -124,9 +125,56 @@ def test_spreads_and_errors_stand_beside_the_times(clone):
     header, _, line = filled(clone, "networks.json beside 8").strip().split("\n")
     assert header == "| milliseconds, 8 at once | native | oneDNN | OpenVINO | MNN |"
     assert line.endswith("| 32.0 (2 %) | 16.1 (11 %) | 12.0 (2 %), error 2.0e-04 |")
-    assert filled(clone, "networks.json errors").endswith("| MNN | 2e-04 |\n")
-    *_, line = filled(clone, "networks.json one-image").strip().split("\n")
+    header, _, line = filled(clone, "networks.json errors 8").strip().split("\n")
+    assert header == "| error | native | oneDNN | OpenVINO | MNN |"
+    assert line == "| ResNet50_vd | 1.0e-06 | 1.0e-06 | 1.0e-06 | 2.0e-04 |"
+    *_, line = filled(clone, "networks.json networks 1").strip().split("\n")
     assert line == "| ResNet50_vd | 1.0 (2 %) | 2.0 (2 %), OpenVINO | 0.50 |"
+
+
+def test_the_table_of_lenet_has_the_largest_error_of_each(clone):
+    path = clone / "docs" / "results" / "lenet.json"
+    result = json.loads(path.read_text())
+    result["networks"][0]["cells"][0]["error"] = 3e-5
+    path.write_text(json.dumps(result))
+    header, _, *lines = filled(clone, "lenet.json latency fp32").strip().split("\n")
+    assert header == "| microseconds per image, by batch size | 1 | 8 | error |"
+    assert lines == [
+        "| this project, Python, native engine | 5.0 (2 %) | 4.0 (2 %) | 1.0e-06 |",
+        "| ONNX Runtime | 20.0 (2 %) | 10.0 (2 %) | 3.0e-05 |",
+    ]
+
+
+def test_a_contender_that_was_not_measured_is_a_dash(clone):
+    path = clone / "docs" / "results" / "networks.json"
+    result = json.loads(path.read_text())
+    (network,) = result["networks"]
+    few = [cell for cell in network["cells"] if cell["contender"] != "openvino"]
+    result["networks"].append(network | {"network": "Swin-T", "cells": few})
+    path.write_text(json.dumps(result))
+    *_, line = filled(clone, "networks.json beside 1").strip().split("\n")
+    assert line == "| Swin-T | 1.0 (2 %) | 4.0 (2 %) | - | 1.5 (2 %), error 2.0e-04 |"
+
+
+def test_a_table_of_two_threads(clone):
+    header, _, line = filled(clone, "networks.json beside 1 2").strip().split("\n")
+    assert (header, line) == ("| milliseconds, 1 at once | MNN |", "| ResNet50_vd | 0.9 (2 %) |")
+
+
+def test_reduced_precision_stands_beside_float32(clone):
+    """The fastest other library is that of the same precision."""
+    path = clone / "docs" / "results" / "networks.json"
+    result = json.loads(path.read_text())
+    cells = result["networks"][0]["cells"]
+    for cell in [one for one in cells if one["contender"] in {"lenet_cpp/native", "openvino"}]:
+        name = f"{cell['contender']}/bf16"
+        half = {"contender": name, "precision": "bf16", "median_us": cell["median_us"] / 2}
+        cells.append(cell | half)
+    path.write_text(json.dumps(result))
+    header, _, line = filled(clone, "networks.json networks 1 bf16").strip().split("\n")
+    columns = "1 image | in float32 | fastest other | native / fastest other"
+    assert header == f"| milliseconds per batch | {columns} |"
+    assert line == "| ResNet50_vd, bf16 | 0.5 (2 %) | 1.0 (2 %) | 1.0 (2 %), OpenVINO | 0.50 |"
 
 
 def test_photos_have_a_column_for_each_contender(clone):
@@ -152,8 +200,10 @@ def test_photos_have_a_column_for_each_contender(clone):
         " | first photo, `Classifier` | first photo, `PaddleX` | first photo, by hand |"
     )
     assert lines == [
-        f"| {photo} | cv2 and onnxruntime | 10.0 | 30.0 | 20.0 | 0.50 | 300 | 300 | 300 |",
-        f"| {photo} | Pillow and onnxruntime | 11.0 | - | 22.0 | 0.50 | 300 | - | 300 |",
+        f"| {photo} | cv2 and onnxruntime | 10.0 (2 %) | 30.0 (2 %) | 20.0 (2 %) | 0.50"
+        " | 300 | 300 | 300 |",
+        f"| {photo} | Pillow and onnxruntime | 11.0 (2 %) | - | 22.0 (2 %) | 0.50"
+        " | 300 | - | 300 |",
     ]
     costs = filled(clone, "photos.json photo-costs MobileNetV2 JPEG 12")
     header, _, *lines = costs.split("\n")[1:-1]
@@ -194,7 +244,7 @@ def test_servers_have_the_ratio_to_lenet_serve(clone):
 
 def test_the_pictures(clone):
     results = clone / "docs" / "results"
-    names = ("latency.svg", "networks.svg", "startup.svg")
+    names = ("latency.svg", "networks.svg", "networks-cpp.svg", "startup.svg")
     assert write_pages(clone) == [results / name for name in names]
     picture = ET.parse(results / "latency.svg").getroot()
     assert picture[0].text == (
@@ -214,12 +264,12 @@ def test_the_pictures(clone):
 
 
 def test_the_picture_of_networks_has_two_bars_for_each(clone):
-    """They have one scale, and a line that is as long as the spread is wide.
-
-    A network that was measured from C++ is not drawn again from Python.
-    """
+    """They have one scale, and a line that is as long as the spread is wide."""
     write_pages(clone)
     picture = ET.parse(clone / "docs" / "results" / "networks.svg").getroot()
+    notes = [one.text for one in picture if one.get("class") == "note"]
+    assert notes[-2].startswith("ResNet50_vd and below: EPYC (family 25, model 17)")
+    assert notes[-1].startswith("DeiT-T and below: EPYC (family 25, model 17)")
     pair = "ResNet50_vd, lenet_cpp 1.0 ms; ResNet50_vd, OpenVINO 2.0 ms"
     assert picture[0].text == f"{pair}; {pair.replace('ResNet50_vd', 'DeiT-T')}"
     own, other, *_ = (float(one.get("width")) for one in picture if "bar" in one.get("class", ""))
@@ -228,6 +278,8 @@ def test_the_picture_of_networks_has_two_bars_for_each(clone):
     assert float(line.get("x2")) - float(line.get("x1")) == pytest.approx(0.02 * own, abs=0.11)
     said = [one.text for one in picture if one.get("class") == "value"]
     assert said[:2] == ["1.0 ms (2 %), lenet_cpp", "2.0 ms (2 %), OpenVINO"]
+    from_cpp = ET.parse(clone / "docs" / "results" / "networks-cpp.svg").getroot()
+    assert from_cpp[0].text == pair
 
 
 def test_where_rounding_is_enlarged_those_count_that_are_no_worse():

@@ -154,7 +154,8 @@ _RUNS: dict[str, Callable[[Settings, Sequence[Contender]], dict[str, Any]]] = {
         "--contenders",
         type=cli.Several(),
         metavar="PATTERN,...",
-        help="measure these: names, patterns, or groups:"
+        help="measure these: names, patterns, or groups (of a library those from Python;"
+        " 'ncnn*' adds those from C++):"
         f" {', '.join(dict.fromkeys(one.group for one in CONTENDERS))}",
     ),
     option(

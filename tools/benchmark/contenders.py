@@ -30,8 +30,8 @@ NETWORK_CONTENDERS = (
     "lenet_cpp/native",
     "onnxruntime",
     "openvino",
-    "ncnn",
-    "mnn",
+    "ncnn*",
+    "mnn*",
     "torch.compile",
     "executorch",
     "lenet_cpp/native/*",
@@ -47,8 +47,8 @@ FILE_CONTENDERS = (
     "lenet_cpp/*/onednn",
     "onnxruntime",
     "openvino",
-    "ncnn",
-    "mnn",
+    "ncnn*",
+    "mnn*",
     "torch.compile",
     "executorch",
     "lenet_cpp/native/*",
@@ -140,6 +140,11 @@ class Contender:
         return self.name.partition("/")[0]
 
     @property
+    def is_cpp_peer(self) -> bool:
+        """Return whether this is another project's library, called from C++."""
+        return str(self.factory).startswith(str(CPP_ENGINES))
+
+    @property
     def is_peer(self) -> bool:
         """Return whether the native engine is compared with it."""
         return self.engine not in {"native", "auto"}
@@ -155,12 +160,13 @@ class Contender:
             if find_spec(module) is None:
                 package = _PACKAGES.get(module, module)
                 return f"{module} is not installed: pip install {package}"
-        if str(self.factory).startswith(str(CPP_ENGINES)):
+        if self.is_cpp_peer:
             if shutil.which("c++") is None:
                 return "there is no C++ compiler: apt-get install g++"
             header = self.libraries / self.group / _HEADERS.get(self.group, "")
             if self.group in _HEADERS and not header.is_file():
-                return f"there is no {header}: docs/benchmark.md says how to install the library"
+                page = "docs/benchmark-more.md"
+                return f"there is no {header}: {page} says how to install the library"
         if self.environment is not None and self.environment.find() is None:
             command = "scripts/benchmark.py --make-environment"
             command += "" if self.rule is None else " --photos"
@@ -272,6 +278,9 @@ def choose(
 ) -> list[Contender]:
     """Return the contenders of these names, groups (``lenet_cpp``) or patterns (``*/plain``).
 
+    The group of another project's library has its contenders from Python: ``ncnn`` leaves out
+    ``ncnn/c++``, which the pattern ``ncnn*`` contains too.
+
     Raises:
         BadInput: One of the patterns matches none, or nothing is left of the precisions.
     """
@@ -280,7 +289,8 @@ def choose(
         found = [
             one.name
             for one in known
-            if one.group == pattern or fnmatch.fnmatchcase(one.name, pattern)
+            if (one.group == pattern and not one.is_cpp_peer)
+            or fnmatch.fnmatchcase(one.name, pattern)
         ]
         if not found:
             names = ", ".join(dict.fromkeys(one.group for one in known))

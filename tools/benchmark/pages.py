@@ -141,15 +141,19 @@ def _limit(result: Row) -> str:
 
 
 def _latency(result: Row, precision: str, threads: str = "1") -> str:
-    """Return a table of microseconds per image, sorted by the time for one image."""
+    """Return a table of microseconds per image and errors, sorted by the time for one image."""
     (network,) = networks_of(result).values()
     cells = cells_of(network, int(threads), precision)
     sizes = sorted({size for by in cells.values() for size in by})
     rows = [
-        [_label(name), *(_time(by[size], 1 / size) for size in sizes)]
+        [
+            _label(name),
+            *(_time(by[size], 1 / size) for size in sizes),
+            f"{max(cell['error'] for cell in by.values()):.1e}",
+        ]
         for name, by in sorted(cells.items(), key=lambda item: item[1][sizes[0]]["median_us"])
     ]
-    return _table(["microseconds per image, by batch size", *map(str, sizes)], rows)
+    return _table(["microseconds per image, by batch size", *map(str, sizes), "error"], rows)
 
 
 def _precision(result: Row, size: str) -> str:
@@ -166,50 +170,67 @@ def _precision(result: Row, size: str) -> str:
     return _table(header, rows)
 
 
-def _zoo(result: Row, *precisions: str) -> str:
-    """Return milliseconds per batch: of the native engine, and of the fastest other library."""
+def _networks(result: Row, sizes: str, *precisions: str) -> str:
+    """Return milliseconds per batch: of the native engine, and of the fastest other library.
+
+    ``sizes`` are batch sizes, such as ``1,8``. In bf16 and int8, the native engine's time in
+    float32 stands beside its time.
+    """
+    counts = [int(size) for size in sizes.split(",")]
     rows = []
     for name, network in networks_of(result).items():
         for precision in precisions or ("fp32",):
-            cells = cells_of(network, precision=precision)
             row = [f"{name}, {precision}" if precisions else name]
-            for size in (1, 8):
-                own = cells[own_name(network, precision)][size]
-                other = best_other(network, size, precision)
-                row.append(_time(own, 1e-3))
-                if precisions:
-                    in_float32 = network_cells(result, name)[own_name(network)][size]
-                    row.append(_time(in_float32, 1e-3))
-                row += [
-                    f"{_time(other, 1e-3)}, {peer_name(other['contender'])}",
-                    _share(own, other),
-                ]
+            for count in counts:
+                row += _beside_fastest(network, count, precision)
             rows.append(row)
-    columns = ["fastest other", "native / fastest other"]
-    if precisions:
-        columns.insert(0, "in float32")
-    return _table(["milliseconds per batch", "1 image", *columns, "8 images", *columns], rows)
-
-
-def _one_image(result: Row, precision: str = "fp32") -> str:
-    """Return the native engine's milliseconds for one image, and those of the fastest other one."""
-    rows = []
-    for name, network in networks_of(result).items():
-        own = cells_of(network, precision=precision)[own_name(network, precision)][1]
-        other = best_other(network, 1, precision)
-        beside = f"{_time(other, 1e-3)}, {peer_name(other['contender'])}"
-        rows.append([name, _time(own, 1e-3), beside, _share(own, other)])
-    kind = "" if precision == "fp32" else f", {precision}"
-    header = [f"milliseconds{kind}", "1 image", "fastest other", "native / fastest other"]
+    header = ["milliseconds per batch"]
+    for count in counts:
+        header.append("1 image" if count == 1 else f"{count} images")
+        header += ["in float32"] if precisions else []
+        header += ["fastest other", "native / fastest other"]
     return _table(header, rows)
 
 
-def _beside(result: Row, size: str) -> str:
+def _beside_fastest(network: Row, size: int, precision: str) -> list[str]:
+    """Return the cells of one network, batch size and precision in a table of networks."""
+    own = cells_of(network, precision=precision)[own_name(network, precision)][size]
+    other = best_other(network, size, precision)
+    times = [_time(own, 1e-3)]
+    if precision != "fp32":
+        in_float32 = cells_of(network, precision="fp32")[own_name(network)][size]
+        times.append(_time(in_float32, 1e-3))
+    fastest = f"{_time(other, 1e-3)}, {peer_name(other['contender'])}"
+    return [*times, fastest, _share(own, other)]
+
+
+def _beside(result: Row, size: str, threads: str = "1") -> str:
     """Return each contender's milliseconds per batch in float32, with errors that are too large."""
-    by_network = {}
+
+    def time_of(found: Row) -> str:
+        mark = "" if is_accurate(found) else f", error {found['error']:.1e}"
+        return _time(found, 1e-3) + mark
+
+    corner = f"milliseconds, {size} at once"
+    return _contender_table(result, int(size), int(threads), corner, time_of)
+
+
+def _errors(result: Row, size: str) -> str:
+    """Return the error of each contender and network in float32."""
+    return _contender_table(result, int(size), 1, "error", lambda found: f"{found['error']:.1e}")
+
+
+def _contender_table(
+    result: Row, size: int, threads: int, corner: str, text_of: Callable[[Row], str]
+) -> str:
+    """Return a table with a row for each network and a column for each contender in float32.
+
+    ``text_of`` makes the text of a cell; one that was not measured is a dash.
+    """
+    by_network: dict[str, dict[str, Row]] = {}
     for name, network in networks_of(result).items():
-        cells = (c for c in network["cells"] if (c["threads"], c["precision"]) == (1, "fp32"))
-        by_network[name] = {c["contender"]: c for c in cells if c["batch_size"] == int(size)}
+        cells = cells_of(network, threads, "fp32").items()
+        by_network[name] = {contender: by[size] for contender, by in cells if size in by}
     order = [
         one["name"]
         for network in result["networks"]
@@ -217,31 +238,13 @@ def _beside(result: Row, size: str) -> str:
         if one["name"] in by_network[network["network"]]
     ]
     names = [name for name in dict.fromkeys(order) if not name.endswith("/auto")]
-
-    def cell(found: Row | None) -> str:
-        if found is None:
-            return "-"
-        mark = "" if is_accurate(found) else f", error {found['error']:.1e}"
-        return _time(found, 1e-3) + mark
-
-    rows = [[name, *(cell(of.get(one)) for one in names)] for name, of in by_network.items()]
-    headers = ["native" if one.endswith("/native") else peer_name(one) for one in names]
-    return _table([f"milliseconds, {size} at once", *headers], rows)
-
-
-def _errors(result: Row) -> str:
-    """Return each contender's largest error in float32, over all networks."""
-    largest: dict[str, float] = {}
-    for network in result["networks"]:
-        for cell in network["cells"]:
-            if cell["precision"] == "fp32" and not cell["contender"].endswith("/auto"):
-                name = cell["contender"]
-                largest[name] = max(largest.get(name, 0.0), cell["error"])
+    names.sort(key=lambda name: not name.endswith("/native"))  # the native engine comes first
     rows = [
-        [_label(name), f"{error:.0e}"]
-        for name, error in sorted(largest.items(), key=lambda x: x[1])
+        [name, *(text_of(found[one]) if one in found else "-" for one in names)]
+        for name, found in by_network.items()
     ]
-    return _table(["float32", "largest error"], rows)
+    headers = ["native" if one.endswith("/native") else peer_name(one) for one in names]
+    return _table([corner, *headers], rows)
 
 
 def _network_ms(result: Row, name: str, size: str) -> str:
@@ -272,13 +275,13 @@ def _startup(result: Row) -> str:
     rows = [
         [
             _label(row["contender"]),
-            *(number(row[key]) for key in ("median_ms", "load_ms")),
+            *(number(row[key]) for key in ("median_ms", "p99_ms", "load_ms")),
             number(row["peak_bytes"] / 1e6),
         ]
         for row in sorted(result["rows"], key=lambda row: row.get("median_ms", 0.0))
         if row["absent"] is None and not row["contender"].endswith(REDUCED)
     ]
-    return _table(["process", "first result, ms", "loading, ms", "MB"], rows)
+    return _table(["process", "first result, ms", "p99", "loading, ms", "MB"], rows)
 
 
 def _memory(result: Row, kind: str) -> str:
@@ -381,8 +384,8 @@ def _photo_row(
     return [
         photo,
         hand["contender"],
-        *(_cell(by_name.get(name), "median_us", 1e-3) for name in others),
-        _cell(hand, "median_us", 1e-3),
+        *(_time(by_name[name], 1e-3) if name in by_name else "-" for name in others),
+        _time(hand, 1e-3),
         f"{by_name['Classifier']['ratio']:.2f}",
         *(_cell(by_name.get(name), "first_ms") for name in started),
         _cell(hand, "first_ms"),
@@ -430,8 +433,7 @@ _PARTS: dict[str, Callable[..., str]] = {
     "us": lambda result, *of: number(_us(result, *of)),
     "times": lambda result, a, b, *of: f"{_us(result, b, *of) / _us(result, a, *of):.1f}",
     "limit": _limit,
-    "networks": _zoo,
-    "one-image": _one_image,
+    "networks": _networks,
     "beside": _beside,
     "errors": _errors,
     "network-ms": _network_ms,

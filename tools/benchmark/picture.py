@@ -54,7 +54,8 @@ def pictures(root: Path) -> dict[Path, str]:
     """Return each picture by its path in the repository."""
     drawn = {
         "latency.svg": _latency_picture(root),
-        "networks.svg": _networks_picture(root),
+        "networks.svg": _networks_picture(root, "Python", "networks.json", "onnx-networks.json"),
+        "networks-cpp.svg": _networks_picture(root, "C++", "cpp.json"),
         "startup.svg": _startup_picture(root),
     }
     return {RESULTS / name: text for name, text in drawn.items()}
@@ -103,19 +104,22 @@ def _startup_picture(root: Path) -> str:
     return _bars(panels, [f"LeNet. {who}", describe_machine(result)])
 
 
-def _networks_picture(root: Path) -> str:
-    """Draw one image of each network: the native engine above the fastest other library."""
+def _networks_picture(root: Path, how: str, *files: str) -> str:
+    """Draw one image of each network: the native engine above the fastest other library.
+
+    ``how`` says from which language they were called; the files are those of one processor.
+    """
     pairs: dict[str, tuple[tuple[Row, str], tuple[Row, str]]] = {}
     notes = []
-    for file, how in (("cpp.json", "C++"), ("transformers.json", "Python")):
+    for file in files:
         result = read(root, file)
-        added = {name: one for name, one in networks_of(result).items() if name not in pairs}
-        notes.append(f"From {how}, {next(iter(added))} on: {describe_machine(result)}")
-        for name, network in added.items():
+        networks = networks_of(result)
+        notes.append(f"{next(iter(networks))} and below: {describe_machine(result)}")
+        for name, network in networks.items():
             own = network_cells(result, name)[own_name(network)][1]
             other = best_other(network, 1)
             pairs[name] = ((own, OWN), (other, peer_name(other["contender"])))
-    title = "One image, one core: the native engine above the fastest other library"
+    title = f"One image, one core, from {how}: the native engine above the fastest other library"
     scales = (
         "The longer bar of each pair has the full width. The line at the end of a bar is as long as"
         " the largest difference between two turns, which is also in brackets."

@@ -145,7 +145,8 @@ class _Network:
             self._contenders[one.name] |= {"status": "refused", "reason": reason}
             return None
         names = {"name": one.name, "precision": one.precision}
-        found = assess(subject.expected[:count], np.asarray(turn.outputs), subject.labels, **names)
+        outputs = np.asarray(turn.outputs).reshape(count, -1)
+        found = assess(subject.expected[:count], outputs, subject.labels, **names)
         cell = found._asdict()
         if wrong := cell.pop("wrong"):
             self._contenders[one.name] |= {"status": "refused", "reason": wrong}

@@ -81,7 +81,8 @@ class Subject:
         folder: A temporary one; ``images.npy`` in it are :attr:`images`.
         images: float32 [N, C, H, W], for batches of any of the sizes, without a smaller one.
         different: How many of them are different: the first; after these they come again.
-        expected: float64 [N, classes], the right outputs.
+        expected: float64 [N, classes], the right outputs; [N, values] of a network that is not a
+            classifier.
         reference: What computed them.
         multiply_adds: Of one image, by the definition; None of model files, where nobody counts.
         labels: int64 [different], of the first; None where the classes mean nothing.
@@ -281,7 +282,11 @@ def file_subject(
 def _repeated(
     images: NDArray[Any], expected: NDArray[Any], batch_sizes: Sequence[int], folder: Path
 ) -> tuple[NDArray[np.float32], int, NDArray[np.float64]]:
-    """Return enough images for whole batches, how many are different, and the outputs."""
+    """Return enough images for whole batches, how many are different, and the outputs.
+
+    The outputs of an image become one row, whatever their rank is.
+    """
+    expected = expected.reshape(len(images), -1)
     count = max(-(-len(images) // size) * size for size in batch_sizes)
 
     def repeated(values: NDArray[Any], dtype: Any) -> NDArray[Any]:
