@@ -52,7 +52,7 @@ def skip_without_zig(session: nox.Session) -> None:
 
 
 def require_build(session: nox.Session) -> None:
-    """Stop if ./run.sh has not built the programs: without them, tests would be skipped."""
+    """End the session with an error if ./run.sh has not built the programs that its tests need."""
     if not Path("build", "lenet_infer_test").is_file():
         session.error("the tests compare with the programs that ./run.sh builds: run it first")
 

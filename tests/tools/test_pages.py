@@ -23,6 +23,15 @@ def test_pages_hold_what_their_results_do(root):
         assert path.read_text(encoding="utf-8") == text, f"{path}: scripts/benchmark.py --pages"
 
 
+def test_results_of_the_benchmark_have_no_path_of_a_machine(root):
+    """Other results quote messages of Paddle and names of nodes, which look like paths."""
+    texts = {file.name: file.read_text() for file in (root / "docs" / "results").glob("*.json")}
+    written = {name: text for name, text in texts.items() if "kind" in json.loads(text)}
+    assert {"networks.json", "photos.json", "serve.json"} <= written.keys()
+    path = re.compile(r"[\"' (]/\w+/")
+    assert [name for name, text in written.items() if path.search(text)] == []
+
+
 def test_no_line_of_a_sentence_begins_with_a_mark(root):
     """A line that begins with a comment is no Markdown: its links and code are not rendered."""
     found = re.compile(r"^ *<!-- (?:results: .+?|repository) -->.", re.MULTILINE)

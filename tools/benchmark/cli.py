@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from dataclasses import replace
 from importlib.util import find_spec
@@ -59,6 +60,8 @@ _PHOTOS: dict[str, Any] = {
 }
 _COMPARED = ("native", "pdmodel/auto", "native/int8", "pdmodel/onednn/int8")
 _PADDLE = ("lenet_cpp/*/plain", "lenet_cpp/*/onednn", "lenet_cpp/*/openvino")
+_FOLDERS = re.compile(r"(?<![\w./-])/(?:[^/\s\"']+/)+")
+"""The folders of an absolute path, which exist on one machine only."""
 _TIMED = ("seconds", "threads", "batch_sizes")
 _EXACT = ("same_within", "half_width")
 # For each measurement: the default contenders, the defaults that differ from those of Settings, and
@@ -353,7 +356,10 @@ def _measure(options: SimpleNamespace, mode: str) -> int:
     else:
         result = _RUNS.get(mode, run_speed)(settings, chosen)
     if options.json is not None:
-        write_text(options.json, json.dumps(result, allow_nan=False) + "\n")
+        text = json.dumps(result, allow_nan=False)
+        if mode != "compare":  # There, the folders say which build is which.
+            text = _FOLDERS.sub("", text)
+        write_text(options.json, text + "\n")
     _print(options, result)
     return _code(result)
 
