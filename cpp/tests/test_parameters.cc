@@ -202,6 +202,31 @@ TEST_CASE("parameters that are not finite, of every type, at every place and add
       }
     }
   }
+  // -infinity in a mask, whose softmax makes 0 of it.
+  struct Masked {
+    int dtype;
+    std::string good;
+    std::vector<std::string> bad;
+  };
+  const std::vector<Masked> masks = {
+      {4, of(Bits16{0xfc00}), {of(Bits16{0x7c00}), of(Bits16{0xfc01})}},
+      {22, of(Bits16{0xff80}), {of(Bits16{0x7f80}), of(Bits16{0xff81})}},
+      {5, of(0xff800000U), {of(0x7f800000U), of(0xff800001U)}},
+      {6, of(0xfff0000000000000U), {of(0x7ff0000000000000U), of(0xfff0000000000001U)}},
+  };
+  for (const Masked& mask : masks) {
+    CAPTURE(mask.dtype);
+    ParameterSpec wanted{"w", mask.dtype, {2}};
+    const auto check = [&](const std::string& values) {
+      require_parameters({wanted}, {{"", mask.dtype, {2}, values}}, "p", true);
+    };
+    CHECK_ERROR(BadModel, "NaN or infinity", check(mask.good + mask.good));
+    wanted.mask = true;
+    check(mask.good + mask.good);
+    for (const std::string& bad : mask.bad) {
+      CHECK_ERROR(BadModel, "NaN or infinity", check(mask.good + bad));
+    }
+  }
   // Numbers of which no pattern is infinite.
   const std::string ones(8, '\xff');
   require_parameters({{"i", 3, {1}}}, {{"", 3, {1}, ones}}, "p", true);

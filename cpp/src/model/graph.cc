@@ -7,6 +7,7 @@
 #include "lenet/config.h"
 #include "model/element_types.h"
 #include "model/rules/rules.h"
+#include "model/rules/support.h"
 #include "model/translate.h"
 
 namespace lenet {
@@ -373,6 +374,32 @@ std::optional<Integers> known_list(const Value& value) {
     list.push_back(number_as<std::int64_t>(value, i));
   }
   return list;
+}
+
+std::vector<bool> masks_of(const Graph& graph) {
+  constexpr std::string_view kKeepsMask =
+      "Add Where Cast Identity Concat Split Slice Gather Expand Tile Transpose Reshape Flatten "
+      "FlattenRange Squeeze Unsqueeze";
+  // Whether some operator takes a value, and whether one takes it that is no softmax in the end.
+  std::vector<bool> is_taken(graph.values.size());
+  std::vector<bool> is_other(graph.values.size());
+  for (const std::size_t output : graph.outputs) is_other[output] = true;
+  for (auto op = graph.operators.rbegin(); op != graph.operators.rend(); ++op) {
+    bool is_masking = has_word("Softmax LogSoftmax", op->kind);
+    if (has_word(kKeepsMask, op->kind)) {
+      is_masking = true;
+      each_value(op->outputs, [&](std::size_t output) {
+        is_masking = is_masking && is_taken[output] && !is_other[output];
+      });
+    }
+    each_value(op->inputs, [&](std::size_t input) {
+      is_taken[input] = true;
+      if (!is_masking) is_other[input] = true;
+    });
+  }
+  std::vector<bool> masks(graph.values.size());
+  for (std::size_t i = 0; i < masks.size(); ++i) masks[i] = is_taken[i] && !is_other[i];
+  return masks;
 }
 
 std::vector<bool> needed_operators(const Graph& graph) {

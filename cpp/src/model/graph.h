@@ -364,6 +364,10 @@ std::optional<Integers> known_list(const Value& value);
 /// Whether the model fixes what a value holds, also where the graph is not checked.
 bool is_constant(const Graph& graph, std::size_t value);
 
+/// Which values only a softmax takes, directly or behind operators that add to them, choose among
+/// them or move them. -infinity in such a value is a mask, of which the softmax makes 0. Linear.
+std::vector<bool> masks_of(const Graph& graph);
+
 /// Which operators compute what an output needs that is not known: others may be anything.
 std::vector<bool> needed_operators(const Graph& graph);
 

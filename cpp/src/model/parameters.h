@@ -22,6 +22,8 @@ struct ParameterSpec {
   /// Only quantize_linear and dequantize_linear take it, as scales or zero points. Paddle declares
   /// [1] or [6] and writes [] or [1, 6]; to the kernels it is all the same.
   bool scale = false;
+  /// Only a softmax takes it, as masks_of says: it may hold -infinity.
+  bool mask = false;
   std::size_t value = kNone;  ///< of a program: the index in its graph
 };
 
@@ -34,7 +36,8 @@ std::vector<ParameterSpec> list_parameters(const Graph& graph, const std::string
 /// \throws Error BadModel when a record is damaged or cut short.
 std::vector<ParameterSpec> read_parameter_records(std::string_view bytes, const std::string& path);
 
-/// \param check_finite whether to refuse NaN and infinity, which a relu or a max-pool would hide
+/// \param check_finite whether to refuse NaN and infinity, which a relu or a max-pool would hide, but
+///   for -infinity in a mask
 /// \throws Error BadModel when count, type or shape differ, or a number is not finite, naming the
 ///   first such parameter.
 void require_parameters(const std::vector<ParameterSpec>& expected,

@@ -57,6 +57,7 @@ class NetworkReader {
  public:
   NetworkReader(const Graph& graph, const std::string& path, double file_bytes, bool check_finite)
       : graph_(graph), path_(path), layer_memory_(file_bytes), check_finite_(check_finite) {
+    if (check_finite) masks_ = masks_of(graph);
     network_.file_bytes = file_bytes;
     output_names_.resize(graph.outputs.size());
     network_.tensors.resize(graph.values.size());
@@ -232,9 +233,9 @@ class NetworkReader {
   /// Has layers compute what the evaluator does not: the constant X becomes a tensor of its own.
   void compute_constant();
   /// \throws Error BadModel: it is not finite, where that is checked
-  void require_finite(const Value& constant, const std::string& name) const;
+  void require_finite(const Value& constant, const std::string& name, std::size_t value) const;
   /// Requires that a constant is finite and has as many numbers as its shape says.
-  void require_whole(const Value& constant, const std::string& name) const;
+  void require_whole(const Value& constant, const std::string& name, std::size_t value) const;
 
   /// The tensor that a value is now.
   std::size_t tensor_of(std::size_t value) const {
@@ -251,7 +252,8 @@ class NetworkReader {
   Network network_;
   LayerMemory layer_memory_;
   bool check_finite_;
-  std::size_t at_ = 0;  ///< of the operator that is read
+  std::vector<bool> masks_;  ///< as masks_of; none where check_finite_ is false
+  std::size_t at_ = 0;       ///< of the operator that is read
   const Operator* op_ = nullptr;
   const OperatorView* view_ = nullptr;
   QuantizedValues quantized_;

@@ -199,8 +199,9 @@ bool NetworkReader::try_fold(std::size_t at, const OperatorView& view) {
   const Argument& outputs = op.outputs.at("Out");
   const bool combines = has_word("Add Sub Mul Div Maximum Minimum Pow", op.kind);
   const auto constant = [&](std::string_view name, std::size_t index) {
-    const Value* const found = constant_of(op.inputs.at(name).at(index));
-    if (combines && found != nullptr) require_finite(*found, std::string(name));
+    const std::size_t value = op.inputs.at(name).at(index);
+    const Value* const found = constant_of(value);
+    if (combines && found != nullptr) require_finite(*found, std::string(name), value);
     return found;
   };
   const auto reserve = [this](std::size_t bytes) {
@@ -235,7 +236,7 @@ const Value& NetworkReader::float_constant(const std::string& name) {
   const Value* found = constant(name);
   require(found != nullptr && found->dtype == kFloat32 && found->data_dtype != kInt8,
           "operator whose " + name + " is no float32 constant");
-  require_whole(*found, name);
+  require_whole(*found, name, value(name));
   return *found;
 }
 
@@ -243,19 +244,22 @@ std::vector<float> NetworkReader::numbers(const std::string& name, std::size_t i
   const Value* const found = constant(name, index);
   require(found != nullptr && (found->data_dtype != kInt8 || found->dtype == kInt8),
           "operator on a value that is not computed from the image");
-  require_whole(*found, name);
+  require_whole(*found, name, value(name, index));
   return floats_of(*found);
 }
 
-void NetworkReader::require_whole(const Value& constant, const std::string& name) const {
+void NetworkReader::require_whole(const Value& constant, const std::string& name,
+                                  std::size_t value) const {
   require(static_cast<std::int64_t>(count_values(constant)) ==
               product(constant.shape, 0, constant.shape.size()),
           "operator whose " + name + " has another number of values");
-  require_finite(constant, name);
+  require_finite(constant, name, value);
 }
 
-void NetworkReader::require_finite(const Value& constant, const std::string& name) const {
+void NetworkReader::require_finite(const Value& constant, const std::string& name,
+                                   std::size_t value) const {
   if (!check_finite_ || all_finite(constant.data, constant.data_dtype)) return;
+  if (masks_[value] && all_below_infinity(constant.data, constant.data_dtype)) return;
   refuse("takes a " + name + " '" + constant.name +
          "' that holds NaN or infinity; set check_finite to false to let it through");
 }
