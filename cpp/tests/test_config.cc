@@ -8,11 +8,11 @@ TEST_CASE("names of options go there and back") {
   std::string names = "auto";
   for (const EngineInfo& engine : available_engines()) names += ", " + engine.name;
   CHECK(engine_names() == names);
-  for (const auto value :
-       {EngineKind::Auto, EngineKind::Native, EngineKind::OnnxRuntime, EngineKind::Paddle}) {
+  for (const auto value : {EngineKind::Auto, EngineKind::Native, EngineKind::OnnxRuntime,
+                           EngineKind::Paddle, EngineKind::Plain}) {
     CHECK(parse_engine(to_string(value)) == value);
   }
-  CHECK_ERROR(BadInput, "auto, native, onnxruntime, paddle", parse_engine("Native"));
+  CHECK_ERROR(BadInput, "auto, native, onnxruntime, paddle, plain", parse_engine("Native"));
   for (const auto value : {Precision::Fp32, Precision::Bf16, Precision::Int8, Precision::Tf32}) {
     CHECK(parse_precision(to_string(value)) == value);
   }

@@ -23,6 +23,7 @@ enum class EngineKind {
   Native,       ///< our own kernels, not for every operator (docs/native-engine.md): any format
   OnnxRuntime,  ///< the library of that name, opened when it is first needed: .onnx
   Paddle,       ///< the Paddle Inference library, opened when it is first needed: Paddle's formats
+  Plain,  ///< each operator by its definition in double, slowly: judges the others, any format
 };
 
 /// The arithmetic of a run.

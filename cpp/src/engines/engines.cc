@@ -8,6 +8,7 @@
 #include "engines/native/native_engine.h"
 #include "engines/onnxruntime/engine.h"
 #include "engines/paddle/paddle.h"
+#include "engines/plain/plain_engine.h"
 #include "lenet/error.h"
 #include "lenet/version.h"
 
@@ -92,6 +93,24 @@ const std::vector<EngineRow>& engine_rows() {
        [](Accelerator accelerator) { return accelerator == Accelerator::OpenVino; },
        require_paddle_options,
        takes_paddle_model},
+      // Auto never takes it, and no message advises it: it judges the others.
+      {EngineKind::Plain,
+       "plain",
+       kOwnKernels,
+       {},
+       "",
+       {Precision::Fp32, Precision::Int8},
+       "it computes what the program says in double; use fp32, or int8 for a quantized model",
+       {Accelerator::Plain},
+       false,
+       [](const Config&) { return false; },
+       create_plain_engine,
+       true,
+       true,
+       false,
+       [](Accelerator) { return false; },
+       [](const Config&) {},
+       [](const Config&, const Model&) { return false; }},
   };
   return rows;
 }
@@ -283,7 +302,7 @@ std::vector<const EngineRow*> find_engines(const Config& config, const ModelFile
       throw Error(ErrorCode::Unsupported, "'" + files.program + "' is not a model for the " +
                                               row.name + " engine: " + row.format_remedy);
     }
-    if (readable) last = &row;
+    if (readable && row.supports_options(config)) last = &row;
     const bool chosen = config.engine == EngineKind::Auto
                             ? readable && row.supports_options(config) && fits(row, config)
                             : config.engine == row.kind;

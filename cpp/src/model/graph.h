@@ -394,6 +394,14 @@ constexpr std::size_t kMaxOperators = 1'000'000;
 ///   knows, and for old attributes that would change what Paddle computes.
 void check_graph(Graph& graph, const std::string& path);
 
+/// A checked program with the shapes that it has for an input of exactly this shape, of which the
+/// first size counts too. Axes of images are not set. The checked one is to outlive it.
+/// \param needed operators, of which alone shapes are inferred
+/// \throws Error BadInput: the program does not take this shape, or a tensor or the work for it is
+///   beyond the limits
+std::unique_ptr<const Graph> infer_for_input(const Graph& checked, const std::string& path,
+                                             const Shape& input, const std::vector<bool>& needed);
+
 /// An image is too small for a program: no window fits into it, or an InstanceNormalization gets a
 /// tensor without values. onnxruntime 1.32 divides by zero in such a pool, and reads memory that is
 /// not there in such a normalization.

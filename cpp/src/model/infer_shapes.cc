@@ -58,6 +58,18 @@ class ShapeInference {
     find_images(graph_, path_, checked(), input.empty() ? kUnknown : input[0]);
   }
 
+  /// Infers the shapes for an input of exactly this shape.
+  void infer_exactly(const Shape& input) {
+    each_given([](std::size_t, Value& value) {
+      value.images = {};
+      value.data = {};
+    });
+    images_ = input.empty() ? 1 : std::max<std::int64_t>(input[0], 1);
+    graph_.values[graph_.inputs[0]].shape = input;
+    require_dimensions(graph_.values[graph_.inputs[0]], 1, images_, path_);
+    infer();
+  }
+
   void infer_room() {
     if (graph_.inputs.size() != 1) return;
     const Shape& input = graph_.values[graph_.inputs[0]].shape;
@@ -482,6 +494,31 @@ void infer_shapes(Graph& graph, const std::string& path, const std::vector<Infer
 void infer_room(Graph& graph, const std::string& path, const std::vector<InferRule>& rules,
                 const std::vector<bool>& read) {
   ShapeInference(graph, path, rules, read).infer_room();
+}
+
+std::unique_ptr<const Graph> infer_for_input(const Graph& checked, const std::string& path,
+                                             const Shape& input, const std::vector<bool>& needed) {
+  auto graph = std::make_unique<Graph>(checked);
+  graph->decoded.clear();  // what parameters hold there is kept by the checked graph
+  graph->written.clear();
+  graph->with_sizes = nullptr;
+  RuleBook book(*graph);
+  std::vector<InferRule> rules(graph->operators.size());
+  std::vector<bool> read(graph->values.size());
+  for (const std::size_t output : graph->outputs) read[output] = true;
+  for (std::size_t i = 0; i < rules.size(); ++i) {
+    const ParsedRule* const rule = needed[i] ? book.find(graph->operators[i].type) : nullptr;
+    if (rule == nullptr) continue;
+    rules[i] = rule->infer;
+    each_value(graph->operators[i].inputs, [&](std::size_t value) { read[value] = true; });
+  }
+  try {
+    ShapeInference(*graph, path, rules, read).infer_exactly(input);
+  } catch (const Error& error) {
+    throw Error(ErrorCode::BadInput, "'" + path + "' does not take an input of the shape " +
+                                         to_string(input) + ": " + error.what());
+  }
+  return graph;
 }
 
 }  // namespace lenet

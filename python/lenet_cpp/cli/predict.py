@@ -63,7 +63,7 @@ class Fallback(NamedTuple):
 
 
 _FORMS = "MODEL IMAGE..., or --bundled IMAGE... for the package's model of digits"
-ENGINES = ("auto", "native", "paddle", "onnxruntime", "python", "executor", "dygraph")
+ENGINES = ("auto", "native", "paddle", "onnxruntime", "plain", "python", "executor", "dygraph")
 
 
 def model_and_images(function: Callable[..., int]) -> Callable[..., int]:

@@ -12,7 +12,7 @@ from lenet_cpp._base.files import hint_of_missing
 from lenet_cpp.errors import BadInput, FileNotFound
 
 # The names of C++ (``lenet/config.h``), which refuses others.
-EngineName = Literal["auto", "native", "onnxruntime", "paddle"]
+EngineName = Literal["auto", "native", "onnxruntime", "paddle", "plain"]
 AnyEngine = Literal[EngineName, "python", "dygraph", "executor"]
 Precision = Literal["fp32", "bf16", "int8", "tf32"]
 Accelerator = Literal["auto", "plain", "onednn", "openvino", "tensorrt"]
@@ -54,6 +54,8 @@ class Options(TypedDict, total=False):
             * ``"paddle"``: the Paddle library, for Paddle's formats.
             * ``"onnxruntime"``: for .onnx, with the library of the package onnxruntime, which is
               never imported (``pip install onnxruntime``).
+            * ``"plain"``: each operator by its definition in double precision, slowly: it judges
+              the other engines (docs/plain-engine.md).
 
         accelerator: ``"auto"`` (default), ``"plain"``, ``"onednn"`` or ``"openvino"``, of the
             Paddle engine, or ``"tensorrt"``, of onnxruntime on a GPU. Auto takes the fastest by

@@ -11,7 +11,7 @@ from lenet_cpp.inference.options import BUNDLED, File, Options, Source
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.paddle_engines.engine import CppEngine, Engine
 
-_CPP = ("auto", "native", "paddle", "onnxruntime")
+_CPP = ("auto", "native", "paddle", "onnxruntime", "plain")
 _PYTHON = ("python", "executor", "dygraph")
 """The engines of :mod:`lenet_cpp.paddle_engines.engines`, which is imported when one is opened."""
 
