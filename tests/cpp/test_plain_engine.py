@@ -4,12 +4,16 @@ Its definitions are compared with ONNX's reference evaluator in float64, with Pa
 and with ONNX's tests of single operators.
 """
 
+import re
 from collections import Counter
 
 import numpy as np
 import onnx
+import pytest
 from onnx import TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
+from onnx_files import array, model
+from test_kinds import SOURCES, TEXT, joined
 from test_native_nodes import NODES, ROUNDED, case_of
 
 import lenet_cpp
@@ -87,3 +91,162 @@ def test_onnx_tests_of_operators():
     assert not wrong, "\n".join(wrong)
     assert right.total() >= 340
     assert of_float64 >= 250
+
+
+def kinds_of(path, row):
+    """Return the kinds that the rows of tables in a file begin with."""
+    found = re.findall(rf"\{{({TEXT}){row}", path.read_text())
+    return {kind for text in found for kind in joined(text).split() if kind[0].isupper()}
+
+
+def native_kinds():
+    """Return the kinds of operators that the native engine has a kernel for, or folds."""
+    native, model = SOURCES / "engines" / "native", SOURCES / "model"
+    tables = [(path, r",\s*read_") for path in native.glob("read_*.cc")]
+    tables += [(path, r",\s*[a-z]\w*\}") for path in model.glob("evaluate*.cc")]
+    tables += [
+        (native / "kernels" / "activation.h", r"(?:,\s*\{|\}\})"),
+        (model / "functions.cc", r",\s*\[\]"),
+        (model / "boxes.cc", r",\s*&BoxReader"),
+    ]
+    return {kind for table in tables for kind in kinds_of(*table)}
+
+
+def plain_kinds():
+    paths = (SOURCES / "engines" / "plain").glob("*.cc")
+    return {kind for path in paths for kind in kinds_of(path, r",\s*[a-z]\w*\}")}
+
+
+WITHOUT_DEFINITION = set()
+"""Operators that the native engine runs, and that nothing judges."""
+
+
+def test_every_operator_of_the_native_engine_has_a_definition():
+    native = native_kinds()
+    assert {"Conv", "Selu", "Gelu", "Sin", "Roll", "CumSum", "Einsum", "OneHot"} <= native
+    assert native - plain_kinds() == WITHOUT_DEFINITION
+
+
+ATTENTION = """
+    q = MatMul(x, wq)
+    k = MatMul(x, wk)
+    v = MatMul(x, wv)
+    qh = Reshape(q, heads)
+    kh = Reshape(k, heads)
+    vh = Reshape(v, heads)
+    qt = Transpose<perm = [0, 2, 1, 3]>(qh)
+    kt = Transpose<perm = [0, 2, 3, 1]>(kh)
+    vt = Transpose<perm = [0, 2, 1, 3]>(vh)
+    scores = MatMul(qt, kt)
+    scaled = Mul(scores, scale)
+    masked = Add(scaled, mask)
+    weights = Softmax<axis = -1>(masked)
+    mixed = MatMul(weights, vt)
+    moved = Add(mixed, row)
+    back = Transpose<perm = [0, 2, 1, 3]>(moved)
+    joined = Reshape(back, tokens)
+    y = Add(x, joined)
+"""
+TOKENS = {
+    "wq": array((8, 8), 1),
+    "wk": array((8, 8), 2),
+    "wv": array((8, 8), 3),
+    "heads": np.array([0, 0, 2, 4]),
+    "tokens": np.array([0, 0, 8]),
+    "scale": np.float32([0.5]),
+    "mask": np.where(np.arange(5) > 3, np.float32(-1e4), np.float32(0)).reshape(1, 1, 1, 5),
+    "row": array((5, 1), 4),
+}
+BLOCKS = {
+    "attention": (ATTENTION, "[N,5,8]", TOKENS),
+    "token_mlp": (
+        """
+        n = LayerNormalization<axis = -1>(x, g, b)
+        flat = Reshape(n, rows)
+        h = Gemm<transB = 1>(flat, w, c)
+        a = Div(h, root)
+        e = Erf(a)
+        o = Add(e, one)
+        p = Mul(h, o)
+        s = Reshape(p, tokens)
+        y = Add(x, s)
+        """,
+        "[N,5,8]",
+        {
+            "g": array((8,), 5),
+            "b": array((8,), 6),
+            "w": array((8, 8), 7),
+            "c": array((8,)),
+            "root": np.float32([1.41421356]),
+            "one": np.float32([1]),
+            "rows": np.array([-1, 8]),
+            "tokens": np.array([-1, 5, 8]),
+        },
+    ),
+    "excited": (
+        """
+        c = Conv<kernel_shape = [3, 3], pads = [1, 1, 1, 1]>(x, w, b)
+        r = Relu(c)
+        m = GlobalAveragePool(r)
+        f = Conv<kernel_shape = [1, 1]>(m, v)
+        g = HardSigmoid(f)
+        s = Mul(r, g)
+        t = Conv<kernel_shape = [3, 3], group = 3, strides = [2, 1]>(s, d)
+        p = AveragePool<kernel_shape = [2, 3], pads = [0, 1, 0, 1], count_include_pad = 1>(t)
+        y = Resize<mode = "cubic">(p, , up)
+        """,
+        "[N,3,8,6]",
+        {
+            "w": array((6, 3, 3, 3), 1),
+            "b": array((6,), 2),
+            "v": array((6, 6, 1, 1), 3),
+            "d": array((9, 2, 3, 3), 4),
+            "up": np.float32([1, 1, 2, 1.5]),
+        },
+    ),
+    "windows": (
+        """
+        r = Reshape(x, split)
+        t = Transpose<perm = [0, 1, 3, 2, 4, 5]>(r)
+        w = Reshape(t, windows)
+        e = Einsum<equation = "wtc,wsc->wts">(w, w)
+        s = Softmax<axis = -1>(e)
+        m = MatMul(s, w)
+        b = Reshape(m, back)
+        u = Transpose<perm = [0, 1, 3, 2, 4, 5]>(b)
+        y = Reshape(u, whole)
+        """,
+        "[N,4,4,3]",
+        {
+            "split": np.array([-1, 2, 2, 2, 2, 3]),
+            "windows": np.array([-1, 4, 3]),
+            "back": np.array([-1, 2, 2, 2, 2, 3]),
+            "whole": np.array([-1, 4, 4, 3]),
+        },
+    ),
+    "sequence_first": (
+        """
+        t = Transpose<perm = [1, 0, 2]>(x)
+        s = CumSum(t, zero)
+        a, b = Split<axis = 0>(s, parts)
+        c = Concat<axis = 0>(b, a)
+        y = Transpose<perm = [1, 0, 2]>(c)
+        """,
+        "[N,3,2]",
+        {"zero": np.array(0), "parts": np.array([1, 2])},
+    ),
+    "images_together": ("s = Softmax<axis = 0>(x) y = Sub(x, s)", "[N,3]", {}),
+}
+"""Networks, the shapes of their inputs, and constants."""
+
+
+@pytest.mark.parametrize("images", [1, 2, 3, 7])
+@pytest.mark.parametrize("name", BLOCKS)
+def test_networks_for_the_whole_batch(name, images):
+    """A value of another image, or in another place, would be found."""
+    nodes, shape, tensors = BLOCKS[name]
+    contents = model(nodes, f"float{shape} x", "float y", tensors)
+    program = onnx.ModelProto.FromString(contents)
+    sizes = [images, *map(int, re.findall(r"\d+", shape))]
+    x = array(sizes, 11)
+    assert difference(reference(program, x), run(contents, x)) <= TOLERANCE

@@ -25,12 +25,13 @@ Span share_of(std::int64_t window, std::int64_t windows, std::int64_t size) {
 }
 
 /// A window that goes beyond the padding, where sizes are rounded up, has no positions there.
-Span span_of(const WindowAxis& axis, std::int64_t window) {
+/// \param behind places of padding behind the image, as the divisor counts them
+Span span_of(const WindowAxis& axis, std::int64_t window, std::int64_t behind) {
   Span span;
   for (std::int64_t k = 0; k < axis.kernel; ++k) {
     const std::int64_t at = axis.place(window, k);
     if (axis.holds(at)) span.places.push_back(at);
-    if (at < axis.inputs + axis.behind) ++span.positions;
+    if (at < axis.inputs + behind) ++span.positions;
   }
   return span;
 }
@@ -54,9 +55,11 @@ void pool(const Call& call) {
   const std::size_t first = 3 - image.size();
   for (std::size_t i = 0; i < 3; ++i) {
     const std::int64_t count = i < first ? 1 : windows[i - first];
+    // Paddle's kernel takes as many places behind the image as there are before it.
+    const std::int64_t behind = call.flag("in_pairs") ? axes[i].before : axes[i].behind;
     for (std::int64_t window = 0; window < count; ++window) {
       spans[i].push_back(shares ? share_of(window, count, i < first ? 1 : image[i - first])
-                                : span_of(axes[i], window));
+                                : span_of(axes[i], window, behind));
     }
   }
   const std::int64_t height = image.size() < 2 ? 1 : *(image.end() - 2);
