@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "native_support.h"
+#include "notation.h"
 
 namespace lenet::tests {
 namespace {
@@ -41,8 +42,9 @@ AttentionParams::Loop places_of(const AttentionParams& of, std::int64_t matrix) 
   return found;
 }
 
+/// \param bias of each column of the results, or none
 /// \param inputs queries, keys, values and the terms that are tensors
-Definition define_attention(const AttentionParams& of,
+Definition define_attention(const AttentionParams& of, const std::vector<float>& bias,
                             const std::vector<std::vector<float>>& inputs) {
   const auto all = static_cast<std::size_t>(of.scores().count() * of.rows * of.width);
   Definition found = {std::vector<double>(all, NAN), std::vector<double>(all)};
@@ -78,8 +80,8 @@ Definition define_attention(const AttentionParams& of,
       double sum = 0;
       for (double& weight : weights) sum += weight = std::exp(weight - top);
       for (std::int64_t c = 0; c < of.width; ++c) {
-        double result = 0;
-        double size = 0;
+        double result = bias.empty() ? 0 : double{bias[static_cast<std::size_t>(c)]};
+        double size = std::abs(result);
         for (std::int64_t k = 0; k < of.keys; ++k) {
           const double part = weights[static_cast<std::size_t>(k)] / sum *
                               value_at(inputs[2], of.value, at.value, k, c);
@@ -128,17 +130,20 @@ void add_term(AttentionParams& of, BroadcastOperand operand) {
 /// Compares a layer with the definition, and in bf16 with that of operands which are rounded
 /// before. \param inputs the values of each operand
 void check_layer_of(const AttentionParams& of, const std::vector<std::int64_t>& inputs,
-                    Random& random) {
+                    Random& random, const std::vector<float>& bias = {}) {
   Layer layer = layer_of(LayerKind::Attention);
   layer.params = of;
+  layer.bias = bias;
   const std::int64_t values = of.scores().count() * of.rows * of.width;
-  const auto define = [&](const auto& operands) { return define_attention(of, operands); };
-  check_layer(layer, inputs, values, random, define, kError);
+  const auto define = [&](const auto& operands) { return define_attention(of, bias, operands); };
+  // Each product is added to a sum that begins with the bias, and is rounded with it.
+  const double error = bias.empty() ? kError : 2 * kError;
+  check_layer(layer, inputs, values, random, define, error);
   // The softmax gives weights that are rounded to 8 significant bits.
   constexpr double kRounding = 1.0 / 256;
   const auto define_rounded = [&](std::vector<std::vector<float>> operands) {
     for (std::size_t i = 0; i < 3; ++i) round_to_bf16(operands[i]);
-    return define_attention(of, operands);
+    return define_attention(of, bias, operands);
   };
   const Network network = network_of(layer, inputs, values, random);
   const std::vector<float> images =
@@ -147,12 +152,13 @@ void check_layer_of(const AttentionParams& of, const std::vector<std::int64_t>& 
     CAPTURE(std::string(kernels->name));
     const auto program = compiled(network, choose_kernels(), false, 0, kernels);
     CHECK(has_kernel(*program, "attention_bf16"));
-    check_program(*program, images, inputs, define_rounded, kRounding + kError);
+    check_program(*program, images, inputs, define_rounded, kRounding + error);
   }
 }
 
 TEST_CASE("attention of any sizes" * doctest::test_suite("arithmetic")) {
   Random random(61);
+  Random biases(65);
   for (int i = 0; i < 60; ++i) {
     const Sizes sizes = {random.from(1, 4), random.from(1, 70), random.from(1, 70),
                          random.from(1, 40), random.coin() ? 16 : random.from(1, 40)};
@@ -177,7 +183,8 @@ TEST_CASE("attention of any sizes" * doctest::test_suite("arithmetic")) {
     CAPTURE(sizes.depth);
     CAPTURE(sizes.width);
     CAPTURE(of.terms.size());
-    check_layer_of(of, inputs, random);
+    const std::vector<float> bias = i % 2 == 0 ? biases.values(sizes.width) : std::vector<float>();
+    check_layer_of(of, inputs, random, bias);
   }
 }
 
@@ -197,8 +204,10 @@ TEST_CASE("attention to more keys than are weighed at once, and to masked ones" 
 struct Form {
   bool scales_queries = false;
   bool scales_scores = false;
-  bool adds_numbers = false;  ///< for each head
-  bool adds_tensor = false;   ///< for all heads, cut in two
+  bool adds_numbers = false;    ///< for each head
+  bool adds_tensor = false;     ///< for all heads, cut in two
+  bool adds_row = false;        ///< the same numbers to each row of scores, as their product's bias
+  bool adds_to_values = false;  ///< to each row of results, as their product's bias
   // Forms that stay several layers.
   bool reads_scores_twice = false;
   bool reads_weights_twice = false;
@@ -261,6 +270,7 @@ Network separate_network(const Form& form, Random& random) {
     network.layers.push_back(std::move(last));
   }
   std::size_t given = network.layers.back().output;
+  if (form.adds_row) network.layers.back().bias = random.values(keys);
   if (form.bounds_scores) network.layers.back().activation.kind = ActivationKind::Relu;
   const std::size_t products = given;
   if (form.scales_scores) {
@@ -294,6 +304,7 @@ Network separate_network(const Form& form, Random& random) {
   last.product() = of.results();
   last.product().first = {0, keys, 1};
   last.product().matrices[0].first = rows * keys;
+  if (form.adds_to_values) last.bias = random.values(width);
   const std::size_t values = copied(1, heads * keys * width);
   add(std::move(last), {weights, values}, heads * rows * width);
   if (form.reads_weights_twice) network.outputs.push_back(weights);
@@ -327,6 +338,13 @@ TEST_CASE("layers that are an attention become one") {
     Form form;
     form.*other = true;
     cases.push_back({form, false});
+  }
+  for (std::size_t i = 0; i < 48; ++i) {  // the first 16 again, with a bias or two
+    Form form = cases[i % 16].form;
+    form.adds_row = i < 32;
+    form.adds_to_values = i >= 16;
+    // An attention adds two terms to its scores.
+    cases.push_back({form, !(form.adds_numbers && form.adds_tensor && form.adds_row)});
   }
   Random random(63);
   for (std::size_t i = 0; i < cases.size(); ++i) {
@@ -371,6 +389,58 @@ TEST_CASE("an attention that reads beside its tensors is a fault of the engine")
         "reads values that there are not");
   check([](AttentionParams& of) { of.terms.resize(3, of.terms[0]); }, "more to its scores");
   check([](AttentionParams& of) { of.scale = -1; }, "no positive number");
+}
+
+TEST_CASE("a row that is added to either product of an attention is not lost") {
+  // Of 2 heads with 3 tokens each, which are added to or multiplied by numbers as ONNX has them.
+  const std::string tensors =
+      "q[4,4]=1,-1,2,.5,0,1,-.5,2,.25,-1,1,1,-2,0,.5,1 "
+      "k[4,4]=.5,1,-1,2,1,0,2,-.5,-1,.5,.25,1,2,1,0,-1 "
+      "v[4,4]=1,2,-1,.5,-.5,1,1,0,2,-1,.5,1,1,.25,-2,1 heads[4]i=0,3,2,2 back[3]i=0,3,4 "
+      "flat[3]i=0,4,3 row[3]=0,.75,-10000 row4[1,1,1,3]=0,.75,-10000 b[2]=3,-2 half[]=.5";
+  const std::string tokens =
+      "Reshape x flat -> x1; Transpose x1 -> t | perm=[0,2,1]; MatMul t q -> q1; MatMul t k -> k1; "
+      "MatMul t v -> v1; Reshape q1 heads -> q2; Reshape k1 heads -> k2; Reshape v1 heads -> v2; "
+      "Transpose q2 -> q3 | perm=[0,2,1,3]; Transpose k2 -> k4 | perm=[0,2,3,1]; "
+      "Transpose v2 -> v3 | perm=[0,2,1,3]; ";
+  const std::string last = "; Transpose a -> a1 | perm=[0,2,1,3]; Reshape a1 back -> y";
+  struct Case {
+    std::string scores;  ///< from q3 and k4 to s
+    std::string values;  ///< from p and v3 to a
+  };
+  const std::string plain = "MatMul q3 k4 -> s";
+  const std::string plain_values = "MatMul p v3 -> a";
+  const Case cases[] = {
+      {"MatMul q3 k4 -> c; Add c row -> s", plain_values},
+      {"MatMul q3 k4 -> c; Sub c row -> s", plain_values},
+      {"MatMul q3 k4 -> c; Add row4 c -> s", plain_values},
+      {"MatMul q3 k4 -> c; Mul c row -> s", plain_values},
+      {"MatMul q3 k4 -> c; Add c row -> d; Add d row -> s", plain_values},
+      {"MatMul q3 k4 -> c; Add c row -> d; Mul d half -> s", plain_values},
+      {"Mul q3 half -> h; MatMul h k4 -> c; Add c row -> s", plain_values},
+      {plain, "MatMul p v3 -> n; Add n b -> a"},
+      {plain, "MatMul p v3 -> n; Mul n b -> a"},
+      {plain, "MatMul p v3 -> n; Add n b -> o; Mul o b -> a"},
+      {"MatMul q3 k4 -> c; Add c row -> s", "MatMul p v3 -> n; Add n b -> a"},
+  };
+  std::vector<float> images;
+  for (int i = 0; i < 24; ++i) images.push_back(static_cast<float>(i % 7) / 4 - 1);
+  for (const Case& each : cases) {
+    CAPTURE(each.scores);
+    CAPTURE(each.values);
+    const TemporaryFolder folder;
+    Config config = write_onnx(
+        folder,
+        onnx_graph(tokens + each.scores + "; Softmax s -> p | axis=-1; " + each.values + last,
+                   tensors, "x[-1,4,3,1] -> y[-1,3,4]"));
+    const std::vector<float> found = Predictor(config).run({images.data(), {2, 4, 3, 1}}).data;
+    config.ir_optim = false;
+    const std::vector<float> expected = Predictor(config).run({images.data(), {2, 4, 3, 1}}).data;
+    REQUIRE(found.size() == expected.size());
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      CHECK(found[i] == doctest::Approx(expected[i]).epsilon(1e-5));
+    }
+  }
 }
 
 }  // namespace

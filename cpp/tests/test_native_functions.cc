@@ -155,20 +155,14 @@ TEST_CASE("each function of the table is compared with its definition") {
   }
 }
 
-TEST_CASE("the table says what functions give for 0" * doctest::test_suite("arithmetic")) {
+TEST_CASE("the table says which functions give 0 for 0") {
   const native::Kernels& kernels = native::kernels_named("scalar");
-  const std::vector<float> values = samples();
   for (const Function& function : functions()) {
     const Activation& activation = function.activation;
     CAPTURE(std::string(native::to_string(activation.kind)));
     const bool gives_zero = function.definition(0) == 0;
     CHECK(native::keeps_zero(activation) == gives_zero);
     if (gives_zero) CHECK(computed(kernels, activation, std::vector<float>(16))[0] == 0);
-    if (gives_zero || !native::may_follow_convolution(activation)) continue;
-    const float most = std::max(1.0F, std::max(-activation.alpha, activation.beta));
-    for (const float value : computed(kernels, activation, values)) {
-      if (!std::isnan(value)) REQUIRE(std::abs(value) <= most);
-    }
   }
   CHECK_FALSE(native::keeps_zero({ActivationKind::Clip, 1, 2}));
   CHECK_FALSE(native::keeps_zero({ActivationKind::Clip, -2, -1}));

@@ -319,6 +319,47 @@ TEST_CASE("the layers of a network fit, or the verifier names the one that does 
       "an output is given by no layer");
 }
 
+TEST_CASE("a layer with a field that its kind does not compute is refused") {
+  const auto of = [](const std::string& layer) { return "the layer " + layer + " has "; };
+  const std::string lost = ", which nothing would compute";
+  for (const std::size_t layer : {2U, 3U, 4U, 5U, 7U}) {
+    Network network = one_of_each();
+    network.layers[layer].activation.kind = ActivationKind::Relu;
+    CHECK_ERROR(BackendFailure, "has a function that its kind does not compute",
+                verify_network(network));
+  }
+  refuses_network(
+      [](Network& network) { network.layers[1].activation.kind = ActivationKind::Sigmoid; },
+      of("b") + "a function that its kind does not compute");
+  refuses_network(
+      [](Network& network) { network.layers[6].activation.kind = ActivationKind::Scalar; },
+      of("g") + "a function that its kind does not compute");
+  refuses_network([](Network& network) { network.layers[4].bias = {1}; },
+                  of("e (copy)") + "a bias" + lost);
+  refuses_network([](Network& network) { network.layers[6].weights = {1}; },
+                  of("g (add)") + "weights" + lost);
+  refuses_network([](Network& network) { network.layers[6].stored.data = "1234"; },
+                  of("g (add)") + "weights" + lost);
+  refuses_network([](Network& network) { network.layers[3].integers = {1}; },
+                  of("d (channels)") + "weights that are integers" + lost);
+  refuses_network([](Network& network) { network.layers[0].rests = {1}; },
+                  of("a (convolution)") + "the rests of integers" + lost);
+  refuses_network([](Network& network) { network.layers[7].weight_scales = {1}; },
+                  of("h (view)") + "scales of weights" + lost);
+}
+
+TEST_CASE("a layer of another kind keeps its name and its tensors alone") {
+  Layer layer = one_of_each().layers[0];
+  layer.activation.kind = ActivationKind::Relu;
+  layer.convolution().pool = true;
+  CHECK(fields_of(layer) == (kActivation | kWeights | kBias | kStages));
+  layer.set_kind(LayerKind::Activate);
+  CHECK(fields_of(layer) == 0);
+  CHECK(layer.name == "a");
+  CHECK(layer.inputs == std::vector<std::size_t>{0});
+  CHECK(layer.output == 1);
+}
+
 /// A convolution to 5 channels, a function of them, and their sum.
 Network function_between_convolutions(ActivationKind kind) {
   Network network;
@@ -340,15 +381,15 @@ Network function_between_convolutions(ActivationKind kind) {
   return network;
 }
 
-TEST_CASE("a convolution applies the functions that give a small number for 0") {
-  // The last vector of 5 channels is filled with 0, of which others would make infinity or more.
+TEST_CASE("a convolution applies every function, behind whose last channel there is 0") {
   for (const native::FunctionFacts& row : native::kFunctions) {
-    if (row.kind == ActivationKind::None || row.kind == ActivationKind::Scalar) continue;
+    if (row.kind == ActivationKind::None) continue;
     CAPTURE(std::string(row.name));
     Network network = function_between_convolutions(row.kind);
     native::simplify(network);
-    CHECK(network.layers.size() == (row.of_zero == native::OfZero::Any ? 3 : 2));
+    CHECK(network.layers.size() == (row.kind == ActivationKind::Scalar ? 3 : 2));
   }
+  // The last vector of 5 channels is filled with 0, of which the logarithm is infinite.
   Network network = function_between_convolutions(ActivationKind::Log);
   native::simplify(network);
   const std::vector<float> image = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
@@ -361,6 +402,89 @@ TEST_CASE("a convolution applies the functions that give a small number for 0") 
       double expected = 0;
       for (int c = 0; c < 5; ++c) expected += std::log(1 + 0.25 * c * pixel);
       CHECK(found[i] == doctest::Approx(expected).epsilon(1e-5));
+    }
+  }
+}
+
+TEST_CASE("a function behind a sum leaves 0 behind the last channel, whatever it gives for 0") {
+  const std::vector<float> image = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+  struct Case {
+    ActivationKind kind;
+    double (*function)(double x);
+  };
+  for (const Case& each :
+       {Case{ActivationKind::Log, [](double x) { return std::log(x); }},
+        Case{ActivationKind::Reciprocal, [](double x) { return 1 / x; }},
+        Case{ActivationKind::Exp, [](double x) { return std::exp(x); }},
+        Case{ActivationKind::Sigmoid, [](double x) { return 1 / (1 + std::exp(-x)); }}}) {
+    CAPTURE(std::string(to_string(each.kind)));
+    Network network = function_between_convolutions(each.kind);
+    // What the first convolution gives is added to what another one gives of it.
+    Layer same = convolution_of(1, 1);
+    same.inputs = {1};
+    same.bias.resize(5);
+    same.weights.resize(25);
+    for (std::size_t c = 0; c < 5; ++c) same.weights[c * 6] = 1;
+    Layer sum = layer_of(LayerKind::Add);
+    same.output = network.add_tensor({5, 2, 2});
+    sum.output = network.add_tensor({5, 2, 2});
+    sum.inputs = {same.output, 1};
+    network.layers[1].inputs = {sum.output};
+    network.layers.insert(network.layers.begin() + 1, {same, sum});
+    native::simplify(network);
+    REQUIRE(network.layers.size() == 4);
+    for (const Kernels* kernels : available_kernels(native::kernels_named)) {
+      CAPTURE(std::string(kernels->name));
+      const auto program = compiled(network, *kernels);
+      CHECK(program->layers().size() == 5);  // with the image and the output: the sum is fused
+      const std::vector<float> found = outputs(*program, image);
+      REQUIRE(found.size() == 4);
+      for (std::size_t i = 0; i < 4; ++i) {
+        const auto pixel = static_cast<double>(image[i] + image[i + 4] + image[i + 8]);
+        double expected = 0;
+        for (int c = 0; c < 5; ++c) expected += each.function(2 * (1 + 0.25 * c * pixel));
+        CHECK(found[i] == doctest::Approx(expected).epsilon(1e-5));
+      }
+    }
+  }
+}
+
+/// Writes 1 everywhere, behind the last channel too.
+class WritesOnes final : public Op {
+ public:
+  explicit WritesOnes(const Placement& to) : to_(to) {}
+  void run(const Frame& frame) const override {
+    std::fill_n(frame.at<float>(to_, 0), to_.size - to_.beyond, 1.0F);
+  }
+  std::string kernel() const override { return "ones"; }
+
+ private:
+  Placement to_;
+};
+
+TEST_CASE("an operator that writes behind the last channel is found where runs forget") {
+  const Kernels& kernels = choose_kernels();
+  if (kernels.lanes == 1) return;  // there is nothing behind a channel
+  REQUIRE(forgets_runs());         // as ctest has these tests
+  for (const auto kind : {ActivationKind::Relu, ActivationKind::Exp}) {
+    Layer function = layer_of(LayerKind::Activate);
+    function.activation.kind = kind;
+    function.name = "function";
+    Network network;
+    network.tensors = {TensorShape{3, 2, 2}};
+    add_layer(network, function, {3, 2, 2});
+    separate_layouts(network);
+    network.tensors[0].layout = network.tensors[1].layout = Layout::Vectors;
+    ProgramBuilder builder(network, kernels, false);
+    const auto program = builder.make_program(network);
+    program->add_step(network.layers[0], "function", 0,
+                      std::make_unique<WritesOnes>(program->placement(1)));
+    const std::vector<float> image(12, 1);
+    if (kind == ActivationKind::Relu) {  // which keeps zeros
+      CHECK_ERROR(BackendFailure, "(function) gives other numbers than 0 behind the last channel",
+                  outputs(*program, image));
+    } else {
+      CHECK(outputs(*program, image) == image);
     }
   }
 }

@@ -14,8 +14,4 @@ bool keeps_zero(const Activation& activation) {
   return facts_of(activation.kind).of_zero == OfZero::Zero;
 }
 
-bool may_follow_convolution(const Activation& activation) {
-  return facts_of(activation.kind).of_zero != OfZero::Any;
-}
-
 }  // namespace lenet::native

@@ -40,8 +40,4 @@ inline bool is_bound(const Activation& activation) {
 /// Whether it gives 0 for 0.
 bool keeps_zero(const Activation& activation);
 
-/// Whether a kernel of convolutions may apply it: what it gives for channels that only fill a
-/// vector, of 0, must be a small number.
-bool may_follow_convolution(const Activation& activation);
-
 }  // namespace lenet::native

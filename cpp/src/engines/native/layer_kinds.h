@@ -292,12 +292,25 @@ enum class LayerKind {
   Identity    ///< the same values; only before drop_identities
 };
 
-/// Which functions may become part of a layer, to be computed before its result is stored.
+/// Which functions the operator of a kind computes of its results before it stores them.
 enum class Applies : std::uint8_t {
   Nothing,
   Relu,
-  SmallOfZero,  ///< those that give a small number for 0: see may_follow_convolution
-  Any
+  Any,     ///< all that have a kernel: not ActivationKind::Scalar
+  Scalars  ///< ActivationKind::Scalar too
+};
+
+/// What a layer may hold that changes its results, beside what every layer of its kind has.
+/// network.h tells which of them a layer has: fields_of, has_only.
+enum LayerField : unsigned {
+  kActivation = 1,
+  kWeights = 2,  ///< its own, or stored ones
+  kWeightScales = 4,
+  kBias = 8,
+  kIntegers = 16,
+  kRests = 32,
+  kStages = 64,     ///< of a Convolution: roundings, a pool, the addition of another tensor
+  kRounding = 128,  ///< of a Product: it rounds its first operand
 };
 
 // Flags of a kind, in LayerFacts.
@@ -309,6 +322,9 @@ constexpr unsigned kInPlace = 2;
 /// Its output has the shape that the program says. The output of other kinds has the shape of their
 /// first input: what the program has flattened keeps its shape here.
 constexpr unsigned kOwnShape = 4;
+/// Its operator writes whole vectors of channels: behind the last channel 0, where what it takes
+/// has 0 there. Behind what other kinds give, Program writes zeros.
+constexpr unsigned kKeepsZeros = 8;
 
 /// What the files of ops/ have for the layers of a kind; ops/families.h describes it.
 struct LayerFamily;
@@ -338,6 +354,8 @@ struct LayerFacts {
   unsigned flags = 0;
   /// How it combines two values; of a kind that does not, Combination::Scale.
   Combination combination = Combination::Scale;
+  /// The fields, of LayerField, that its operator computes, beside the functions of `applies`.
+  unsigned computes = 0;
 
   bool has(unsigned flag) const { return (flags & flag) != 0; }
 };
@@ -351,30 +369,34 @@ LayerParams first_params() {
 /// A row for each LayerKind, in their order.
 inline constexpr LayerFacts kLayerFacts[] = {
     {LayerKind::Convolution, kConvolutionFamily, "convolution", first_params<ConvolutionParams>,
-     Applies::SmallOfZero, kOwnShape},
-    {LayerKind::Pool, kPoolFamily, "pool", first_params<PoolParams>, Applies::Relu, kOwnShape},
+     Applies::Any, kOwnShape | kKeepsZeros, Combination::Scale,
+     kWeights | kWeightScales | kBias | kIntegers | kStages},
+    {LayerKind::Pool, kPoolFamily, "pool", first_params<PoolParams>, Applies::Relu,
+     kOwnShape | kKeepsZeros},
     {LayerKind::Resize, kResizeFamily, "resize", first_params<ResizeParams>, Applies::Nothing,
-     kOwnShape},
+     kOwnShape | kKeepsZeros},
     {LayerKind::ChannelScale, kElementwiseFamily, "scale", first_params<ScaleParams>, Applies::Any,
-     kInPlace},
+     kInPlace | kKeepsZeros},
     {LayerKind::Activate, kElementwiseFamily, "activation", first_params<NoParams>,
-     Applies::Nothing, kInPlace},
-    {LayerKind::Add, kElementwiseFamily, "add", first_params<NoParams>, Applies::Any, kInPlace,
-     Combination::Add},
+     Applies::Scalars, kInPlace | kKeepsZeros},
+    {LayerKind::Add, kElementwiseFamily, "add", first_params<NoParams>, Applies::Any,
+     kInPlace | kKeepsZeros, Combination::Add},
     {LayerKind::Subtract, kElementwiseFamily, "subtract", first_params<NoParams>, Applies::Any,
-     kInPlace, Combination::Subtract},
+     kInPlace | kKeepsZeros, Combination::Subtract},
     {LayerKind::Multiply, kElementwiseFamily, "multiply", first_params<NoParams>, Applies::Any,
-     kInPlace, Combination::Multiply},
+     kInPlace | kKeepsZeros, Combination::Multiply},
     {LayerKind::Divide, kElementwiseFamily, "divide", first_params<NoParams>, Applies::Any,
      kInPlace, Combination::Divide},
     {LayerKind::Maximum, kElementwiseFamily, "maximum", first_params<NoParams>, Applies::Any,
-     kInPlace, Combination::Maximum},
+     kInPlace | kKeepsZeros, Combination::Maximum},
     {LayerKind::Minimum, kElementwiseFamily, "minimum", first_params<NoParams>, Applies::Any,
-     kInPlace, Combination::Minimum},
+     kInPlace | kKeepsZeros, Combination::Minimum},
     {LayerKind::PRelu, kElementwiseFamily, "prelu", first_params<ScaleParams>, Applies::Any,
-     kInPlace, Combination::PRelu},
-    {LayerKind::Concat, kChannelFamily, "concat", first_params<NoParams>},
-    {LayerKind::Channels, kChannelFamily, "channels", first_params<ChannelsParams>},
+     kInPlace | kKeepsZeros, Combination::PRelu},
+    {LayerKind::Concat, kChannelFamily, "concat", first_params<NoParams>, Applies::Nothing,
+     kKeepsZeros},
+    {LayerKind::Channels, kChannelFamily, "channels", first_params<ChannelsParams>,
+     Applies::Nothing, kKeepsZeros},
     {LayerKind::Copy, kCopyFamily, "copy", first_params<CopyParams>, Applies::Nothing,
      kInOrder | kOwnShape},
     {LayerKind::View, kFamilyWithoutOperator, "view", first_params<NoParams>, Applies::Nothing,
@@ -388,13 +410,14 @@ inline constexpr LayerFacts kLayerFacts[] = {
     {LayerKind::Along, kAlongFamily, "along", first_params<AlongParams>, Applies::Nothing,
      kInOrder},
     {LayerKind::MatMul, kProductFamily, "matmul", first_params<Product>, Applies::Any,
-     kInOrder | kOwnShape},
+     kInOrder | kOwnShape, Combination::Scale,
+     kWeights | kWeightScales | kBias | kIntegers | kRounding},
     {LayerKind::Broadcast, kBroadcastFamily, "broadcast", first_params<BroadcastParams>,
      Applies::Any, kInOrder | kOwnShape},
     {LayerKind::Normalize, kNormalizeFamily, "normalize", first_params<NormalizeParams>,
      Applies::Any, kInOrder | kOwnShape},
     {LayerKind::Attention, kAttentionFamily, "attention", first_params<AttentionParams>,
-     Applies::Nothing, kInOrder | kOwnShape},
+     Applies::Nothing, kInOrder | kOwnShape, Combination::Scale, kBias},
     {LayerKind::Constant, kConstantFamily, "constant", first_params<ConstantParams>,
      Applies::Nothing, kInOrder},
     {LayerKind::Quantize, kFamilyWithoutOperator, "quantize", first_params<QuantizeParams>,

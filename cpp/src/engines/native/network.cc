@@ -3,9 +3,74 @@
 #include <algorithm>
 #include <functional>
 
+#include "engines/native/contradiction.h"
 #include "lenet/error.h"
 
 namespace lenet::native {
+
+namespace {
+
+// Each takes the parameters apart by all of their members: whoever adds one has to say whether it
+// is a field that passes must know of.
+unsigned fields_of(const ConvolutionParams& params) {
+  const auto& [window, groups, first_channel, roundings, pool, sum] = params;
+  return !roundings.empty() || pool || sum != kNone ? kStages : 0U;
+}
+unsigned fields_of(const Product& product) {
+  const auto& [matrices, rows, sums, columns, first, second, output, quant] = product;
+  return quant ? kRounding : 0U;
+}
+template <class Params>
+unsigned fields_of(const Params& /*params*/) {
+  return 0;
+}
+
+const char* name_of(LayerField field) {
+  switch (field) {
+    case kActivation:
+      return "a function of its results";
+    case kWeights:
+      return "weights";
+    case kWeightScales:
+      return "scales of weights";
+    case kBias:
+      return "a bias";
+    case kIntegers:
+      return "weights that are integers";
+    case kRests:
+      return "the rests of integers";
+    case kStages:
+      return "stages behind its sums";
+    case kRounding:
+      return "a rounding of its operand";
+  }
+  return "?";
+}
+
+}  // namespace
+
+unsigned fields_of(const Layer& layer) {
+  // By all members: whoever adds one has to say here what it is. `kind`, `name`, `inputs` and
+  // `output` are no fields, as each pass has to look at them anyway.
+  const auto& [kind, name, inputs, output, activation, params, weights, stored, bias, integers,
+               rests, weight_scales] = layer;
+  unsigned fields = std::visit([](const auto& of_kind) { return fields_of(of_kind); }, params);
+  if (activation.kind != ActivationKind::None) fields |= kActivation;
+  if (!weights.empty() || stored.data != nullptr) fields |= kWeights;
+  if (!bias.empty()) fields |= kBias;
+  if (!integers.empty()) fields |= kIntegers;
+  if (!rests.empty()) fields |= kRests;
+  if (!weight_scales.empty()) fields |= kWeightScales;
+  return fields;
+}
+
+void require_only(const Layer& layer, unsigned fields) {
+  const unsigned others = fields_of(layer) & ~fields;
+  if (others == 0) return;
+  const unsigned first = others & (~others + 1);
+  contradict("the layer " + layer.name + " (" + to_string(layer.kind) + ") has " +
+             name_of(static_cast<LayerField>(first)) + ", which nothing would compute");
+}
 
 WeightView Layer::view_weights() const {
   WeightView view = stored;
@@ -96,21 +161,24 @@ bool has_windows_inside(const Window& window, const std::array<std::int64_t, 2>&
   return true;
 }
 
+/// Whether each window of a pool is known to have a pixel of the image.
+bool reaches_image(const Network& network, const Layer& layer) {
+  const auto& [window, kind, adaptive] = layer.get<PoolParams>();
+  const TensorShape& from = network.tensors[layer.inputs[0]].shape;
+  const TensorShape& to = network.tensors[layer.output].shape;
+  return adaptive ||
+         (window.dilations == Window().dilations &&
+          has_windows_inside(window, {from.height(), from.width()}, {to.height(), to.width()}));
+}
+
 }  // namespace
 
 bool pools_integers(const Network& network, const Layer& layer) {
   // 32 bits hold the sum of so many bytes.
   constexpr std::int64_t kMaxPixels = 1 << 22;
-  if (layer.kind != LayerKind::Pool) return false;
-  const auto& [window, kind, adaptive] = layer.get<PoolParams>();
-  const TensorShape& from = network.tensors[layer.inputs[0]].shape;
-  const TensorShape& to = network.tensors[layer.output].shape;
-  if (!adaptive &&
-      (window.dilations != Window().dilations ||
-       !has_windows_inside(window, {from.height(), from.width()}, {to.height(), to.width()}))) {
-    return false;
-  }
-  return kind == PoolKind::Max || from.pixels() <= kMaxPixels;
+  if (layer.kind != LayerKind::Pool || !reaches_image(network, layer)) return false;
+  return layer.get<PoolParams>().kind == PoolKind::Max ||
+         network.tensors[layer.inputs[0]].shape.pixels() <= kMaxPixels;
 }
 
 bool takes_integers(const Network& network, const Layer& layer) {
@@ -133,6 +201,26 @@ std::vector<ChannelSource> sources_of(const Network& network, const Layer& layer
 bool lie_alike(const NetworkTensor& a, const NetworkTensor& b) {
   return a.layout == b.layout && (a.shape == b.shape || (a.layout == Layout::Order &&
                                                          a.shape.values() == b.shape.values()));
+}
+
+bool keeps_zeros(const Network& network, const Layer& layer) {
+  if (!facts_of(layer.kind).has(kKeepsZeros) || !keeps_zero(layer.activation)) return false;
+  // The largest of a window without a pixel is the least number, and its mean is none.
+  return layer.kind != LayerKind::Pool || reaches_image(network, layer);
+}
+
+bool applies(const Layer& layer, const Activation& activation) {
+  switch (facts_of(layer.kind).applies) {
+    case Applies::Nothing:
+      return activation.kind == ActivationKind::None;
+    case Applies::Relu:
+      return activation.kind == ActivationKind::None || activation.kind == ActivationKind::Relu;
+    case Applies::Any:
+      return activation.kind != ActivationKind::Scalar;
+    case Applies::Scalars:
+      break;
+  }
+  return true;
 }
 
 bool is_alike(const Layer& layer) {

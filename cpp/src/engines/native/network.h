@@ -39,6 +39,7 @@ struct WeightView {
   }
 };
 
+/// A new member has to be taken apart in fields_of.
 struct Layer {
   LayerKind kind = LayerKind::Activate;
   std::string name;  ///< operator and what it gives, for messages
@@ -51,7 +52,7 @@ struct Layer {
   // operand of a product is [columns][sums], as a convolution has its weights.
   std::vector<float> weights;  ///< [output channels][input channels / groups][height][width]
   WeightView stored;           ///< in the model or the network, which outlive this; or none
-  std::vector<float> bias;     ///< [output channels]; of a MatMul, [columns] or none
+  std::vector<float> bias;  ///< [output channels]; of a MatMul and an Attention per column, or none
   // In a quantized program they may be integers.
   std::vector<std::int8_t> integers;
   std::vector<std::int8_t> rests;  ///< to be added to twice the integers, until they are split
@@ -72,15 +73,33 @@ struct Layer {
   ConvolutionParams& convolution() { return get<ConvolutionParams>(); }
   const Product& product() const { return get<Product>(); }
   Product& product() { return get<Product>(); }
-  /// Makes it a layer of a kind, with the parameters of that kind as they are at first.
+  /// Makes it a layer of a kind, with the parameters of that kind as they are at first. It keeps
+  /// its name and its tensors and nothing else: who wants more of it sets it afterwards.
   void set_kind(LayerKind to) {
-    kind = to;
-    params = facts_of(to).first_params();
+    Layer made;
+    made.kind = to;
+    made.params = facts_of(to).first_params();
+    made.name = std::move(name);
+    made.inputs = std::move(inputs);
+    made.output = output;
+    *this = std::move(made);
   }
   bool relu() const { return activation.kind == ActivationKind::Relu; }
   /// Of the layer's own, or those stored, in float32. The layer outlives the view.
   WeightView view_weights() const;
 };
+
+/// The fields, of LayerField, that a layer has.
+unsigned fields_of(const Layer& layer);
+
+/// Whether a layer has no other fields than these. A pass that makes one layer of several asks this
+/// of each, and names the fields that the new layer takes over.
+inline bool has_only(const Layer& layer, unsigned fields) {
+  return (fields_of(layer) & ~fields) == 0;
+}
+
+/// \throws Error BackendFailure: the layer has other fields than these
+void require_only(const Layer& layer, unsigned fields);
 
 struct Network {
   /// One for each value of the Graph, and behind them those that passes add. A tensor without
@@ -182,6 +201,12 @@ std::vector<ChannelSource> sources_of(const Network& network, const Layer& layer
 /// Whether the values of two tensors lie in the same places: the tensors have the same shape, or
 /// both lie in the order of the program.
 bool lie_alike(const NetworkTensor& a, const NetworkTensor& b);
+
+/// Whether a layer gives 0 behind the last channel, where what it takes has 0 there.
+bool keeps_zeros(const Network& network, const Layer& layer);
+
+/// Whether the operator of a layer computes a function of its results.
+bool applies(const Layer& layer, const Activation& activation);
 
 /// Whether a layer scales all channels by the same numbers, or scales none.
 bool is_alike(const Layer& layer);

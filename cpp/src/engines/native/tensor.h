@@ -50,11 +50,12 @@ class TensorShape {
 };
 
 /// In which order the values of a tensor lie in memory. The drawings show an image of 6 channels a
-/// to f with 1 x 2 pixels, in vectors of 4 numbers; `.` is a zero that fills a vector, `|` begins
-/// a new vector.
+/// to f with 1 x 2 pixels, in vectors of 4 numbers; `.` fills a vector, `|` begins a new one.
 enum class Layout : std::uint8_t {
   /// [channels / lanes][height][width][lanes], the layout of most convolutions and pools. They
-  /// compute a vector of channels at a time.
+  /// compute a vector of channels at a time. What fills a vector is 0, behind the last channel: a
+  /// convolution multiplies it by weights of 0, which give 0 only of finite numbers. StepIo tells
+  /// who writes these zeros.
   ///
   ///     a0 b0 c0 d0 | a1 b1 c1 d1 | e0 f0 . . | e1 f1 . .
   Vectors,
@@ -64,7 +65,8 @@ enum class Layout : std::uint8_t {
   ///     a0 a1 b0 b1 c0 c1 d0 d1 e0 e1 f0 f1
   Order,
   /// [channels][height][width], in rows of whole pairs of vectors: the image that convolutions
-  /// read, and what those of few channels give. They compute a vector of columns at a time.
+  /// read, and what those of few channels give. They compute a vector of columns at a time. What
+  /// fills a row may be any number, as each column is computed from its own window.
   ///
   ///     a0 a1 . . | . . . . | b0 b1 . . | . . . . | ...
   Planes,

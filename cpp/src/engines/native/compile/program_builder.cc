@@ -1,6 +1,7 @@
 #include "engines/native/compile/program_builder.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "engines/native/contradiction.h"
@@ -65,12 +66,13 @@ bool reads_planes(const Layer& layer) {
 
 ProgramBuilder::ProgramBuilder(const Network& network, const Kernels& kernels, bool interleaved,
                                std::int64_t min_shared_bytes, const Bf16Kernels* bf16,
-                               const std::optional<IntegerOps>& integers)
+                               const std::optional<IntegerOps>& integers, bool fuses)
     : kernels_(kernels),
       bf16_(bf16),
       integer_ops_(integers),
       images_per_unit_(interleaved ? kernels.lanes : 1),
-      min_shared_bytes_(min_shared_bytes) {
+      min_shared_bytes_(min_shared_bytes),
+      fuses_(fuses) {
   auto& placements = arrangement_.placements;
   placements.resize(network.tensors.size());
   arrangement_.parts.reserve(network.tensors.size());
@@ -169,7 +171,9 @@ void ProgramBuilder::choose_method(const Network& network, const Links& links, b
   }
   if (layer.kind == LayerKind::MatMul) {
     step.method = &find_method(of);
-    if (step.method->also == AlsoComputes::Sum) step.sum = sum_after(network, links, step.layer);
+    if (fuses_ && step.method->also == AlsoComputes::Sum) {
+      step.sum = sum_after(network, links, step.layer);
+    }
     return;
   }
   of.interleaved = interleaved;
@@ -177,7 +181,7 @@ void ProgramBuilder::choose_method(const Network& network, const Links& links, b
   if (!of.from_planes && !splits_vectors(network, layer, kernels_.lanes)) {
     step.tap_lanes = kernels_.lanes;
   }
-  const std::size_t pool = pool_after(network, links, step.layer);
+  const std::size_t pool = fuses_ ? pool_after(network, links, step.layer) : kNone;
   const std::size_t given = pool == kNone ? layer.output : network.layers[pool].output;
   // Images side by side have no such layout, but add up in the same order.
   of.to_planes = placements[network.input].layout == Layout::Planes && !no_planes[given] &&
@@ -185,7 +189,9 @@ void ProgramBuilder::choose_method(const Network& network, const Links& links, b
   if (of.to_planes) placements[given].layout = Layout::Planes;
   step.method = &find_method(of);
   if (step.method->also == AlsoComputes::MaxPool2x2) step.pool = pool;
-  if (step.method->also == AlsoComputes::Sum) step.sum = sum_after(network, links, step.layer);
+  if (fuses_ && step.method->also == AlsoComputes::Sum) {
+    step.sum = sum_after(network, links, step.layer);
+  }
 }
 
 std::size_t ProgramBuilder::first_batched(const Network& network) const {
@@ -218,7 +224,11 @@ void ProgramBuilder::describe_step(const Network& network, std::size_t step) {
   arrangement_.steps[step].in_place = facts_of(layer.kind).has(kInPlace) ? 0
                                       : adds_last                        ? 1
                                                                          : kNone;
-  const MethodRow* const method = lowered_[step].method;
+  const auto& [first, pool, sum, method, tap_lanes] = lowered_[step];
+  const std::size_t computed[] = {first, pool, sum};
+  arrangement_.steps[step].keeps_zeros = std::all_of(
+      std::begin(computed), std::end(computed),
+      [&](std::size_t of) { return of == kNone || keeps_zeros(network, network.layers[of]); });
   if (layer.kind == LayerKind::Convolution && method->reads_border) {
     arrangement_.placements[layer.inputs[0]].pad(layer.convolution().window);
   }
@@ -249,7 +259,7 @@ void ProgramBuilder::join_in_place(const Network& network) {
   }
   for (std::size_t s = steps.size(); s-- > 0;) {
     if (network.layers[lowered_[s].layer].kind != LayerKind::Concat) continue;
-    auto& [inputs, output, _, there] = steps[s];
+    auto& [inputs, output, in_place, there, zeros] = steps[s];
     if (placements[output].layout == Layout::ChannelsLast) continue;
     const ChannelPart whole = parts[output];  // the joints of the joints lie in the last
     there.resize(inputs.size());

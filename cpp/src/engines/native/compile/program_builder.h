@@ -25,10 +25,11 @@ class ProgramBuilder {
   ///   otherwise it is one image.
   /// \param bf16 multiplies most of one image, by numbers rounded to bf16; or null
   /// \param integers what computes the integers of a network, as plan_integers has made them
+  /// \param fuses whether a convolution or product may compute the pool or the sum behind it too
   /// \throws Error Unsupported: a layer that it has no kernel for.
   ProgramBuilder(const Network& network, const Kernels& kernels, bool interleaved,
                  std::int64_t min_shared_bytes = kMinSharedBytes, const Bf16Kernels* bf16 = nullptr,
-                 const std::optional<IntegerOps>& integers = {});
+                 const std::optional<IntegerOps>& integers = {}, bool fuses = true);
 
   /// Memory of the tensors of one unit, as Program::tensor_bytes. \pre there is no program yet
   std::int64_t tensor_bytes() const;
@@ -70,7 +71,7 @@ class ProgramBuilder {
   /// \param no_planes by tensor: whether a reader needs another layout than Planes
   void choose_method(const Network& network, const Links& links, bool interleaved,
                      const std::vector<bool>& no_planes, Lowered& step);
-  /// Sets what a step may write over, and the border that it reads.
+  /// Sets what a step may write over, the border that it reads, and whether it keeps zeros.
   void describe_step(const Network& network, std::size_t step);
   /// The steps from this one on have more weights than activations.
   std::size_t first_batched(const Network& network) const;
@@ -85,6 +86,7 @@ class ProgramBuilder {
   std::optional<IntegerOps> integer_ops_;
   std::int64_t images_per_unit_;
   std::int64_t min_shared_bytes_;
+  bool fuses_;
   std::vector<Lowered> lowered_;  ///< by step
   Arrangement arrangement_;       ///< until the program has it
 };

@@ -45,9 +45,8 @@ struct Activation {
 
 /// What a function gives for 0. Zeros fill the last vector of channels where it is not full.
 enum class OfZero : std::uint8_t {
-  Zero,     ///< 0: what fills a vector stays as it is
-  Bounded,  ///< a number between bounds that the function has
-  Any,      ///< perhaps infinity: kernels of convolutions do not apply such a function
+  Zero,   ///< 0: what fills a vector stays as it is
+  Other,  ///< another number, for some parameters at least, or infinity
 };
 
 /// Which attribute of an operator has a parameter of its function.
@@ -84,7 +83,7 @@ constexpr FunctionFacts kFunctions[] = {
     {ActivationKind::Relu, "relu", OfZero::Zero, {{"Relu"}}},
     {ActivationKind::Clip,
      "clip",
-     OfZero::Bounded,
+     OfZero::Other,
      {{"Clip", {"min", -kNoBound}, {"max", kNoBound}}, {"Relu6", {}, {"threshold", 6}}}},
     {ActivationKind::LeakyRelu, "leaky_relu", OfZero::Zero, {{"LeakyRelu", {"alpha", 0.01}}}},
     {ActivationKind::Elu,
@@ -94,7 +93,7 @@ constexpr FunctionFacts kFunctions[] = {
       {"Selu", {"alpha", 1.67326319217681884765625}, {"gamma", 1.05070102214813232421875}}}},
     {ActivationKind::HardSigmoid,
      "hard_sigmoid",
-     OfZero::Bounded,
+     OfZero::Other,
      {{"HardSigmoid", {"alpha", 0.2}, {"beta", 0.5}}},
      ActivationKind::HardSwish},
     {ActivationKind::HardSwish,
@@ -104,7 +103,7 @@ constexpr FunctionFacts kFunctions[] = {
     // It has an alpha, which it does not use, for the Swish that is x times it.
     {ActivationKind::Sigmoid,
      "sigmoid",
-     OfZero::Bounded,
+     OfZero::Other,
      {{"Sigmoid", {"", 1}}},
      ActivationKind::Swish},
     {ActivationKind::Swish, "swish", OfZero::Zero, {{"Swish", {"alpha", 1}}}},
@@ -114,21 +113,21 @@ constexpr FunctionFacts kFunctions[] = {
     {ActivationKind::Tanh, "tanh", OfZero::Zero, {{"Tanh"}}},
     {ActivationKind::Softplus,
      "softplus",
-     OfZero::Any,
+     OfZero::Other,
      {{"Softplus", {"beta", 1}, {"threshold", kNoBound}}}},
     {ActivationKind::Softsign, "softsign", OfZero::Zero, {{"Softsign"}}},
     {ActivationKind::Erf, "erf", OfZero::Zero, {{"Erf"}}},
-    {ActivationKind::Exp, "exp", OfZero::Any, {{"Exp"}}},
-    {ActivationKind::Log, "log", OfZero::Any, {{"Log"}}},
+    {ActivationKind::Exp, "exp", OfZero::Other, {{"Exp"}}},
+    {ActivationKind::Log, "log", OfZero::Other, {{"Log"}}},
     {ActivationKind::Sqrt, "sqrt", OfZero::Zero, {{"Sqrt"}}},
     {ActivationKind::Abs, "abs", OfZero::Zero, {{"Abs"}}},
-    {ActivationKind::Reciprocal, "reciprocal", OfZero::Any, {{"Reciprocal"}}},
+    {ActivationKind::Reciprocal, "reciprocal", OfZero::Other, {{"Reciprocal"}}},
     {ActivationKind::ThresholdedRelu,
      "thresholded_relu",
      OfZero::Zero,
      {{"ThresholdedRelu", {"alpha", 1}}}},
     {ActivationKind::Round, "round", OfZero::Zero},
-    {ActivationKind::Scalar, "scalar", OfZero::Any},
+    {ActivationKind::Scalar, "scalar", OfZero::Other},
 };
 
 static_assert(sizeof(kFunctions) / sizeof(kFunctions[0]) ==

@@ -56,9 +56,6 @@ class AlongAxis final : public Op {
                         give({from + i, axis_.inner, axis_.count}, to + i, frame.scratch);
                       }
                     });
-    for (std::int64_t unit = 0; frame.part == 0 && unit < frame.count; ++unit) {
-      clear_behind(to_, frame.at<float>(to_, unit));
-    }
   }
   bool splits() const override { return true; }
   std::string kernel() const override { return to_string(LayerKind::Along); }

@@ -13,9 +13,9 @@ namespace {
 
 /// Attention, of tensors in the order of the program. Some rows of scores at a time are computed,
 /// become their softmax and are multiplied by the values, while the first-level cache holds them.
-/// Each score and each result is one chain of multiply-adds from 0 on, as of a product by itself.
-/// In bf16 the products are of pairs (kernels.h), and the softmax is float32: a tap is a number of
-/// a row, or two of them.
+/// Each score and each result is one chain of multiply-adds, from 0 or a bias on, as of a product
+/// by itself. In bf16 the products are of pairs (kernels.h), and the softmax is float32: a tap is a
+/// number of a row, or two of them.
 class Attention final : public Op {
  public:
   explicit Attention(const PlacedLayer& source)
@@ -36,9 +36,6 @@ class Attention final : public Op {
         attend(frame, item, row, last);
       });
     });
-    for (std::int64_t unit = 0; frame.part == 0 && unit < frame.count; ++unit) {
-      clear_behind(to_, frame.at<float>(to_, unit));
-    }
   }
   bool splits() const override { return true; }
   std::string kernel() const override { return bf16_ ? "attention_bf16" : "attention"; }
@@ -68,12 +65,16 @@ class Attention final : public Op {
     score_step_ = keys_ + lanes;
     rows_at_once_ = std::max(kScores / score_step_ / kTwoTiles, std::int64_t{1}) * kTwoTiles;
     rows_at_once_ = std::min(rows_at_once_, of_.rows);
-    zeros_ = stored(std::vector<float>(static_cast<std::size_t>(std::max(keys_, width_))), source);
+    std::vector<float> numbers(static_cast<std::size_t>(std::max(keys_, width_)));
+    zeros_ = bias_ = stored(numbers, source);
+    if (!source.layer.bias.empty()) {
+      std::copy(source.layer.bias.begin(), source.layer.bias.end(), numbers.begin());
+      bias_ = stored(numbers, source);
+    }
     for (const AttentionParams::Term& term : params.terms) {
       const BroadcastOperand& operand = term.operand;
-      const float* const numbers =
-          operand.input == kNone ? stored(operand.numbers, source) : nullptr;
-      terms_.push_back({operand.input, numbers, operand.begin, term.row});
+      const float* const own = operand.input == kNone ? stored(operand.numbers, source) : nullptr;
+      terms_.push_back({operand.input, own, operand.begin, term.row});
     }
   }
 
@@ -157,11 +158,11 @@ class Attention final : public Op {
       rows = end - row;
       if (rows > most_rows()) rows = rows_at_once_;
       copy_queries(of.queries + row * of_.query.row, rows, queries);
-      multiply(rows, {queries, query_step_, depth_runs_, keys, keys_, scores, score_step_});
+      multiply(rows, {queries, query_step_, depth_runs_, keys, keys_, zeros_, scores, score_step_});
       weigh(of, row, rows, scores);
       if (bf16_) pair_weights(rows, scores);
       store_results(of, row, rows,
-                    {scores, score_step_, key_runs_, values, width_, results, width_});
+                    {scores, score_step_, key_runs_, values, width_, bias_, results, width_});
     }
   }
 
@@ -199,6 +200,7 @@ class Attention final : public Op {
     const std::vector<TapRun>& runs;
     const float* packed;
     std::int64_t columns;  ///< of whole vectors
+    const float* bias;     ///< of each column
     float* output;
     std::int64_t output_step;
   };
@@ -211,7 +213,7 @@ class Attention final : public Op {
     task.runs = of.runs.data();
     task.run_count = static_cast<std::int32_t>(of.runs.size());
     task.weights = of.packed;
-    task.epilogue.bias = zeros_;
+    task.epilogue.bias = of.bias;
     task.output = of.output;
     task.output_column = of.output_step;
     task.output_channel = kernels_.lanes;
@@ -264,7 +266,8 @@ class Attention final : public Op {
   std::int64_t query_step_ = 0;  ///< floats from a copied row of queries to the next
   std::int64_t score_step_ = 0;  ///< from a row of scores to the next
   std::int64_t rows_at_once_ = 0;
-  const float* zeros_ = nullptr;  ///< the bias of products
+  const float* zeros_ = nullptr;  ///< the bias of the products that give the scores
+  const float* bias_ = nullptr;   ///< of those that give the results
 };
 
 void check_attention(const LayerCheck& of) {
@@ -285,6 +288,9 @@ void check_attention(const LayerCheck& of) {
              "does not give each value of its output once");
   of.require(std::isfinite(params.scale) && params.scale > 0,
              "multiplies scores by no positive number");
+  of.require(
+      of.layer.bias.empty() || static_cast<std::int64_t>(of.layer.bias.size()) == params.width,
+      "has another number of biases");
   of.require(params.terms.size() <= AttentionParams::kTerms, "adds more to its scores than it can");
   for (std::size_t t = 0; t < params.terms.size(); ++t) {
     const auto& [operand, row] = params.terms[t];

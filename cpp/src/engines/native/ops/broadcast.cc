@@ -50,9 +50,6 @@ class Broadcast final : public Op {
                         run_rows(frame, unit, first, last);
                       });
     }
-    for (std::int64_t unit = 0; frame.part == 0 && unit < frame.count; ++unit) {
-      clear_behind(to_, frame.at<float>(to_, unit));
-    }
   }
   bool splits() const override { return true; }
   std::string kernel() const override { return "broadcast"; }

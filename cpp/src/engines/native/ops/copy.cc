@@ -176,7 +176,6 @@ class Copy final : public Op {
   void run(const Frame& frame) const override {
     for (std::int64_t unit = 0; unit < frame.count; ++unit) {
       float* to = frame.at<float>(to_, unit);
-      to_.clear_last_block(to);
       if (fills_) std::fill_n(to, to_.shape.values(), fill_);
       for (const auto& [input, box] : boxes_) {
         box.run(kernels_, frame.at<float>(inputs_[input], unit), to, {frame.part, frame.parts});
@@ -184,9 +183,7 @@ class Copy final : public Op {
     }
   }
   /// What is written before a box, by fill or by another box, must be there when it comes.
-  bool splits() const override {
-    return !fills_ && !overlaps_ && to_.shape.channels() % to_.lanes == 0;
-  }
+  bool splits() const override { return !fills_ && !overlaps_; }
   std::string kernel() const override { return to_string(kind_); }
 
  private:

@@ -52,8 +52,6 @@ class Elementwise final : public Op {
     const bool whole_rows = !repeats_ || to_.column == kernels_.lanes;
     columns_ = whole_rows ? to_.shape.width() : 1;
     rows_ = whole_rows && flat ? to_.shape.height() : 1;
-    rest_ = to_.planes * to_.lanes - to_.shape.channels();
-    clears_rest_ = rest_ > 0 && (kind_ == LayerKind::Divide || !keeps_zero(activation_));
   }
 
   void run(const Frame& frame) const override {
@@ -64,12 +62,7 @@ class Elementwise final : public Op {
       });
     }
     for (std::int64_t unit = 0; unit < frame.count; ++unit) {
-      frame.each(to_.planes, [&](std::int64_t plane) {
-        run_plane(frame, unit, plane);
-        if (clears_rest_ && plane == to_.planes - 1) {
-          clear_rest(frame.at<float>(to_, unit) + plane * to_.block);
-        }
-      });
+      frame.each(to_.planes, [&](std::int64_t plane) { run_plane(frame, unit, plane); });
     }
   }
   bool splits() const override { return true; }
@@ -164,15 +157,6 @@ class Elementwise final : public Op {
     });
   }
 
-  /// What fills the last vector of each pixel, and need not be finite.
-  void clear_rest(float* plane) const {
-    for (std::int64_t y = 0; y < to_.shape.height(); ++y) {
-      for (std::int64_t x = 0; x < to_.shape.width(); ++x) {
-        std::fill_n(plane + y * to_.row + (x + 1) * to_.column - rest_, rest_, 0.0F);
-      }
-    }
-  }
-
   const Kernels& kernels_;
   LayerKind kind_;
   Activation activation_;
@@ -185,8 +169,6 @@ class Elementwise final : public Op {
   bool repeats_ = false;       ///< an input or numbers of channels, along the pixels
   std::int64_t columns_ = 1;   ///< computed at once, as are so many rows
   std::int64_t rows_ = 1;
-  std::int64_t rest_ = 0;  ///< values that fill the last vector of a pixel
-  bool clears_rest_ = false;
 };
 
 void check_elementwise(const LayerCheck& of) {
@@ -219,11 +201,6 @@ void activate_run(const Kernels& kernels, const Activation& activation, float* v
   std::copy(values + whole, values + count, rest.begin());
   kernels.activate(activation, rest.data(), rest.data(), kernels.lanes);
   std::copy_n(rest.begin(), count - whole, values + whole);
-}
-
-void clear_behind(const Placement& tensor, float* first) {
-  const std::int64_t values = tensor.shape.values();
-  std::fill(first + values, first + round_up(values, tensor.lanes), 0.0F);
 }
 
 extern const LayerFamily kElementwiseFamily = {check_elementwise, make_op<Elementwise>};

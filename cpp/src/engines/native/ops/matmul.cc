@@ -59,10 +59,6 @@ class MatMul final : public Op {
         operands_.is_dense() ? multiply_rows(frame, of) : multiply(frame, of);
       });
     });
-    for (std::int64_t unit = 0; !operands_.is_dense() && frame.part == 0 && unit < frame.count;
-         ++unit) {
-      clear_behind(to_, frame.at<float>(to_, unit));
-    }
   }
   bool splits() const override { return true; }
   bool halves_weights() const override { return operands_.bf16() != nullptr; }
@@ -158,9 +154,6 @@ class MatMul final : public Op {
     kernels_.fully_connected(task);
     for (std::int64_t image = 0; image < part.images; ++image) {
       activate_run(kernels_, function_, task.output + image * task.output_column, task.channels);
-      if (part.last_column == of_.columns) {
-        clear_behind(to_, part.output + image * task.output_column);
-      }
     }
   }
 

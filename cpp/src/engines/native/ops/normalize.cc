@@ -33,7 +33,6 @@ class Normalize final : public Op {
       task.rows = last - row;
       kernels_.normalize(task);
       activate_run(kernels_, activation_, task.to, task.rows * task.count);
-      if (last == rows) clear_behind(to_, frame.at<float>(to_, unit));
     });
   }
   bool splits() const override { return true; }
@@ -58,7 +57,6 @@ class Constant final : public Op {
   void run(const Frame& frame) const override {
     for (std::int64_t unit = 0; unit < frame.count; ++unit) {
       std::copy(numbers_.begin(), numbers_.end(), frame.at<float>(to_, unit));
-      clear_behind(to_, frame.at<float>(to_, unit));
     }
   }
   std::string kernel() const override { return "constant"; }

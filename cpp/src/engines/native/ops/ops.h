@@ -117,8 +117,4 @@ std::unique_ptr<Op> make_pool(void (*pool)(const PoolTask&), const Layer& layer,
 void activate_run(const Kernels& kernels, const Activation& activation, float* values,
                   std::int64_t count);
 
-/// Writes the zeros that fill the last vector of channels, of a tensor in the order of the program.
-/// \param first its first value
-void clear_behind(const Placement& tensor, float* first);
-
 }  // namespace lenet::native

@@ -104,9 +104,6 @@ class AxisOp final : public Op {
                         run_axes(task);
                       });
     }
-    for (std::int64_t unit = 0; frame.part == 0 && unit < frame.count; ++unit) {
-      clear_behind(to_, frame.at<float>(to_, unit));
-    }
   }
   bool splits() const override { return true; }
   std::string kernel() const override { return to_string(layer_); }

@@ -23,7 +23,8 @@ void drop_layers(Network& network, const Drop& drop) {
 }
 
 /// Leaves out each layer that `fuse(before, layer)` makes part of the one whose result it alone
-/// reads. \param before its place among the layers; it may have taken in others
+/// reads. It is not asked about layers that have a function of their own and other fields: it
+/// carries the function. \param before its place among the layers; it may have taken in others
 template <class Fuse>
 void fuse_layers(Network& network, const Fuse& fuse) {
   const Links links(network);
@@ -31,7 +32,8 @@ void fuse_layers(Network& network, const Fuse& fuse) {
   std::size_t kept = 0;
   drop_layers(network, [&](const Layer& layer) {
     const std::size_t before = layer.inputs.empty() ? kNone : producers[layer.inputs[0]];
-    const bool fused = before != kNone && links.uses[layer.inputs[0]] == 1 && fuse(before, layer);
+    const bool fused = before != kNone && links.uses[layer.inputs[0]] == 1 &&
+                       has_only(layer, kActivation) && fuse(before, layer);
     if (fused) network.layers[before].output = layer.output;
     producers[layer.output] = fused ? before : kept++;
     return fused;
@@ -42,7 +44,9 @@ void fuse_layers(Network& network, const Fuse& fuse) {
 /// \param scale for each channel, or column
 void scale_weights(Layer& layer, const std::vector<float>& scale) {
   const std::size_t channels = scale.size();
-  if (layer.stored.data != nullptr) layer.weight_scales.resize(channels, 1);
+  if (layer.stored.data != nullptr || !layer.integers.empty()) {
+    layer.weight_scales.resize(channels, 1);
+  }
   const std::size_t taps = layer.weights.size() / channels;
   for (std::size_t c = 0; c < channels; ++c) {
     for (std::size_t t = 0; t < taps; ++t) layer.weights[c * taps + t] *= scale[c];
@@ -74,7 +78,7 @@ const Layer* only_for_one(const Network& network, const Links& links, std::size_
 /// Returns the numbers of a layer that scales all channels alike and does nothing else; or null.
 const ScaleParams* alike_scale(const Layer* layer) {
   const bool scales = layer != nullptr && layer->kind == LayerKind::ChannelScale &&
-                      layer->activation.kind == ActivationKind::None && is_alike(*layer);
+                      has_only(*layer, 0) && is_alike(*layer);
   return scales ? &layer->get<ScaleParams>() : nullptr;
 }
 
@@ -90,7 +94,9 @@ std::optional<Gate> gate_of(const Network& network, const Links& links, std::siz
     gate.factor = outer->scale[0];
     giver = only_for_one(network, links, giver->inputs[0]);
   }
-  if (giver == nullptr || giver->kind != LayerKind::Activate) return std::nullopt;
+  if (giver == nullptr || giver->kind != LayerKind::Activate || !has_only(*giver, kActivation)) {
+    return std::nullopt;
+  }
   const Activation& of = giver->activation;
   if (giver->inputs[0] == x) {
     gate.activation = of;
@@ -120,7 +126,7 @@ std::optional<Gate> gate_of(const Network& network, const Links& links, std::siz
 void join_products(Network& network) {
   const Links links(network);
   for (Layer& product : network.layers) {
-    if (product.kind != LayerKind::Multiply) continue;
+    if (product.kind != LayerKind::Multiply || !has_only(product, 0)) continue;
     for (const std::size_t factor : {0U, 1U}) {
       const std::size_t x = product.inputs[1 - factor];
       const std::optional<Gate> gate = gate_of(network, links, product.inputs[factor], x);
@@ -134,7 +140,7 @@ void join_products(Network& network) {
         }
         for (float& scale : network.layers[reader].get<ScaleParams>().scale) scale *= gate->factor;
       }
-      product.kind = LayerKind::Activate;
+      product.set_kind(LayerKind::Activate);
       product.inputs = {x};
       product.activation = gate->activation;
       break;
@@ -147,7 +153,7 @@ void join_scales(Network& network) {
   fuse_layers(network, [&](std::size_t before, const Layer& layer) {
     Layer& first = network.layers[before];
     if (first.kind != LayerKind::ChannelScale || layer.kind != LayerKind::ChannelScale ||
-        first.activation.kind != ActivationKind::None) {
+        !has_only(first, 0)) {
       return false;
     }
     ScaleParams joined = first.get<ScaleParams>();
@@ -172,37 +178,28 @@ void join_scales(Network& network) {
 bool may_activate(const Layer& giver, const Activation& activation) {
   const ActivationKind before = giver.activation.kind;
   const bool relu = activation.kind == ActivationKind::Relu;
-  if (activation.kind == ActivationKind::Scalar) return false;
   if (before != ActivationKind::None && !(relu && before == ActivationKind::Relu)) return false;
   // Behind its sums, a convolution of integers only bounds and rounds.
   if (is_integer_convolution(giver)) {
     return is_bound(activation) && giver.convolution().roundings.empty();
   }
-  switch (facts_of(giver.kind).applies) {
-    case Applies::Nothing:
-      return false;
-    case Applies::Relu:
-      return relu;
-    case Applies::SmallOfZero:
-      return may_follow_convolution(activation);
-    case Applies::Any:
-      break;
-  }
-  return true;
+  return applies(giver, activation);
 }
 
 /// Returns the numbers of its own that a layer combines with its input, value by value, the same
 /// ones with each row of so many values; or null.
 const std::vector<float>* numbers_of_rows(const Layer& layer, std::int64_t columns) {
   if (layer.kind != LayerKind::Broadcast || layer.inputs.size() != 1) return nullptr;
-  const auto& broadcast = layer.get<BroadcastParams>();
-  if (broadcast.operands.size() != 2) return nullptr;
-  const std::size_t operand = broadcast.operands[0].input == kNone ? 0 : 1;
+  const auto& [kind, operands, loops, combine] = layer.get<BroadcastParams>();
+  if (operands.size() != 2 || combine != nullptr) return nullptr;
+  const std::size_t operand = operands[0].input == kNone ? 0 : 1;
   // A sum of two tensors has no numbers; numbers of less than a row would be visited repeatedly.
-  const std::vector<float>& numbers = broadcast.operands[operand].numbers;
-  if (static_cast<std::int64_t>(numbers.size()) != columns) return nullptr;
+  const std::vector<float>& numbers = operands[operand].numbers;
+  if (static_cast<std::int64_t>(numbers.size()) != columns || operands[1 - operand].begin != 0) {
+    return nullptr;
+  }
   std::int64_t values = 1;  // of the loops inside
-  for (auto loop = broadcast.loops.rbegin(); loop != broadcast.loops.rend(); ++loop) {
+  for (auto loop = loops.rbegin(); loop != loops.rend(); ++loop) {
     if (loop->count == 1) continue;
     const std::int64_t step = values < columns ? values : 0;
     if (loop->steps[1 - operand] != values || loop->steps[operand] != step) return nullptr;
@@ -218,9 +215,8 @@ void fuse_rows(Network& network) {
   std::vector<int> scales(network.layers.size());
   fuse_layers(network, [&](std::size_t before, const Layer& layer) {
     Layer& product = network.layers[before];
-    if (product.kind != LayerKind::MatMul || product.activation.kind != ActivationKind::None) {
-      return false;
-    }
+    constexpr unsigned kFields = kWeights | kWeightScales | kBias | kIntegers;
+    if (product.kind != LayerKind::MatMul || !has_only(product, kFields)) return false;
     const std::vector<float>* const numbers = numbers_of_rows(layer, product.product().columns);
     if (numbers == nullptr) return false;
     const BroadcastKind kind = layer.get<BroadcastParams>().kind;
@@ -266,9 +262,9 @@ std::vector<int> fuse_scales(Network& network, MayFuse* may_fuse) {
   std::vector<int> scales(network.layers.size());
   fuse_layers(network, [&](std::size_t before, const Layer& layer) {
     Layer& convolution = network.layers[before];
+    constexpr unsigned kFields = kWeights | kWeightScales | kBias | kIntegers | kRests;
     if (layer.kind != LayerKind::ChannelScale || convolution.kind != LayerKind::Convolution ||
-        convolution.activation.kind != ActivationKind::None ||
-        !may_fuse(convolution, layer, scales[before])) {
+        !has_only(convolution, kFields) || !may_fuse(convolution, layer, scales[before])) {
       return false;
     }
     ++scales[before];
@@ -298,6 +294,7 @@ void drop_copies(Network& network, const std::function<bool(const Layer&)>& copi
   drop_layers(network, [&](Layer& layer) {
     for (std::size_t& input : layer.inputs) input = same[input];
     const bool copy = copies(layer);
+    if (copy) require_only(layer, 0);
     if (copy) same[layer.output] = layer.inputs[0];
     return copy;
   });

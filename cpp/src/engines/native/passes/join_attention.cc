@@ -108,8 +108,8 @@ class AttentionFinder {
   /// reads what they give. \param at the place of a Softmax
   void join(std::size_t at) {
     const Layer& softmax = network_.layers[at];
-    const Axis& axis = softmax.get<SoftmaxParams>().axis;
-    if (axis.inner != 1 || softmax.get<SoftmaxParams>().logarithm || !is_read_once(softmax)) return;
+    const auto& [axis, logarithm] = softmax.get<SoftmaxParams>();
+    if (axis.inner != 1 || logarithm || !has_only(softmax, 0) || !is_read_once(softmax)) return;
     Layer& values = network_.layers[links_.readers[softmax.output]];
     if (!multiplies_tensors(values) || values.inputs[0] != softmax.output ||
         values.inputs[1] == softmax.output) {
@@ -128,31 +128,34 @@ class AttentionFinder {
     }
     if (before == nullptr || !multiplies_tensors(*before) || !is_read_once(*before)) return;
     inputs_ = {before->inputs[0], before->inputs[1], values.inputs[1]};
+    terms_.clear();
+    add_bias(before->bias);
     Product scores = before->product();
     take_factor(scores, 0, kFirstOperand);
     take_factor(scores, 1, kSecondOperand);
     const bool has_scale = std::isfinite(scale_) && scale_ > 0;
     if (!has_scale || axis.count != scores.columns || !find_loops(scores, values.product())) return;
-    terms_.clear();
     for (auto sum = sums.rbegin(); sum != sums.rend(); ++sum) {
       if (!add_term(**sum)) return;
     }
     std::string name = before->name + ", " + softmax.name + ", " + values.name;
     AttentionParams made = params(scores, values.product());
+    std::vector<float> bias = std::move(values.bias);
     values.set_kind(LayerKind::Attention);
     values.name = std::move(name);
     values.params = std::move(made);
+    values.bias = std::move(bias);
     values.inputs = inputs_;
   }
 
  private:
   bool is_read_once(const Layer& layer) const {
-    return links_.uses[layer.output] == 1 && links_.readers[layer.output] != kNone &&
-           layer.activation.kind == ActivationKind::None;
+    return links_.uses[layer.output] == 1 && links_.readers[layer.output] != kNone;
   }
+  /// Whether a layer multiplies two tensors. Its bias is the first term of scores, and of what the
+  /// values give the bias of the attention.
   static bool multiplies_tensors(const Layer& layer) {
-    return layer.kind == LayerKind::MatMul && !has_weights(layer) &&
-           layer.activation.kind == ActivationKind::None;
+    return layer.kind == LayerKind::MatMul && !has_weights(layer) && has_only(layer, kBias);
   }
   /// The layer that gives a tensor; null.
   const Layer* producer(std::size_t tensor) const {
@@ -161,7 +164,7 @@ class AttentionFinder {
   }
   /// Whether a layer adds something to scores.
   bool is_sum(const Layer& layer) const {
-    return layer.kind == LayerKind::Broadcast &&
+    return layer.kind == LayerKind::Broadcast && has_only(layer, 0) &&
            layer.get<BroadcastParams>().kind == BroadcastKind::Add && is_read_once(layer) &&
            scores_of(layer) != kNone;
   }
@@ -184,16 +187,16 @@ class AttentionFinder {
   /// The number by which a layer multiplies all that it takes, if that is all that it does, and one
   /// layer reads it.
   std::optional<float> factor_of(const Layer& layer) const {
-    if (!is_read_once(layer)) return std::nullopt;
+    if (!is_read_once(layer) || !has_only(layer, 0)) return std::nullopt;
     if (layer.kind == LayerKind::ChannelScale && is_alike(layer)) {
-      const auto& params = layer.get<ScaleParams>();
-      const bool adds = !params.bias.empty() && params.bias[0] != 0;
-      return adds ? std::nullopt : std::optional(params.scale[0]);
+      const auto& [scale, bias] = layer.get<ScaleParams>();
+      const bool adds = !bias.empty() && bias[0] != 0;
+      return adds ? std::nullopt : std::optional(scale[0]);
     }
     if (layer.kind != LayerKind::Broadcast) return std::nullopt;
-    const auto& params = layer.get<BroadcastParams>();
-    if (params.kind != BroadcastKind::Multiply) return std::nullopt;
-    for (const BroadcastOperand& operand : params.operands) {
+    const auto& [kind, operands, loops, combine] = layer.get<BroadcastParams>();
+    if (kind != BroadcastKind::Multiply) return std::nullopt;
+    for (const BroadcastOperand& operand : operands) {
       if (operand.input == kNone && operand.numbers.size() == 1) return operand.numbers[0];
     }
     return std::nullopt;
@@ -253,15 +256,23 @@ class AttentionFinder {
     return true;
   }
 
+  /// Adds the bias of the product that gives the scores, if it has one, which the layer behind it
+  /// multiplies as the products. \pre scale_ is its factor alone
+  void add_bias(const std::vector<float>& bias) {
+    if (bias.empty()) return;
+    BroadcastOperand& term = terms_.emplace_back();
+    for (const float number : bias) term.numbers.push_back(number * scale_);
+  }
+
   /// Adds what a sum adds to the scores. \returns whether it can
   bool add_term(const Layer& sum) {
-    const auto& params = sum.get<BroadcastParams>();
+    const auto& [kind, operands, loops, combine] = sum.get<BroadcastParams>();
     const std::size_t scores = scores_of(sum);
-    const std::size_t place = params.operands[0].input == scores ? 1 : 0;
-    const BroadcastOperand& operand = params.operands[place];
+    const std::size_t place = operands[0].input == scores ? 1 : 0;
+    const BroadcastOperand& operand = operands[place];
     if (terms_.size() == AttentionParams::kTerms) return false;
     std::vector<OtherLoop> others;
-    for (const BroadcastLoop& loop : params.loops) {
+    for (const BroadcastLoop& loop : loops) {
       others.push_back({loop.count, {loop.steps[place], 0, 0}});
     }
     if (!align(loops_, others)) return false;
@@ -278,6 +289,10 @@ class AttentionFinder {
   }
 
   AttentionParams params(const Product& scores, const Product& values) const {
+    // By all members, so that a new one is not forgotten. The loops are in loops_.
+    const auto& [score_loops, rows_of_scores, depth, keys, query, key, score, score_quant] = scores;
+    const auto& [value_loops, rows_of_values, sums, width, weight, value, output, value_quant] =
+        values;
     AttentionParams made;
     const std::size_t rows = loops_.size() - 2;
     for (std::size_t l = 0; l < rows; ++l) {
@@ -285,14 +300,14 @@ class AttentionFinder {
       made.matrices.push_back(
           {loop.count, loop.queries, loop.keys, loop.values, loop.output, loop.terms});
     }
-    made.rows = scores.rows;
-    made.depth = scores.sums;
-    made.keys = scores.columns;
-    made.width = values.columns;
-    made.query = scores.first;
-    made.key = scores.second;
-    made.value = values.second;
-    made.output = values.output;
+    made.rows = rows_of_scores;
+    made.depth = depth;
+    made.keys = keys;
+    made.width = width;
+    made.query = query;
+    made.key = key;
+    made.value = value;
+    made.output = output;
     made.scale = scale_;
     for (std::size_t t = 0; t < terms_.size(); ++t) {
       made.terms.push_back({terms_[t], loops_[rows].terms[t]});

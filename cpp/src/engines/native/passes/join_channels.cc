@@ -8,7 +8,8 @@ namespace lenet::native {
 namespace {
 
 bool moves_channels(const Layer& layer) {
-  return layer.kind == LayerKind::Concat || layer.kind == LayerKind::Channels;
+  return (layer.kind == LayerKind::Concat || layer.kind == LayerKind::Channels) &&
+         has_only(layer, 0);
 }
 
 /// For memory linear in the tensors, of which each channel has a source.
@@ -16,7 +17,7 @@ constexpr std::int64_t kMaxChannels = 1 << 16;
 
 /// Whether a layer gives all channels of its only input in their order.
 bool keeps_channels(const Network& network, const Layer& layer) {
-  return layer.kind == LayerKind::Channels && layer.inputs.size() == 1 &&
+  return layer.kind == LayerKind::Channels && has_only(layer, 0) && layer.inputs.size() == 1 &&
          layer.get<ChannelsParams>().sources ==
              all_channels({network.tensors[layer.inputs[0]].shape.channels()});
 }

@@ -125,6 +125,7 @@ void read_vectors(Network& network, std::int64_t lanes) {
     for (std::size_t& input : inputs) {
       const std::size_t producer = links.producers[input];
       if (producer == kNone || network.layers[producer].kind != LayerKind::Convert) continue;
+      require_only(network.layers[producer], 0);
       const std::size_t from = network.layers[producer].inputs[0];
       if (network.tensors[from].layout == Layout::Vectors && from != network.input) input = from;
     }

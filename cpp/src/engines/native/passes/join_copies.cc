@@ -33,8 +33,8 @@ std::optional<std::vector<Run>> runs_of(const Box& box, std::int64_t Box::Loop::
 
 /// The only box of a copy that gives so many values; null.
 const Box* only_box(const Layer& layer, std::int64_t values) {
-  if (layer.kind != LayerKind::Copy) return nullptr;
-  const std::vector<Box>& boxes = layer.get<CopyParams>().boxes;
+  if (layer.kind != LayerKind::Copy || !has_only(layer, 0)) return nullptr;
+  const auto& [boxes, fill] = layer.get<CopyParams>();  // which fills nothing
   return boxes.size() == 1 && boxes[0].values() == values ? &boxes[0] : nullptr;
 }
 
@@ -80,11 +80,10 @@ bool is_product(const Layer& layer) {
 
 /// Whether a layer multiplies each value by the same number, and does nothing else.
 bool is_factor(const Layer& layer) {
-  if (layer.kind != LayerKind::ChannelScale || !is_alike(layer) ||
-      layer.activation.kind != ActivationKind::None) {
+  if (layer.kind != LayerKind::ChannelScale || !has_only(layer, 0) || !is_alike(layer)) {
     return false;
   }
-  const std::vector<float>& bias = layer.get<ScaleParams>().bias;
+  const auto& [scale, bias] = layer.get<ScaleParams>();
   return bias.empty() || bias[0] == 0;
 }
 
@@ -99,8 +98,11 @@ void scale_before_copy(Network& network, const Layer& layer, const View& view) {
   });
   const bool is_in_place = std::is_sorted(order.begin(), order.end());
   const TensorShape shape = network.tensors[layer.output].shape;
-  const std::size_t scaled = is_in_place ? layer.output : network.add_tensor(shape);
-  network.tensors[scaled].layout = network.tensors[layer.output].layout;
+  std::size_t scaled = layer.output;
+  if (!is_in_place) {
+    scaled = network.add_tensor(shape);
+    network.tensors[scaled] = network.tensors[layer.output];
+  }
   Layer& scale = network.add_layer(LayerKind::Broadcast, layer.name, {view.tensor}, scaled);
   auto& params = scale.get<BroadcastParams>();
   params.kind = BroadcastKind::Multiply;

@@ -51,18 +51,17 @@ class GeluFinder {
   }
 
   static bool is_product(const Layer& layer) {
-    return layer.kind == LayerKind::Multiply && layer.activation.kind == ActivationKind::None;
+    return layer.kind == LayerKind::Multiply && has_only(layer, 0);
   }
 
   /// Whether a layer computes x * scale + bias, with the same two numbers for all channels.
   static bool is_scale(const Layer& layer, float scale, float bias) {
-    if (layer.kind != LayerKind::ChannelScale || !is_alike(layer) ||
-        layer.activation.kind != ActivationKind::None) {
+    if (layer.kind != LayerKind::ChannelScale || !has_only(layer, 0) || !is_alike(layer)) {
       return false;
     }
-    const auto& params = layer.get<ScaleParams>();
-    const float found = params.bias.empty() ? 0 : params.bias[0];
-    return is_near(params.scale[0], scale) && found == bias;
+    const auto& [scales, biases] = layer.get<ScaleParams>();
+    const float found = biases.empty() ? 0 : biases[0];
+    return is_near(scales[0], scale) && found == bias;
   }
 
   /// The tensor x of which 1 + erf(x / sqrt(2)) is given here, and read by one layer; kNone.
@@ -72,7 +71,10 @@ class GeluFinder {
     const std::size_t function = given_alone(network_.layers[sum].inputs[0]);
     if (function == kNone) return kNone;
     const Layer& erf = network_.layers[function];
-    if (erf.kind != LayerKind::Activate || erf.activation.kind != ActivationKind::Erf) return kNone;
+    if (erf.kind != LayerKind::Activate || !has_only(erf, kActivation) ||
+        erf.activation.kind != ActivationKind::Erf) {
+      return kNone;
+    }
     const std::size_t scale = given_alone(erf.inputs[0]);
     if (scale == kNone || !is_scale(network_.layers[scale], std::sqrt(0.5F), 0)) return kNone;
     return network_.layers[scale].inputs[0];

@@ -23,7 +23,9 @@ bool are_same(const Box& a, const Box& b) {
 /// Returns the zeros that a layer puts around each channel of its input, where it does nothing
 /// else.
 std::optional<Padding> padding_of(const Network& network, const Layer& layer) {
-  if (layer.kind != LayerKind::Copy || layer.inputs.size() != 1) return std::nullopt;
+  if (layer.kind != LayerKind::Copy || !has_only(layer, 0) || layer.inputs.size() != 1) {
+    return std::nullopt;
+  }
   const auto& [boxes, fill] = layer.get<CopyParams>();
   if (boxes.size() != 1 || fill != 0) return std::nullopt;
   const auto [channels, height, width] = network.tensors[layer.inputs[0]].shape.image();

@@ -185,8 +185,13 @@ class Rewriting {
   /// Whether a layer can give some rows alone. \param rows of what it gives
   bool can_cut(const Layer& layer, const Rows& rows) const {
     const NetworkTensor& tensor = network_.tensors[layer.output];
-    if (tensor.layout != Layout::Order || !shape_of_rows(layer.output, rows)) return false;
-    if (layer.kind == LayerKind::MatMul && layer.integers.empty()) {
+    // Each of these is for a column, or for every value.
+    constexpr unsigned kFields = kActivation | kWeights | kWeightScales | kBias;
+    if (tensor.layout != Layout::Order || !has_only(layer, kFields) ||
+        !shape_of_rows(layer.output, rows)) {
+      return false;
+    }
+    if (layer.kind == LayerKind::MatMul) {
       const Product& of = layer.product();
       return period_of(of, kProductOutput) == rows.period && rows.has_rows_of(of.output.row);
     }
@@ -252,6 +257,14 @@ class Rewriting {
     const std::size_t loop = *loop_of_rows(broadcast, rows);
     std::int64_t row = rows.period;
     for (std::size_t i = 0; i <= loop; ++i) row /= broadcast.loops[i].count;
+    // Operands that share an input may read different rows of it: each gets an input of its own.
+    std::vector<std::size_t> inputs;
+    for (BroadcastOperand& operand : broadcast.operands) {
+      if (operand.input == kNone) continue;
+      inputs.push_back(layer.inputs[operand.input]);
+      operand.input = inputs.size() - 1;
+    }
+    layer.inputs = std::move(inputs);
     for (std::size_t o = 0; o < broadcast.operands.size(); ++o) {
       BroadcastOperand& operand = broadcast.operands[o];
       if (operand.input == kNone) continue;
@@ -298,6 +311,7 @@ class Rewriting {
     if (*needed_[tensor] == rows) return tensor;
     const std::size_t made = network_.add_tensor(*shape_of_rows(tensor, rows));
     network_.tensors[made].layout = Layout::Order;
+    needed_.emplace_back(all_of(made));
     Box box;
     const Rows& there = *needed_[tensor];
     box.from = there.place(rows.first);

@@ -38,6 +38,7 @@ void simplify(Network& network);
 
 /// Takes out layers for which `copies` says that they give what they take. It is asked in their
 /// order, each once, when those before are gone.
+/// \throws Error BackendFailure: a layer that is taken out has fields (LayerField)
 void drop_copies(Network& network, const std::function<bool(const Layer&)>& copies);
 
 /// Makes a Gelu of the single operators that exporters write it in.
@@ -103,6 +104,10 @@ void use_float_weights(Layer& layer);
 /// no kernel, weights of integers become the floats that they stand for.
 /// \throws Error Unsupported: a sum that 32 bits might not hold
 void plan_integers(Network& network);
+/// Makes a quantized network one of float32, which gives the same but for the rounding of sums:
+/// each layer multiplies by the floats that its integers stand for, and values are rounded to
+/// multiples.
+void replace_integers(Network& network);
 /// Rounds before layers that give the largest of their values, or move them all: the result is the
 /// same, they move fewer bytes, and the layer before rounds at once.
 void round_early(Network& network);

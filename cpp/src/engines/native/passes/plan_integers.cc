@@ -17,6 +17,11 @@ bool has_integer_kernel(const Layer& layer) {
          (layer.product().matrices.empty() && layer.product().first.column == 1);
 }
 
+/// Whether the larger of two numbers has the larger product with each of these factors.
+bool grows(const std::vector<float>& factors) {
+  return std::all_of(factors.begin(), factors.end(), [](float factor) { return factor >= 0; });
+}
+
 /// \throws Error Unsupported: a sum of integers that 32 bits might not hold
 void require_short_sums(const Layer& layer) {
   // So many products of integers of 8 bits, of which one may be up to 255, fit a sum of 32.
@@ -25,6 +30,24 @@ void require_short_sums(const Layer& layer) {
     throw Error(ErrorCode::Unsupported,
                 "there is no int8 kernel for sums as long as those of " + layer.name);
   }
+}
+
+/// Adds a rounding of float32 to float32.
+void add_round(Network& network, Layer rounding) {
+  require_only(rounding, kActivation);
+  const QuantParams quant = rounding.get<QuantizeParams>().quant;
+  const Activation bound = rounding.activation;
+  rounding.set_kind(LayerKind::Activate);
+  rounding.activation = {ActivationKind::Round, quant.scale, static_cast<float>(quant.zero_point)};
+  if (bound.kind != ActivationKind::None) {
+    // A relu of what was rounded is what a relu gives, rounded.
+    Layer before = rounding;
+    before.activation = bound;
+    before.output = network.add_tensor(network.tensors[rounding.output].shape);
+    rounding.inputs = {before.output};
+    network.layers.push_back(std::move(before));
+  }
+  network.layers.push_back(std::move(rounding));
 }
 
 class Planner {
@@ -72,8 +95,7 @@ class Planner {
     product.product().quant = roundings_[input];
     if (links.producers[input] == kNone) return;
     const Layer& giver = network_.layers[links.producers[input]];
-    const bool only_rounds =
-        giver.kind == LayerKind::Quantize && giver.activation.kind == ActivationKind::None;
+    const bool only_rounds = giver.kind == LayerKind::Quantize && has_only(giver, 0);
     if (only_rounds) input = giver.inputs[0];
   }
 
@@ -121,7 +143,7 @@ class Planner {
   Fused fuse_rounding(const Layer& quantize) {
     const std::size_t given = quantize.inputs[0];
     const std::size_t place = uses_[given] == 1 ? producers_[given] : kNone;
-    if (place == kNone) return {};
+    if (place == kNone || !has_only(quantize, kActivation)) return {};
     Layer& before = layers_[place];
     if (!is_bound(before.activation)) return {};
     const auto activation_after = [&](Activation& first) {
@@ -143,9 +165,14 @@ class Planner {
     if (earlier == kNone) return {};
     Layer& convolution = layers_[earlier];
     std::vector<RoundingStage>& stages = convolution.convolution().roundings;
-    if (!convolution.convolution().rounds() || stages.size() == kMaxRoundings) return {};
+    if (!convolution.convolution().rounds() || stages.size() == kMaxRoundings ||
+        !has_only(before, kActivation)) {
+      return {};
+    }
     ScaleParams numbers;  // an activation has none
-    if (before.kind == LayerKind::ChannelScale) numbers = std::move(before.get<ScaleParams>());
+    if (before.kind == LayerKind::ChannelScale) numbers = before.get<ScaleParams>();
+    // What is rounded is the largest of four, which a negative factor makes the least.
+    if (convolution.convolution().pool && !grows(numbers.scale)) return {};
     stages.push_back({quantize.get<QuantizeParams>().quant, activation_after(before.activation),
                       std::move(numbers.scale), std::move(numbers.bias)});
     convolution.name += ", " + before.name;
@@ -162,7 +189,7 @@ class Planner {
       const Layer& before = layers_[place];
       const ConvolutionParams& params = before.convolution();
       const TensorShape& shape = network_.tensors[before.output].shape;
-      const bool fuses = !params.pool && params.sum == kNone &&
+      const bool fuses = !params.pool && params.sum == kNone && has_only(sum, kActivation) &&
                          network_.tensors[residual].shape == shape &&
                          !is_whole_image(network_.tensors[before.inputs[0]].shape, before, shape) &&
                          (params.rounds() || before.activation.kind == ActivationKind::None) &&
@@ -188,11 +215,9 @@ class Planner {
     Layer& before = layers_[place];
     ConvolutionParams& params = before.convolution();
     std::vector<RoundingStage>& roundings = params.roundings;
-    const auto grows = [](const std::vector<float>& factors) {
-      return std::all_of(factors.begin(), factors.end(), [](float factor) { return factor >= 0; });
-    };
     const bool fuses =
         !params.pool && params.sum == kNone && grows(before.weight_scales) &&
+        has_only(pool, kActivation) && is_none_or_relu(pool.activation) &&
         std::all_of(roundings.begin(), roundings.end(),
                     [&](const RoundingStage& rounding) { return grows(rounding.scale); });
     if (!fuses) return {};
@@ -212,8 +237,7 @@ class Planner {
       return rounded(input) && roundings_[input] == roundings_[layer.output];
     };
     return (layer.kind == LayerKind::Concat || layer.kind == LayerKind::Channels) &&
-           layer.activation.kind == ActivationKind::None &&
-           std::all_of(layer.inputs.begin(), layer.inputs.end(), is_alike);
+           has_only(layer, 0) && std::all_of(layer.inputs.begin(), layer.inputs.end(), is_alike);
   }
 
   bool is_max_of_integers(const Layer& layer) const {
@@ -259,15 +283,16 @@ class Planner {
   void add_rounding(Layer quantize) {
     const std::size_t input = quantize.inputs[0];
     const std::size_t output = quantize.output;
-    if (!holds_integers(output)) return add_round(std::move(quantize));
+    if (!holds_integers(output)) return add_round(network_, std::move(quantize));
     const bool only_reads_image = input == network_.input && uses_[input] == 1;
-    if (only_reads_image && quantize.activation.kind == ActivationKind::None) {
+    if (only_reads_image && has_only(quantize, 0)) {
       network_.input = output;  // what reads the images rounds them
       return;
     }
     // A mean of integers is rounded at once.
     const bool follows = !network_.layers.empty() && network_.layers.back().output == input;
-    if (follows && uses_[input] == 1 && pools_integers(network_, network_.layers.back()) &&
+    if (follows && uses_[input] == 1 && is_none_or_relu(quantize.activation) &&
+        has_only(quantize, kActivation) && pools_integers(network_, network_.layers.back()) &&
         holds_integers(network_.layers.back().inputs[0]) && !is_max_pool(network_.layers.back())) {
       Layer& pool = network_.layers.back();
       if (quantize.relu()) pool.activation = quantize.activation;
@@ -275,24 +300,6 @@ class Planner {
       return;
     }
     network_.layers.push_back(std::move(quantize));
-  }
-
-  /// Adds a rounding of float32 to float32.
-  void add_round(Layer rounding) {
-    const QuantParams quant = rounding.get<QuantizeParams>().quant;
-    rounding.set_kind(LayerKind::Activate);
-    const Activation round = {ActivationKind::Round, quant.scale,
-                              static_cast<float>(quant.zero_point)};
-    const Activation bound = std::exchange(rounding.activation, round);
-    if (bound.kind != ActivationKind::None) {
-      // A relu of what was rounded is what a relu gives, rounded.
-      Layer before = rounding;
-      before.activation = bound;
-      before.output = network_.add_tensor(network_.tensors[rounding.output].shape);
-      rounding.inputs = {before.output};
-      network_.layers.push_back(std::move(before));
-    }
-    network_.layers.push_back(std::move(rounding));
   }
 
   /// The integers of a tensor that is rounded.
@@ -320,12 +327,24 @@ class Planner {
 }  // namespace
 
 void use_float_weights(Layer& layer) {
+  require_only(layer, kActivation | kIntegers | kWeightScales | kBias);
   const std::size_t taps = layer.integers.size() / layer.weight_scales.size();
   for (std::size_t i = 0; i < layer.integers.size(); ++i) {
     layer.weights.push_back(static_cast<float>(layer.integers[i]) * layer.weight_scales[i / taps]);
   }
   layer.integers.clear();
   layer.weight_scales.clear();
+}
+
+void replace_integers(Network& network) {
+  for (Layer& layer : std::exchange(network.layers, {})) {
+    if (layer.kind == LayerKind::Quantize) {
+      add_round(network, std::move(layer));
+      continue;
+    }
+    if (!layer.integers.empty()) use_float_weights(layer);
+    network.layers.push_back(std::move(layer));
+  }
 }
 
 void plan_integers(Network& network) {

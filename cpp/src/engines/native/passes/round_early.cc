@@ -47,8 +47,12 @@ class Mover {
   bool moves(const Layer& layer) const {
     const auto is_only_read_here = [&](std::size_t input) { return links_.uses[input] == 1; };
     if (!std::all_of(layer.inputs.begin(), layer.inputs.end(), is_only_read_here)) return false;
-    if (is_max_pool(layer)) return true;
-    if (layer.kind == LayerKind::Concat) return layer.activation.kind == ActivationKind::None;
+    // A relu of a pool moves with the rounding.
+    if (is_max_pool(layer)) {
+      return has_only(layer, kActivation) && is_none_or_relu(layer.activation);
+    }
+    if (!has_only(layer, 0)) return false;
+    if (layer.kind == LayerKind::Concat) return true;
     if (layer.kind != LayerKind::Channels) return false;
     std::int64_t channels = 0;
     for (const std::size_t input : layer.inputs) {
@@ -89,7 +93,8 @@ bool keeps_rounding(const Layer& layer, const std::vector<QuantParams>& rounding
   const bool moves = layer.kind == LayerKind::Concat || layer.kind == LayerKind::Channels ||
                      layer.kind == LayerKind::View ||
                      (layer.kind == LayerKind::Copy && layer.get<CopyParams>().fill == 0);
-  return (is_max_pool(layer) || moves) &&
+  return (is_max_pool(layer) || moves) && has_only(layer, kActivation) &&
+         is_none_or_relu(layer.activation) &&
          std::all_of(layer.inputs.begin(), layer.inputs.end(), is_alike);
 }
 
@@ -98,7 +103,9 @@ void drop_repeated_rounding(Network& network) {
   drop_copies(network, [&](const Layer& layer) {
     if (layer.inputs.empty()) return false;  // a constant
     const QuantParams before = roundings[layer.inputs[0]];
-    if (rounds(layer) && layer.get<QuantizeParams>().quant == before && !layer.relu()) return true;
+    if (rounds(layer) && layer.get<QuantizeParams>().quant == before && has_only(layer, 0)) {
+      return true;
+    }
     if (rounds(layer)) roundings[layer.output] = layer.get<QuantizeParams>().quant;
     if (keeps_rounding(layer, roundings)) roundings[layer.output] = before;
     return false;

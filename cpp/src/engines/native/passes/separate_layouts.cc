@@ -96,7 +96,8 @@ class Separator {
     const auto is_only_in_order = [&](std::size_t input) {
       return in_vectors_[input] == kNone && in_order_[input] != kNone;
     };
-    const bool moves = layer.kind == LayerKind::Concat || layer.kind == LayerKind::Channels;
+    const bool moves = (layer.kind == LayerKind::Concat || layer.kind == LayerKind::Channels) &&
+                       has_only(layer, 0);
     if (moves && std::all_of(layer.inputs.begin(), layer.inputs.end(), is_only_in_order)) {
       std::vector<Box> boxes = boxes_of(network_, layer);
       layer.set_kind(LayerKind::Copy);
@@ -122,6 +123,7 @@ class Separator {
                                                          : Layout::Vectors;
     needs_order_ = needs_order_ || (needs_order(layer) && !is_written);
     if (layer.kind == LayerKind::View) {
+      require_only(layer, 0);
       in_order_[layer.output] = find(layer.inputs[0], Layout::Order, layer);
       return;
     }
@@ -161,6 +163,7 @@ class Separator {
                                                      : in_channels_last_[tensor];
     if (found != kNone) return found;
     const std::size_t from = as_it_is(tensor);
+    // Without its `quant`: a Convert of integers gives the numbers that they stand for.
     found = network_.add_tensor(network_.tensors[tensor].shape);
     network_.tensors[found].layout = layout;
     network_.add_layer(LayerKind::Convert, "layout for " + reader.name, {from}, found);

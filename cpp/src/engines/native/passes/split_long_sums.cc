@@ -36,9 +36,10 @@ std::int64_t longest_sum(const Layer& layer) {
 }
 
 bool is_short(const Layer& layer) {
-  return layer.kind != LayerKind::Convolution || layer.stored.data == nullptr ||
-         layer.convolution().groups > 1 || channels_of(layer) <= 1 ||
-         taps_of(layer) <= longest_sum(layer);
+  constexpr unsigned kFields = kActivation | kWeights | kWeightScales | kBias;
+  return layer.kind != LayerKind::Convolution || !has_only(layer, kFields) ||
+         layer.stored.data == nullptr || layer.convolution().groups > 1 ||
+         channels_of(layer) <= 1 || taps_of(layer) <= longest_sum(layer);
 }
 
 /// Returns how many channels each part has, but the last one.

@@ -41,10 +41,12 @@ void Placement::lay_out(std::int64_t vector) {
   block = layout == Layout::ChannelsLast ? 0 : layout == Layout::Images ? vector : row * rows;
 }
 
-void Placement::clear_pixels(std::int64_t plane, float* first) const {
-  first += plane * block;
+void Placement::clear_behind(float* first) const {
+  const std::int64_t rest = behind();
+  if (rest == 0) return;
+  first += (planes - 1) * block + lanes - rest;
   for (std::int64_t y = 0; y < shape.height(); ++y, first += row) {
-    std::fill_n(first, shape.width() * column, 0.0F);
+    for (std::int64_t x = 0; x < shape.width(); ++x) std::fill_n(first + x * column, rest, 0.0F);
   }
 }
 

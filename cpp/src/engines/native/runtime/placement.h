@@ -89,13 +89,10 @@ struct Placement {
                   : lanes == 1 && column == 1 && row == shape.width() && block == shape.pixels();
   }
 
-  /// Sets the pixels of a plane of float32, inside the border, to 0.
-  /// \param first the tensor's first pixel
-  void clear_pixels(std::int64_t plane, float* first) const;
-  /// Sets the pixels of the last plane to 0, if channels do not fill its vectors.
-  void clear_last_block(float* first) const {
-    if (shape.channels() % lanes != 0) clear_pixels(planes - 1, first);
-  }
+  /// How many numbers fill the last vector of each pixel, behind the last channel.
+  std::int64_t behind() const { return round_up(shape.channels(), lanes) - shape.channels(); }
+  /// Sets these to 0. \param first the tensor's first pixel
+  void clear_behind(float* first) const;
 };
 
 /// Bytes of a tensor as float32 without a border, in whole cache lines.

@@ -1,10 +1,12 @@
 #include "engines/native/runtime/program.h"
 
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <numeric>
 #include <utility>
 
+#include "engines/native/contradiction.h"
 #include "engines/native/runtime/memory_plan.h"
 #include "engines/native/runtime/softmax.h"
 #include "engines/native/runtime/verify_plan.h"
@@ -48,6 +50,24 @@ void fill(char* to, std::int64_t count, const Placement& tensor) {
     std::memset(to, static_cast<int>(tensor.zero),
                 static_cast<std::size_t>(count * tensor.element_bytes));
   }
+}
+
+/// Whether `holds` is so of each number of a tensor in float32.
+/// \param first its first pixel
+/// \param behind of those behind the last channel; else of its values
+template <class Holds>
+bool holds_all(const Placement& tensor, const float* first, bool behind, const Holds& holds) {
+  const auto [channels, height, width] = tensor.shape.image();
+  const std::int64_t end = behind ? channels + tensor.behind() : channels;
+  for (std::int64_t c = behind ? channels : 0; c < end; ++c) {
+    const float* const channel = first + tensor.channel_offset(c);
+    for (std::int64_t y = 0; y < height; ++y) {
+      for (std::int64_t x = 0; x < width; ++x) {
+        if (!holds(channel[y * tensor.row + x * tensor.column])) return false;
+      }
+    }
+  }
+  return true;
 }
 
 }  // namespace
@@ -170,7 +190,7 @@ LayerProfile Program::describe(std::string name, std::size_t tensor, double othe
 
 void Program::add_step(const Layer& layer, std::string name, double multiply_adds,
                        std::unique_ptr<const Op> op) {
-  const auto& [inputs, output, in_place, there] = ios_[steps_.size()];
+  const auto& [inputs, output, in_place, there, keeps_zeros] = ios_[steps_.size()];
   double input_bytes = 0;
   for (const std::size_t input : inputs) input_bytes += value_bytes(placements_[input]);
   LayerProfile profile = describe(std::move(name), output, input_bytes);
@@ -220,6 +240,35 @@ void Program::clear_border(std::size_t tensor, const Frame& frame, bool gaps) co
       clear(-rows - before, rows + before);
       for (std::int64_t y = 1; gaps && y < height; ++y) clear(y * placement.row - gap, gap);
       clear(height * placement.row - gap, gap - before + rows);
+    }
+  }
+}
+
+void Program::clear_behind(std::size_t tensor, const Frame& frame) const {
+  const Placement& placement = placements_[tensor];
+  if (placement.behind() == 0) return;
+  for (std::int64_t unit = 0; unit < frame.count; ++unit) {
+    placement.clear_behind(frame.at<float>(placement, unit));
+  }
+}
+
+void Program::require_zeros_behind(std::size_t step, const Frame& frame) const {
+  const auto& io = ios_[step];
+  const Placement& to = placements_[io.output];
+  for (std::int64_t unit = 0; to.behind() > 0 && unit < frame.count; ++unit) {
+    const auto is_zero = [](float number) { return number == 0; };
+    if (holds_all(to, frame.at<float>(to, unit), true, is_zero)) continue;
+    // A weight of 0 times infinity is no number.
+    std::vector<std::size_t> tensors = io.inputs;
+    tensors.push_back(io.output);
+    const bool finite = std::all_of(tensors.begin(), tensors.end(), [&](std::size_t tensor) {
+      const Placement& placement = placements_[tensor];
+      return placement.quant || holds_all(placement, frame.at<float>(placement, unit), false,
+                                          [](float number) { return std::isfinite(number); });
+    });
+    if (finite) {
+      contradict("step " + std::to_string(step + 1) + " (" + steps_[step].profile.name +
+                 ") gives other numbers than 0 behind the last channel");
     }
   }
 }
@@ -276,6 +325,7 @@ void Program::read_input(const TensorView& input, std::int64_t first, std::int64
   // Where a channel lies together, it is read as a whole: rows of several in turn take longer.
   const bool by_channel = channels == 1 || placements_[input_].column == 1;
   const std::int64_t at_once = by_channel && input.pixels == nullptr ? height : 1;
+  clear_behind(input_, frame);
   for (std::int64_t unit = 0; unit < frame.count; ++unit) {
     for (std::int64_t y = 0; y < height; y += at_once) {
       for (std::int64_t c = 0; c < channels; ++c) {
@@ -348,6 +398,8 @@ void Program::run(const TensorView& input, std::int64_t first, std::int64_t imag
       const std::size_t output = ios_[s].output;
       if (clears_[output]) clear_border(output, frame, !op.clears_gaps());
       compute(op, frame, crew);
+      if (!ios_[s].keeps_zeros) clear_behind(output, frame);
+      if (forgets_) require_zeros_behind(s, frame);
       done(1 + s);
     }
   };

@@ -117,6 +117,9 @@ struct StepIo {
   /// For each input of a Concat, whether it lies where the output has it, so that it is not copied.
   /// Empty where none does.
   std::vector<bool> there = {};
+  /// Whether it writes 0 behind the last channel, where what it takes has 0 there. Else Program
+  /// does so after it.
+  bool keeps_zeros = false;
 };
 
 using NameOfStep = std::function<std::string(std::size_t step)>;
@@ -128,7 +131,8 @@ struct Crew {
 };
 
 /// Whether the environment's LENET_NATIVE_FORGET is 1: each run then begins with NaN wherever no
-/// border is kept clear, and whoever reads what nobody wrote in this run gives NaN. For tests.
+/// border is kept clear, and whoever reads what nobody wrote in this run gives NaN. After each step
+/// Program looks for other numbers than 0 behind the last channel, which are an error. For tests.
 bool forgets_runs();
 
 /// Where a tensor lies that is some channels of another.
@@ -238,6 +242,11 @@ class Program {
   void forget(Place::Memory memory, const Frame& frame) const;
   /// \param gaps also between rows
   void clear_border(std::size_t tensor, const Frame& frame, bool gaps = true) const;
+  /// Writes the zeros behind the last channel of a tensor.
+  void clear_behind(std::size_t tensor, const Frame& frame) const;
+  /// \throws Error BackendFailure: what a step gives has another number than 0 behind the last
+  ///   channel, though all values that it takes and gives are finite
+  void require_zeros_behind(std::size_t step, const Frame& frame) const;
 
   ProgramKernels kernels_;
   std::int64_t images_per_unit_;

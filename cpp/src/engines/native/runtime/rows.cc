@@ -60,7 +60,6 @@ void write_rows(const ProgramKernels& kernels, const Placement& tensor, const fl
   }
   const std::int64_t width = tensor.shape.width();
   auto* to = reinterpret_cast<float*>(first);
-  if (channel == 0 && begin == 0) tensor.clear_last_block(to);
   to += tensor.channel_offset(channel) + begin * tensor.row;
   for (std::int64_t row = begin; row < end; ++row, to += tensor.row) {
     if (tensor.layout == Layout::Images) {

@@ -26,8 +26,10 @@ struct MemoryUse {
 /// bytes that the step which gives it wrote last, with a border of zeros; a step may write over
 /// what it reads where StepIo says so, in the same layout; what a Concat does not copy must lie in
 /// its place. Taken for granted: that an operator does what StepIo says, and writes all pixels of
-/// its output, what fills their vectors, what is beyond the tensor, and nothing else. Takes n log n
-/// time. \throws Error BackendFailure: the plan is wrong, which is a fault of the engine
+/// its output, what fills their vectors, what is beyond the tensor, and nothing else. That 0 fills
+/// the vectors, Program sees to itself, unless StepIo says that the operator keeps zeros: tests
+/// prove that with LENET_NATIVE_FORGET. Takes n log n time. \throws Error BackendFailure: the plan
+/// is wrong, which is a fault of the engine
 void verify_plan(const MemoryUse& use, const NameOfStep& name_of);
 
 }  // namespace lenet::native

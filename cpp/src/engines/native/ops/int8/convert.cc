@@ -71,16 +71,12 @@ class Convert final : public Op {
     return scratch;
   }
 
-  /// Writes a row, and the zeros that fill the last vector of each pixel.
+  /// Writes a row.
   void scatter(const float* values, float* to) const {
     const auto [channels, height, width] = to_.shape.image();
     for (std::int64_t c = 0; c < channels; c += to_.lanes) {
       const std::int64_t count = std::min(to_.lanes, channels - c);
-      float* const block = to + to_.channel_offset(c);
-      copy_runs({count, width, channels, to_.column}, values + c, block);
-      for (std::int64_t x = 0; count < to_.lanes && x < width; ++x) {
-        std::fill_n(block + x * to_.column + count, to_.lanes - count, 0.0F);
-      }
+      copy_runs({count, width, channels, to_.column}, values + c, to + to_.channel_offset(c));
     }
   }
 

@@ -64,7 +64,6 @@ class TokenProduct final : public Op {
             product_->multiply(frame.scratch, count, to + first * columns_);
             activate_run(floats_, function_, to + first * columns_, count * columns_);
           }
-          if (last == rows_) clear_behind(to_, to);
         });
   }
   bool splits() const override { return true; }
@@ -77,13 +76,14 @@ class TokenProduct final : public Op {
   /// The layer as a convolution of 1 x 1, without a function that the stages behind its sums do not
   /// compute: that one becomes `function_`.
   Layer convolution_of(const Layer& product) {
+    require_only(product, kActivation | kIntegers | kWeightScales | kBias | kRounding);
     Layer made;
     made.set_kind(LayerKind::Convolution);
     made.name = product.name;
     made.integers = product.integers;
     made.weight_scales = product.weight_scales;
     made.bias = product.bias;
-    made.bias.resize(product.weight_scales.size());
+    made.bias.resize(static_cast<std::size_t>(columns_));
     (is_bound(product.activation) ? made.activation : function_) = product.activation;
     return made;
   }
