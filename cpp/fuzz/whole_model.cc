@@ -71,7 +71,7 @@ void check_whole_model(ModelFormat format, std::string_view program,
   std::unique_ptr<const Graph> sized;
   const auto read = [&] {
     sized = of_one_size(model->graph);
-    network = native::load_network(*model, sized ? *sized : model->graph, false);
+    network = native::load_network(*model, sized ? *sized : model->graph, false, true);
   };
   if (accepts({ErrorCode::BadModel, ErrorCode::Unsupported, ErrorCode::BadInput}, read)) {
     run_network(network);

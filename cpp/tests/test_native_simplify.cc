@@ -137,4 +137,53 @@ TEST_CASE("scales that follow one another are one, unless it would be infinite")
   CHECK(layers_of("Mul x two -> a; Mul a half -> c; Relu c -> y", constants).size() == 1);
 }
 
+TEST_CASE("without ir_optim each operator is computed by itself, to the same values") {
+  const std::string constants =
+      "w[5,3,3,3]=1,-1,.5,2,.25,-.5,1,0,-1,1,2,-2,.5,.5,1 u[5,5,1,1]=1,0,2,-1,.5,1,-1,.25,.5,1,-.5 "
+      "p[7,5,3,3]=.5,1,-1,.25,.5,0,1,-.5,2 b[5]=.5,-1,0,2,1 s[5]=1,2,.5,-1,.25 m[5]=.5,0,1,-1,.25 "
+      "v[5]=1,2,.5,1,4 c[5,1,1]=2,.5,1,-1,4 h[]=.5 one[]=1 root[]=1.4142135 two[]=2 "
+      "f[20,4]=1,-1,.5,2,.25,-.5,1,0,-1,1,2,-2,.5,.5,1 g[4]=.5,-1,0,2 r[3]i=0,5,36 t[3]i=0,36,5 "
+      "start[1]i=0 end[1]i=1 axis[1]i=1 pads[8]i=0,0,1,1,0,0,1,1 "
+      "l[5,5]=1,2,-1,.5,0,1,-2,.25,1,3,-1";
+  const std::string first = "Conv x w -> a | pads=[1,1,1,1]; ";
+  struct Case {
+    std::string nodes;
+    std::size_t layers;  ///< but for the image and the outputs
+    std::size_t joined;  ///< those of them that the passes leave
+  };
+  const Case cases[] = {
+      {first + "BatchNormalization a s b m v -> n; Relu n -> y", 3, 1},
+      {first + "Conv a u -> d; Add d a -> e; Relu e -> q; Conv q p -> y", 5, 3},
+      {first + "Conv a u -> d; Add d a -> e; Exp e -> q; Reciprocal q -> o; Conv o p -> y", 6, 4},
+      {first + "Relu a -> d; MaxPool d -> y | kernel_shape=[2,2] strides=[2,2]", 3, 2},
+      {first + "Mul a c -> d; Add d h -> e; Sigmoid e -> q; Mul q a -> y", 5, 3},
+      {first + "Div a root -> d; Erf d -> e; Add e one -> q; Mul a q -> o; Mul o h -> y", 6, 1},
+      {first + "GlobalAveragePool a -> d; Conv d u -> e; Sigmoid e -> q; Mul a q -> y", 5, 4},
+      {first + "Concat a a -> d | axis=1; Split d -> e q | axis=1; Mul e q -> y", 5, 2},
+      {first + "Pad a pads -> d; Conv d p -> y", 5, 2},
+  };
+  std::vector<float> x(std::size_t{2} * 3 * 36);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 11) / 8 - 0.5F;
+  for (const auto& [nodes, layers, joined] : cases) {
+    CAPTURE(nodes);
+    const TemporaryFolder folder;
+    Config config = write_onnx(folder, onnx_graph(nodes, constants, "x[-1,3,6,6] -> y"));
+    const auto count = [](Predictor& predictor) {
+      return predictor.profile(1, 1).parts.back().layers.size() - 2;
+    };
+    Predictor optimized(config);
+    config.ir_optim = false;
+    Predictor plain(config);
+    CHECK(plain.config().engine == EngineKind::Native);
+    CHECK(count(plain) == layers);
+    CHECK(count(optimized) == joined);
+    const std::vector<float> expected = plain.run({x.data(), {2, 3, 6, 6}}).data;
+    const std::vector<float> found = optimized.run({x.data(), {2, 3, 6, 6}}).data;
+    REQUIRE(found.size() == expected.size());
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      CHECK(found[i] == doctest::Approx(expected[i]).epsilon(1e-4));
+    }
+  }
+}
+
 }  // namespace lenet::tests

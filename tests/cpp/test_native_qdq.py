@@ -290,6 +290,10 @@ def test_a_quantized_onnx_answers_as_onnxruntime_does(made, name, monkeypatch):
         apart = np.abs(found - expected) / step
         assert np.median(apart) < 0.01, seed
         assert apart.max() < 2.5, seed
+        # The numbers that the integers stand for, without passes.
+        apart = np.abs(run(path, images, ir_optim=False) - found) / step
+        assert np.median(apart) < 0.01, seed
+        assert apart.max() < 2.5, seed
         for others in (
             np.concatenate([run(path, images[i : i + 1]) for i in range(3)]),
             run(path, images[:3], threads=2),

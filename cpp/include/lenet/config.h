@@ -17,8 +17,8 @@ enum class EngineKind {
   /// - the native engine, in float32 where the processor has AVX2, in bf16 where it has
   ///   avx512_bf16, and for networks whose tensors fit its caches, in float32 and int8;
   /// - the Paddle engine, or for an .onnx onnxruntime, for operators that the native engine does
-  ///   not support, or an option that it ignores (accelerator, ir_optim, memory_optim) set to other
-  ///   than its default, and for other networks; the native one where the library is missing.
+  ///   not support, or where accelerator, ir_optim or memory_optim has another value than its
+  ///   default, and for other networks; the native one where the library is missing.
   Auto,
   Native,       ///< our own kernels, not for every operator (docs/native-engine.md): any format
   OnnxRuntime,  ///< the library of that name, opened when it is first needed: .onnx
@@ -105,7 +105,8 @@ struct Config {
   /// CPU threads of one run, 1 to 1024. With onnxruntime clones share them. The native engine
   /// starts them for the first batch that is large enough, and keeps them.
   int threads = 1;
-  /// Let the engine rewrite the graph (fusions).
+  /// Let the engine rewrite the graph (fusions). With false the native engine computes each
+  /// operator by itself, and quantized models in float32: a reference for these rewrites.
   bool ir_optim = true;
   /// Use less memory and more time: intermediate results of a .pdmodel share memory, those of a
   /// .json are freed during the run, those of an .onnx are not kept for the next run.

@@ -78,7 +78,8 @@ class Options(TypedDict, total=False):
         threads: CPU threads of one run, 1 or more; default 1. Clones share them in onnxruntime.
             The native engine starts them with the first batch that is large enough, and keeps
             them.
-        ir_optim: Let the engine fuse and rewrite operators; default True.
+        ir_optim: Let the engine fuse and rewrite operators; default True. With False the native
+            engine computes each operator by itself, and quantized models in float32.
         memory_optim: Save memory at the cost of time: intermediate results share memory, those of
             a .json are freed during the run, and those of an .onnx are not kept for the next run.
             Default False.

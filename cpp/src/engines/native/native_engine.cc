@@ -345,9 +345,9 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& 
   const auto shared = model.graph.with_sizes ? std::make_shared<native::SharedArrays>() : nullptr;
   // For open sizes this is called as long as the engine lives, and the model.
   const auto compile_graph = [=, precision = config.precision, check = config.check_finite,
-                              &model](const Graph& graph) {
+                              optimizes = config.ir_optim, &model](const Graph& graph) {
     return load_part(other, model.path, [&] {
-      native::Network network = native::load_network(model, graph, check);
+      native::Network network = native::load_network(model, graph, check, optimizes);
       show_convolutions(network, shown);
       auto compiled = std::make_shared<Compiled>();
       compiled->other = other;
@@ -357,9 +357,9 @@ std::unique_ptr<Engine> create_native_engine(const Config& config, const Model& 
       compiled->outputs = network.output_specs;
       compiled->output_images = network.output_images;
       if (precision == Precision::Int8) {
-        native::compile_int8(std::move(network), shared, *compiled);
+        native::compile_int8(std::move(network), optimizes, shared, *compiled);
       } else {
-        native::compile_float(std::move(network), bf16, shared, *compiled);
+        native::compile_float(std::move(network), bf16, optimizes, shared, *compiled);
       }
       return compiled;
     });

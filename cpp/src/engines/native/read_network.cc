@@ -395,13 +395,13 @@ Network read_network(const Graph& graph, const std::string& path, double file_by
   return NetworkReader(graph, path, file_bytes, check_finite).read();
 }
 
-Network load_network(const Model& model, const Graph& graph, bool check_finite) {
+Network load_network(const Model& model, const Graph& graph, bool check_finite, bool simplifies) {
   if (model.refusal) throw *model.refusal;
   // A Paddle model's parameters have been looked at.
   const bool check_weights = check_finite && model.format == ModelFormat::Onnx;
   Network network =
       read_network(graph, model.path, static_cast<double>(model.file_bytes), check_weights);
-  simplify(network);
+  if (simplifies) simplify(network);
   return network;
 }
 

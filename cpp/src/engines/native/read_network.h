@@ -20,9 +20,10 @@ namespace lenet::native {
 Network read_network(const Graph& graph, const std::string& path, double file_bytes,
                      bool check_finite);
 
-/// Makes the network of a whole model, simplified and ready to be compiled.
+/// Makes the network of a whole model, ready to be compiled.
 /// \param graph the model's, or what its Graph::with_sizes gives
-Network load_network(const Model& model, const Graph& graph, bool check_finite);
+/// \param simplifies as Config::ir_optim: else it has a layer for each operator
+Network load_network(const Model& model, const Graph& graph, bool check_finite, bool simplifies);
 
 // ---- operators that only compute each value from one value
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <utility>
 
 #include "engines/native/compile/program_builder.h"
@@ -42,18 +43,23 @@ std::shared_ptr<ProgramBuilder> make_side_by_side(const Network& network, const 
 
 }  // namespace
 
-void compile_float(Network network, const Bf16Choice& bf16,
+void compile_float(Network network, const Bf16Choice& bf16, bool optimizes,
                    const std::shared_ptr<SharedArrays>& shared, Compiled& compiled) {
   const Kernels& kernels = choose_kernels();
-  split_long_sums(network);
-  const bool in_order = arrange_layers(network, kernels.lanes);
+  if (optimizes) split_long_sums(network);
+  const bool in_order =
+      optimizes ? arrange_layers(network, kernels.lanes) : separate_layouts(network);
   verify_network(network);
-  auto one = std::make_shared<ProgramBuilder>(network, kernels, false);
-  const auto many = make_side_by_side(network, kernels, *one, in_order);
+  const auto build = [&](const Bf16Kernels* bf16_kernels) {
+    return std::make_shared<ProgramBuilder>(network, kernels, false, kMinSharedBytes, bf16_kernels,
+                                            std::nullopt, optimizes);
+  };
+  auto one = build(nullptr);
+  const auto many = optimizes ? make_side_by_side(network, kernels, *one, in_order) : nullptr;
   compiled.instructions = kernels.name;
   compiled.why = bf16.reason;
   if (bf16.kernels != nullptr && many == nullptr) {
-    one = std::make_shared<ProgramBuilder>(network, kernels, false, kMinSharedBytes, bf16.kernels);
+    one = build(bf16.kernels);
     compiled.instructions = bf16.kernels->name;
     compiled.arithmetic = Arithmetic::Bf16;
   } else if (bf16.kernels != nullptr) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "engines/native/compile/compile_float.h"
 #include "engines/native/compile/program_builder.h"
 #include "engines/native/kernels/dispatch.h"
 #include "engines/native/ops/int8/integers.h"
@@ -20,8 +21,14 @@ constexpr std::int64_t kMaxBytesInPairs = 1 << 19;
 
 }  // namespace
 
-void compile_int8(Network network, const std::shared_ptr<SharedArrays>& shared,
+void compile_int8(Network network, bool optimizes, const std::shared_ptr<SharedArrays>& shared,
                   Compiled& compiled) {
+  if (!optimizes) {
+    replace_integers(network);
+    compile_float(std::move(network), {}, false, shared, compiled);
+    compiled.why = "with ir_optim=false the numbers are computed that the integers stand for";
+    return;
+  }
   const int8::Kernels& kernels = int8::choose_kernels();
   if (kernels.bytes != 1) {
     compiled.why = std::string("the instructions ") + kernels.name +

@@ -11,8 +11,8 @@ namespace {
 
 }  // namespace
 
-void compile_int8(Network /*network*/, const std::shared_ptr<SharedArrays>& /*shared*/,
-                  Compiled& /*compiled*/) {
+void compile_int8(Network /*network*/, bool /*optimizes*/,
+                  const std::shared_ptr<SharedArrays>& /*shared*/, Compiled& /*compiled*/) {
   refuse();
 }
 
