@@ -510,7 +510,7 @@ TEST_CASE("on which axis a value has the images") {
     Graph graph = graph_of(bytes);
     check_graph(graph, "m.onnx");
     const Value& output = graph.values[graph.outputs[0]];
-    CHECK(graph.operators[output.producer].mixes_images == one.mixes);
+    CHECK(graph.operators[output.producer].may_mix_images == one.mixes);
     CHECK(output.images.axis == one.axis);
     CHECK(output.images.per_image == one.per_image);
     if (!one.mixes) CHECK(output.images.before == one.before);
@@ -703,7 +703,7 @@ TEST_CASE("models that do not fit themselves") {
 
 TEST_CASE("what the native engine has not, by operator and name") {
   const char* const each = "but of each image";
-  const char* const mixes = "mixes images";
+  const char* const mixes = "could not prove that images stay apart";
   const char* const first = "first axis is not that of the images";
   const char* const none = "takes no number of images that was tried: ";
   const char* const empty = "tensor without values";

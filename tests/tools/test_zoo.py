@@ -65,7 +65,7 @@ def test_other_shapes_and_values_that_are_no_numbers_are_wrong():
     ("said", "name"),
     [
         ("'m.json' has an operator '1.unfold', which lenet cannot check", "unfold"),
-        ("'m.json': no operator that mixes images (reshape, which gives 'value 4')", "reshape"),
+        ("'m.json': not proved that images stay apart (reshape, which gives 'value 4')", "reshape"),
         ("'m.onnx' fails (Mod, which gives 'y') (engine native: (Cast, which gives 'z'))", "Mod"),
         ("'m.onnx' operator 4 (Gather) has a value that the program does not fix", "Gather"),
         ("'m.onnx' has 2 inputs", ""),

@@ -67,7 +67,7 @@ using Boxes = std::vector<Box>;
 
 /// What an operator that moves_values copies: a list of boxes for each of its outputs, whose shapes
 /// the check has set. The boxes are of one image, or of a value that is the same for all.
-/// \pre the operator does not mix images
+/// \pre the operator does not mix images (Operator::may_mix_images)
 /// \param indices what the input Indices holds for one image, where it has one and the check does
 ///   not know it
 /// \throws Error Unsupported: what it moves is not fixed; BadModel: an index is out of range

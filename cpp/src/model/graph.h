@@ -226,9 +226,9 @@ struct Operator {
   Arguments inputs;
   Arguments outputs;
   Attributes attributes;
-  /// One image's result depends on the others, or may do so. Set by the check; engines that compute
-  /// image by image refuse it.
-  bool mixes_images = false;
+  /// It could not be proved that an image's result depends neither on the others nor on its place
+  /// among them. Set by the check; engines that compute image by image refuse it.
+  bool may_mix_images = false;
 
   /// The type for messages, without the `1.` of PIR.
   std::string_view plain_type() const {
@@ -258,7 +258,7 @@ struct Graph {
   /// "float16" or "bfloat16", which the program computes in; else empty. Set by the check, for
   /// which such values are float32 ones.
   std::string_view half;
-  /// Some operator mixes_images: a batch is not to be cut into pieces.
+  /// Some operator may_mix_images: a batch is not to be cut into pieces.
   bool joins_images = false;
   bool loops = false;        ///< has a `while`, which may never end
   double multiply_adds = 0;  ///< for one image; 0: not known, such as of open sizes

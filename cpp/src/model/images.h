@@ -11,7 +11,7 @@
 namespace lenet {
 
 /// Sets Value::images of what the images have no dimension for yet, Images::before of all, and
-/// Operator::mixes_images. Linear.
+/// Operator::may_mix_images. Linear.
 /// \pre the shapes are inferred, and Images::axis and Images::per_image are set where a size
 ///   depends on the number of images
 /// \param checked of each operator, whether the check has named its arguments

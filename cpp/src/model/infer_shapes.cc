@@ -17,9 +17,10 @@ namespace {
 
 using std::string_literals::operator""s;
 
-/// For which numbers of images shapes are inferred. The last is one that no program is made for, so
-/// that it shows what is rounded, or no longer grows from some number on.
-constexpr std::array<std::int64_t, 3> kNumbersOfImages = {1, 2, 1009};
+/// For which numbers of images shapes are inferred: one, two, and a prime of at least this size
+/// that divides no size and no number of the program, so that it is no product of them. No program
+/// is made for it, so that it shows what is rounded, or no longer grows from some number on.
+constexpr std::int64_t kLeastPrime = 1009;
 
 /// What a program declares of a value that an operator gives: shape, dtype, has_shape.
 using Declared = std::tuple<Shape, int, bool>;
@@ -258,7 +259,7 @@ class ShapeInference {
     each_given([&](std::size_t, const Value& value) {
       declared_.emplace_back(value.shape, value.dtype, value.has_shape);
     });
-    numbers_ = kNumbersOfImages;
+    numbers_ = {1, 2, choose_prime()};
     Error why(ErrorCode::BadModel, "sizes that are not linear in the number of images");
     try {
       infer_and_join();
@@ -282,7 +283,38 @@ class ShapeInference {
     }
     images_ = 1;
     find_images(graph_, path_, checked(), graph_.values[graph_.inputs[0]].shape[0]);
-    for (const Operator& op : graph_.operators) graph_.joins_images |= op.mixes_images;
+    for (const Operator& op : graph_.operators) graph_.joins_images |= op.may_mix_images;
+  }
+
+  /// The last of the numbers of images. It is larger than the bounds that the program compares
+  /// numbers with, unless they are very large.
+  std::int64_t choose_prime() const {
+    constexpr std::int64_t kLargestBound = 1 << 15;
+    constexpr int kMostTried = 64;
+    std::int64_t number = kLeastPrime - 1;
+    Integers sizes;
+    for (const Value& value : graph_.values) {
+      sizes.insert(sizes.end(), value.shape.begin(), value.shape.end());
+      const std::optional<Integers> list = value.parameter ? known_list(value) : std::nullopt;
+      for (const std::int64_t one : list.value_or(Integers())) {
+        sizes.push_back(one);
+        if (one <= kLargestBound) number = std::max(number, one);
+      }
+    }
+    for (int tried = 0; tried < kMostTried; ++tried) {
+      do ++number;
+      while (!is_prime(number));
+      const auto is_part = [number](std::int64_t size) { return size > 0 && size % number == 0; };
+      if (std::none_of(sizes.begin(), sizes.end(), is_part)) break;
+    }
+    return number;
+  }
+
+  static bool is_prime(std::int64_t number) {
+    for (std::int64_t by = 2; by * by <= number; ++by) {
+      if (number % by == 0) return false;
+    }
+    return true;
   }
 
   void infer_for(std::int64_t images) {
@@ -315,7 +347,7 @@ class ShapeInference {
     constexpr std::int64_t kMostImages = 1 << 16;
     std::set<std::int64_t> tried;
     for (std::int64_t images = 1; images <= kSmall; ++images) tried.insert(images);
-    tried.insert(kNumbersOfImages.back());
+    tried.insert(numbers_.back());
     for (const Value& value : graph_.values) {  // whose sizes may begin with the number
       const std::optional<Integers> list = value.parameter ? known_list(value) : std::nullopt;
       const Integers& sizes = list ? *list : value.shape;

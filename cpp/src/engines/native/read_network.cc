@@ -99,7 +99,12 @@ void NetworkReader::read_operator() {
     if (!real) return;
     compute_constant();
   }
-  require(!op_->mixes_images, "operator that mixes images");
+  if (op_->may_mix_images) {
+    unsupported(path_,
+                "has an operator in which the native engine could not prove that images "
+                "stay apart " +
+                    view_->named());
+  }
   read_kind();
   keep_integers();
 }

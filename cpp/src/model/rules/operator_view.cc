@@ -160,6 +160,11 @@ void OperatorView::refuse_later(std::string_view what) try {
 }
 
 void OperatorView::no_kernel(std::string_view what) const {
+  throw Error(ErrorCode::Unsupported,
+              "'" + path_ + "': there is no " + std::string(what) + " " + named());
+}
+
+std::string OperatorView::named() const {
   const Argument* given = nullptr;
   for (const auto& [name, values] : op_.outputs) {
     if (!values.empty() && (name == "Out" || given == nullptr)) given = &values;
@@ -168,8 +173,7 @@ void OperatorView::no_kernel(std::string_view what) const {
   if (given != nullptr && (*given)[0] != kNone) {
     gives = ", which gives '" + printable(graph_.values[(*given)[0]].name) + "'";
   }
-  throw Error(ErrorCode::Unsupported, "'" + path_ + "': there is no " + std::string(what) + " (" +
-                                          printable(std::string(op_.plain_type())) + gives + ")");
+  return "(" + printable(std::string(op_.plain_type())) + gives + ")";
 }
 
 }  // namespace lenet

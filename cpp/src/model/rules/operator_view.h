@@ -27,6 +27,9 @@ class OperatorView {
   /// For errors, such as "operator 3 (relu)".
   std::string where() const { return "operator " + std::to_string(at_) + " (" + op_.type + ")"; }
 
+  /// For errors, such as "(relu, which gives 'y')".
+  std::string named() const;
+
   bool has(std::string_view name) const { return count(name) > 0; }
   std::size_t count(std::string_view name) const { return argument(op_.inputs, name).size(); }
   std::size_t outputs(std::string_view name) const { return argument(op_.outputs, name).size(); }
