@@ -32,6 +32,7 @@ std::string format_json(const Predictor& predictor, const Report& report) {
   root["version"] = version();
   root[engine + "_version"] = engine_version(config.engine);
   root["engine"] = engine;
+  root["engine_refusals"] = predictor.engine_refusals();
   root["accelerator"] = to_string(predictor.accelerator(report.batch_size));
   root["precision"] = to_string(config.precision);
   const ComputedPrecision computed = predictor.computed_precision();
@@ -176,6 +177,9 @@ std::string format_report(const char* program, const Options& options, const Pre
                            to_string(config.precision), config.threads);
   const AttachedModel* attached = attached_model(config);
   text += "model   " + (attached ? attached->name + " in this program" : config.model_file) + "\n";
+  if (!predictor.engine_refusals().empty()) {
+    text += "        auto passed over " + predictor.engine_refusals() + "\n";
+  }
   if (predictor.quantized() && config.precision != Precision::Int8 &&
       supports_precision(config.engine, Precision::Int8)) {
     text += "        quantized, but computed in float32: --int8 computes it in int8\n";

@@ -211,6 +211,8 @@ void register_predictor(py::module_& module) {
                              [](SharedPredictor& self) { return self.at_once().output_specs(); })
       .def_property_readonly("class_names",
                              [](SharedPredictor& self) { return self.at_once().class_names(); })
+      .def_property_readonly("engine_refusals",
+                             [](SharedPredictor& self) { return self.at_once().engine_refusals(); })
       .def_property_readonly("precision_reason",
                              [](SharedPredictor& self) {  // run_layers may exchange the engine
                                return in_turn(self, [](Predictor& predictor) {

@@ -128,6 +128,7 @@ struct Loaded {
   std::shared_ptr<const Model> model;
   const EngineRow* row = nullptr;  // of the engine that runs the model
   std::string reason;              // for the engine
+  std::string refusals;            // of other engines, each in parentheses
   double multiply_adds = 0;        // for one image
   TensorSpec input;
   std::vector<TensorSpec> outputs;
@@ -312,7 +313,6 @@ struct Predictor::State final : Loaded, Outputs {
     return config.device != "cpu" ? kImagesPerThread : engine->largest_batch(config.threads);
   }
 
-  std::string refusals;  // of other engines, each in parentheses
   RunControl control;
   std::vector<Destination> destinations;  // of a run, for each output
   std::int64_t all_images = 0;            // of the run
@@ -344,9 +344,10 @@ Predictor::Predictor(const Config& given, const ModelBytes* bytes) try
   }
   load_or_choose(files, bytes);
   const Engine& engine = *state.engine;
+  const std::string said = state.refusals.empty() ? "" : " " + state.refusals;
   state.reason = named                 ? "the one that was named"
-                 : engine.is_fastest() ? "auto: the fastest that runs this model"
-                                       : "auto: no faster one runs this model" + state.refusals;
+                 : engine.is_fastest() ? "auto: the fastest that runs this model" + said
+                                       : "auto: no faster one runs this model" + said;
   state.input = engine.input_spec();
   state.outputs = engine.output_specs();
   state.find_by_image();
@@ -588,15 +589,20 @@ void Predictor::choose_engine(const std::vector<const EngineRow*>& choice) {
         slower_engine = std::move(state.engine);
       }
     } catch (const Error& error) {
-      if (last && slower == nullptr) throw Error(error.code(), error.what() + refusals);
-      // What is wrong with the model is so for each engine.
-      if (slower == nullptr && error.code() != ErrorCode::Unsupported) throw;
-      refusals += std::string(" (engine ") + row->name + ": " + error.what() + ")";
+      const std::string blank = refusals.empty() ? "" : " ";
+      if (last && slower == nullptr) throw Error(error.code(), error.what() + blank + refusals);
+      // What is wrong with the model is so for each engine, but not what is wrong with an engine.
+      const bool of_engine =
+          error.code() == ErrorCode::Unsupported || error.code() == ErrorCode::BackendFailure;
+      if (slower == nullptr && !of_engine) throw;
+      refusals += blank + "(engine " + row->name + ": " + error.what() + ")";
     }
   }
   state.take(*slower, std::move(slower_engine));
   state.engine->prepare();
 }
+
+const std::string& Predictor::engine_refusals() const noexcept { return state_->refusals; }
 
 ComputedPrecision Predictor::computed_precision() const {
   return state_->engine->computed_precision(state_->config.precision);

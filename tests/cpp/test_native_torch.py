@@ -295,3 +295,50 @@ def test_parts_that_are_written_over(write, exporter, tmp_path):
     if write in MIXED:
         with pytest.raises(lenet_cpp.Unsupported, match="could not prove that images stay apart"):
             lenet_cpp.Predictor(path, engine="native")
+
+
+# ---- transformers whose tokens come first
+
+
+class TokensFirst(nn.Module):
+    """Whose images are [N, tokens, values], and inside of it [tokens, N, values]."""
+
+    def __init__(self, whole, swaps):
+        super().__init__()
+        self.swaps = swaps
+        if whole:
+            layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0)
+            self.layer = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        else:
+            self.layer = nn.MultiheadAttention(8, 2)
+        self.whole = whole
+
+    def forward(self, x):
+        tokens = x.transpose(0, 1) if self.swaps else x
+        found = self.layer(tokens) if self.whole else self.layer(tokens, tokens, tokens)[0]
+        return found.transpose(0, 1) if self.swaps else found
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("whole", [False, True], ids=["attention", "encoder"])
+@pytest.mark.parametrize("swaps", [False, True], ids=["as it is", "swapped"])
+@pytest.mark.parametrize("images", [None, 3], ids=["open", "fixed"])
+@pytest.mark.parametrize("exporter", ["legacy", "dynamo"])
+def test_tokens_that_come_first(exporter, images, swaps, whole, tmp_path):
+    """With as many tokens as images. Where the first axis is that of tokens, they are mixed."""
+    torch.manual_seed(1)
+    net, path, x = TokensFirst(whole, swaps).eval(), tmp_path / "model.onnx", torch.randn(3, 3, 8)
+    options = {"dynamo": exporter == "dynamo", "opset_version": 18, "verbose": False}
+    if images is None and exporter == "dynamo":
+        options |= {"dynamic_shapes": ({0: torch.export.Dim("N", min=2)},)}
+    elif images is None:
+        options |= {"input_names": ["x"], "dynamic_axes": {"x": {0: "N"}}}
+    torch.onnx.export(net, (x,), path, **options)
+    with torch.inference_mode():
+        expected = net(x).numpy()
+    with lenet_cpp.Predictor(path) as predictor:
+        assert compare(expected, predictor.run(x.numpy())).agrees
+        assert predictor.options["engine"] == ("native" if swaps else "onnxruntime")
+    if not swaps:
+        with pytest.raises(lenet_cpp.Unsupported, match="could not prove that images stay apart"):
+            lenet_cpp.Predictor(path, engine="native")

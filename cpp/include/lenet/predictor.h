@@ -121,6 +121,9 @@ class LENET_API Predictor {
   /// check can see, or has an output without a batch axis (`TensorSpec::by_image`): what is not to
   /// depend on each other is then not to be in one batch.
   bool joins_images() const noexcept;
+  /// What engines said that auto tried before the one that it took, each in parentheses, such as
+  /// "(engine native: 'm.onnx' has ...)"; empty where it took the first.
+  const std::string& engine_refusals() const noexcept;
   /// What the engine computes in. With bf16, the native engine takes float32 where it is faster
   /// (docs/native-engine.md).
   ComputedPrecision computed_precision() const;

@@ -194,12 +194,13 @@ class _Running(Specified, Generic[_Core]):
         return self._alive().accelerator(images)
 
 
-def _log_precision(core: _core.Predictor) -> _core.Predictor:
-    """Log, at level INFO, why a model is computed in another precision than its own."""
-    if core.precision_reason:
-        import logging
+def _log_choices(core: _core.Predictor) -> _core.Predictor:
+    """Log, at level INFO, why another engine or precision computes a model than the first choice."""
+    for reason in (core.engine_refusals, core.precision_reason):
+        if reason:
+            import logging
 
-        logging.getLogger(__name__).info("%s: %s", core.config.model_file, core.precision_reason)
+            logging.getLogger(__name__).info("%s: %s", core.config.model_file, reason)
     return core
 
 
@@ -248,7 +249,7 @@ class Predictor(_Running[_core.Predictor]):
                 ``D/NAME.pdmodel`` or ``.json``, as ``paddle.jit.save`` writes it, is used instead.
         """
         config = core_config(model_file, params_file, model_dir, options)
-        self._hold(_log_precision(_core.Predictor(config)), config.model_file)
+        self._hold(_log_choices(_core.Predictor(config)), config.model_file)
         cancel_on_interrupt(self)
 
     @classmethod
@@ -273,7 +274,7 @@ class Predictor(_Running[_core.Predictor]):
         core = _core.Predictor(core_config(None, None, "", options), *bytes_of(program, params))
         # __init__ takes files: an object is made without it, by a private method of its own class,
         # which SLF001 takes for another one's.
-        return cls.__new__(cls)._hold(_log_precision(core))  # noqa: SLF001 - of this class, as all here
+        return cls.__new__(cls)._hold(_log_choices(core))  # noqa: SLF001 - of this class, as all here
 
     @property
     def output_specs(self) -> list[OutputSpec]:
