@@ -324,12 +324,11 @@ constexpr OperatorRule kRules[] = {
      "groups>group:int data_format:str +in_pairs",
      infer_conv},
     {kOnnx, "Conv", "", "X Filter Bias?", "Out",
-     "auto_pad:str? dilations:longs? group:long? kernel_shape:longs? pads:longs? strides:longs? "
-     "+by_image",
+     "auto_pad:str? dilations:longs? group:long? kernel_shape:longs? pads:longs? strides:longs?",
      infer_onnx_conv},
     {kOnnx, "ConvTranspose", "", "X Filter Bias?", "Out",
      "auto_pad:str? dilations:longs? group:long? kernel_shape:longs? output_padding:longs? "
-     "output_shape:longs? pads:longs? strides:longs? +by_image",
+     "output_shape:longs? pads:longs? strides:longs?",
      infer_onnx_conv},
     {kPaddle, "conv2d_transpose depthwise_conv2d_transpose", "ConvTranspose",
      "Input>X Filter Bias!/output_size", "Output>Out",
@@ -345,17 +344,15 @@ constexpr OperatorRule kRules[] = {
      infer_matmul},
     {kOnnx, "Einsum", "", "X*", "Out", "equation:str", infer_einsum},
     {kOnnx, "LSTM", "", "X W R Bias? lengths? h? c? P?", "Out? State? Cell?",
-     "clip:float? direction:str? hidden_size:long? input_forget:long? layout:long? +along_x "
-     "+by_column",
+     "clip:float? direction:str? hidden_size:long? input_forget:long? layout:long?",
      infer_recurrent},
     {kOnnx, "GRU", "", "X W R Bias? lengths? h?", "Out? State?",
-     "clip:float? direction:str? hidden_size:long? layout:long? linear_before_reset:long? "
-     "+along_x +by_column",
+     "clip:float? direction:str? hidden_size:long? layout:long? linear_before_reset:long?",
      infer_recurrent},
     {kPaddle, "rnn", "", "Input>X PreState* WeightList* SequenceLength! /DropoutState?",
      "Out DropoutState? State* Reserve?",
      "dropout_prob:float is_bidirec:bool input_size:int hidden_size:int num_layers:int mode:str "
-     "seed:int is_test:bool +along_x +by_column",
+     "seed:int is_test:bool",
      infer_rnn},
     {kPaddle, "einsum", "Einsum", "Operands>X*/X*", "Out InnerCache*? XShape*?", "equation:str",
      infer_paddle_einsum},

@@ -182,8 +182,8 @@ void infer_affine_grid(OperatorView& op) {
 constexpr OperatorRule kRules[] = {
     {kPaddle, "gather_nd", "GatherND", "X Index>Indices", "Out", "", infer_gather_nd},
     {kPaddle, "take_along_axis", "GatherElements", "Input>X/X Index>Indices", "Result>Out/Out",
-     "Axis>axis:int/axis:int +along_x", infer_take_along_axis},
-    {kPaddle, "index_sample", "GatherElements", "X Index>Indices", "Out", "+axis=1 +along_x",
+     "Axis>axis:int/axis:int", infer_take_along_axis},
+    {kPaddle, "index_sample", "GatherElements", "X Index>Indices", "Out", "+axis=1",
      infer_index_sample},
     {kPaddle, "lookup_table_v2/embedding", "Gather", "Ids>Indices/X>Indices W>X", "Out",
      "padding_idx:long is_sparse:bool?/sparse:bool", infer_embedding},

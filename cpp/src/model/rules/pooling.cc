@@ -115,11 +115,11 @@ constexpr OperatorRule kRules[] = {
      infer_pool},
     {kOnnx, "MaxPool", "", "X", "Out",
      "auto_pad:str? ceil_mode:long? dilations:longs? kernel_shape:longs pads:longs? "
-     "storage_order:long? strides:longs? +by_image",
+     "storage_order:long? strides:longs?",
      infer_pool},
     {kOnnx, "AveragePool", "", "X", "Out",
      "auto_pad:str? ceil_mode:long? count_include_pad:long? dilations:longs? kernel_shape:longs "
-     "pads:longs? strides:longs? +by_image",
+     "pads:longs? strides:longs?",
      infer_pool},
     {kOnnx, "GlobalMaxPool GlobalAveragePool", "", "X", "Out", "", infer_pool},
     {kPaddle, "max_pool2d_with_index", "MaxPool", "X", "Out Mask",

@@ -136,24 +136,20 @@ constexpr OperatorRule kRules[] = {
     {kOnnx, "Resize", "", "X /roi? scales? /sizes?", "Out",
      "antialias:long? axes:longs? coordinate_transformation_mode:str? cubic_coeff_a:float? "
      "exclude_outside:long? extrapolation_value:float? keep_aspect_ratio_policy:str? mode:str? "
-     "nearest_mode:str? +by_image",
+     "nearest_mode:str?",
      infer_resize, 11},
-    {kOnnx, "Upsample", "Resize", "X /scales", "Out", "mode:str? scales:floats/ +by_image",
-     infer_resize, 9},
-    {kOnnx, "DepthToSpace", "", "X", "Out", "blocksize>upscale_factor:long mode:str? +by_image",
+    {kOnnx, "Upsample", "Resize", "X /scales", "Out", "mode:str? scales:floats/", infer_resize, 9},
+    {kOnnx, "DepthToSpace", "", "X", "Out", "blocksize>upscale_factor:long mode:str?",
      infer_pixel_shuffle},
-    {kOnnx, "SpaceToDepth", "", "X", "Out", "blocksize>downscale_factor:long +by_image",
-     infer_pixel_shuffle},
+    {kOnnx, "SpaceToDepth", "", "X", "Out", "blocksize>downscale_factor:long", infer_pixel_shuffle},
     // The channels of a block lie side by side.
     {kPaddle, "pixel_shuffle", "DepthToSpace", "X", "Out",
-     "upscale_factor:int data_format:str=NCHW/data_format:str +mode=CRD +by_image",
-     infer_pixel_shuffle},
+     "upscale_factor:int data_format:str=NCHW/data_format:str +mode=CRD", infer_pixel_shuffle},
     {kPaddle, "pixel_unshuffle", "SpaceToDepth", "X", "Out",
-     "downscale_factor:int data_format:str +mode=CRD +by_image", infer_pixel_shuffle},
-    {kDesc, "shuffle_channel", "ChannelShuffle", "X", "Out", "group:int +by_image",
+     "downscale_factor:int data_format:str +mode=CRD", infer_pixel_shuffle},
+    {kDesc, "shuffle_channel", "ChannelShuffle", "X", "Out", "group:int", infer_channel_shuffle},
+    {kPaddle, "channel_shuffle", "ChannelShuffle", "X", "Out", "groups>group:int data_format:str",
      infer_channel_shuffle},
-    {kPaddle, "channel_shuffle", "ChannelShuffle", "X", "Out",
-     "groups>group:int data_format:str +by_image", infer_channel_shuffle},
 };
 
 }  // namespace

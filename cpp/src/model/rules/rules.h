@@ -40,11 +40,8 @@ using InferRule = void (*)(OperatorView&);
 /// then it has that value. What a dialect calls `theirs` is named `ours` from the check on where a
 /// word begins with `theirs>ours`. `+name` among the attributes is a flag that all operators of the
 /// rule have, `+name=VALUE` an attribute, an integer or a text: where definitions of a kind differ,
-/// it says which one holds; and of operators that keep the axis of the images, what one image's
-/// result depends on: `along_x`: `axis` is one of X, whatever else is taken; `to_end`: all axes
-/// from it on; `by_image`: all axes but the first, `by_column`: but the second; `anywhere`:
-/// whatever indices say. Of a word `one/other` the first is for ProgramDesc and older operator sets
-/// of ONNX, the second for PIR and newer ones; either may be empty.
+/// it says which one holds. Of a word `one/other` the first is for ProgramDesc and older operator
+/// sets of ONNX, the second for PIR and newer ones; either may be empty.
 struct OperatorRule {
   unsigned dialects;       ///< bits
   std::string_view types;  ///< those of PIR without the `1.` before them
