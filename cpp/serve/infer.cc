@@ -20,6 +20,12 @@ using Kind = InferRequest::Kind;
 
 [[noreturn]] void refuse(const std::string& what) { throw Refusal(400, what); }
 
+/// The limit of pixels of an image file.
+std::int64_t largest_image(const Limits& limits) {
+  const auto most = static_cast<std::size_t>(kMaxImagePixels);
+  return static_cast<std::int64_t>(std::min(limits.image_pixels, most));
+}
+
 /// The number of elements, which is at most `most`.
 std::size_t count_values(const Shape& shape, std::size_t most) {
   std::size_t count = 1;
@@ -446,6 +452,20 @@ InferRequest parse_infer(const Request& request, const Model& model, const Limit
   return fitting.fit(parse_asked(body.substr(0, length), limits), body.substr(length));
 }
 
+void weigh_files(InferRequest& request, const Limits& limits) {
+  constexpr std::int64_t kLargestImages = 64;  // as many images of VGG16 are the limit of its work
+  const std::int64_t largest = largest_image(limits);
+  for (const std::string_view file : request.files) {
+    // A file of more work is refused when it is opened.
+    request.decode_work += std::min(decode_work(file), kScansOfLargestImage * largest);
+    if (request.decode_work <= kLargestImages * largest) continue;
+    throw Refusal(413, "the image files have more than " + std::to_string(kLargestImages) +
+                           " times " + std::to_string(largest) +
+                           " pixels together, where each scan of a progressive JPEG counts; send "
+                           "fewer in a request");
+  }
+}
+
 void decode_files(InferRequest& request, const Model& model, const Limits& limits) {
   Shape shape;  // of the first; the model takes no others beside it
   // Before any is decoded: how large they will be the model's input tells.
@@ -457,9 +477,8 @@ void decode_files(InferRequest& request, const Model& model, const Limits& limit
     const std::string name = request.is_picture ? "the image" : "image " + std::to_string(i);
     check_interruption();
     try {
-      const auto most = static_cast<std::int64_t>(limits.image_pixels);
-      const auto file = open_image({request.files[i], name, std::min(most, kMaxImagePixels),
-                                    model.pipeline->depth(), nullptr});
+      const auto file = open_image(
+          {request.files[i], name, largest_image(limits), model.pipeline->depth(), nullptr});
       const Image image = model.pipeline->prepare(*file);
       const Shape prepared = {request.images(), image.height, image.width, image.channels};
       if (i == 0) shape = prepared;

@@ -108,6 +108,7 @@ struct InferRequest {
   std::string pixels;                   ///< of uint8 that came as JSON, or from files
   std::vector<std::string_view> files;  ///< in the body or in `decoded`
   std::vector<std::string> decoded;     ///< of base64
+  std::int64_t decode_work = 0;         ///< of all Files, as decode_work() of each
 
   std::int64_t images() const { return shape.empty() ? 0 : shape[0]; }
   std::string_view input_bytes() const;
@@ -122,6 +123,10 @@ std::size_t json_bytes(const Request& request);
 /// \throws Refusal 400, 413 (too many values), 501 (shared memory; classes of no classifier);
 ///   InvalidJson
 InferRequest parse_infer(const Request& request, const Model& model, const Limits& limits);
+
+/// Sets decode_work of Files by their headers, in time linear in their bytes.
+/// \throws Refusal 413: it is more than 64 of the largest images
+void weigh_files(InferRequest& request, const Limits& limits);
 
 /// Decodes and prepares the images of Files.
 /// \throws Refusal 400 (damaged), 413 (too large), 415 (a kind of image that is not read), 503 (not

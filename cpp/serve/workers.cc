@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <new>
 #include <utility>
@@ -19,6 +20,10 @@ constexpr std::size_t kKeptBytes = std::size_t{16} << 20;  // of memory, from on
 // What a worker's priority is below the loop's. With the same one, where workers keep all cores
 // busy, a probe of the health waits for the end of a time slice, some milliseconds.
 constexpr int kNicer = 10;
+// A request that probably takes more microseconds is long.
+constexpr double kLongUs = 100'000;
+// Microseconds to decode and prepare a pixel, about: most pictures take 2 to 10 ns for one.
+constexpr double kPixelUs = 0.006;
 
 template <typename T>
 void trim(std::vector<T>& memory) {
@@ -77,6 +82,18 @@ bool Job::prepare(const Limits& limits, Clock::time_point begin) noexcept {
     if (begin > request.deadline) throw Refusal(503, "the request waited too long");
     if (!is_parsed) infer = parse_infer(request, *model, limits);
     is_parsed = true;
+  });
+}
+
+bool Job::weigh(const Limits& limits) noexcept {
+  const Clock::time_point begin = Clock::now();
+  if (!prepare(limits, begin)) return false;
+  is_weighed = true;
+  return prepare_by(Clock::now(), [&] {
+    if (infer.kind == Kind::Files) weigh_files(infer, limits);
+    const bool is_measured = std::isfinite(model->image_us);
+    const double run_us = is_measured ? static_cast<double>(infer.images()) * model->image_us : 0;
+    is_long = run_us + static_cast<double>(infer.decode_work) * kPixelUs > kLongUs;
   });
 }
 
@@ -236,7 +253,7 @@ Workers::Workers(const Options& options, std::atomic<bool>& stop)
       most_(options.workers > 0 ? static_cast<std::size_t>(options.workers)
                                 : std::max(1U, std::thread::hardware_concurrency())),
       stop_(stop) {
-  running_.reserve(most_);
+  running_.reserve(most_ + 1);
 }
 
 Workers::~Workers() {
@@ -245,7 +262,7 @@ Workers::~Workers() {
   woken_.notify_all();
   queued_.notify_all();
   while (!queue_.empty()) {
-    std::unique_ptr<Job> job = take();
+    std::unique_ptr<Job> job = take(0);
     lock.unlock();
     job->answer(error_response(503, "the server is stopping"));
     job.reset();  // which may end a model
@@ -269,7 +286,7 @@ bool Workers::has_room(std::size_t bytes) const {
 }
 
 bool Workers::wake() {
-  if (idle_ > waiting() || threads_.size() >= most_) return true;
+  if (idle_ > waiting() || threads_.size() >= places()) return true;
   try {
     Jobs jobs;
     jobs.reserve(1);
@@ -296,10 +313,7 @@ bool Workers::add(std::unique_ptr<Job>& job) noexcept try {
   const std::size_t bytes = job->request.body.size();
   if (!has_room(bytes) || !wake()) return false;
   // Only what finds no idle worker can be late.
-  if (idle_ <= waiting() && options_.limits.request_ms > 0) {
-    if (!refusing_.joinable()) refusing_ = std::thread([this] { refuse_late(); });
-    if (std::exchange(refusing_sleeps_, false)) queued_.notify_one();
-  }
+  if (idle_ <= waiting()) watch_late();
   queue_.emplace_back();
   queue_.back() = std::move(job);
   queued_bytes_ += bytes;
@@ -314,11 +328,38 @@ Backlog Workers::backlog() const {
   return {waiting(), queued_bytes_, running_requests_};
 }
 
-std::unique_ptr<Job> Workers::take() {
-  std::unique_ptr<Job> job = std::move(queue_.front());
-  queue_.pop_front();
+void Workers::watch_late() {
+  if (options_.limits.request_ms <= 0) return;
+  if (!refusing_.joinable()) refusing_ = std::thread([this] { refuse_late(); });
+  if (std::exchange(refusing_sleeps_, false)) queued_.notify_one();
+}
+
+std::size_t Workers::next() const {
+  if (busy_ >= places()) return queue_.size();
+  const bool takes_long = busy_ < most_;
+  const auto found = std::find_if(queue_.begin(), queue_.end(),
+                                  [&](const auto& job) { return takes_long || !job->is_long; });
+  return static_cast<std::size_t>(found - queue_.begin());
+}
+
+std::unique_ptr<Job> Workers::take(std::size_t at) {
+  std::unique_ptr<Job> job = std::move(queue_[at]);
+  queue_.erase(queue_.begin() + static_cast<std::ptrdiff_t>(at));
   queued_bytes_ -= job->request.body.size();
   return job;
+}
+
+bool Workers::waits_again(std::unique_ptr<Job>& job) try {
+  if (!job->is_long || busy_ <= most_) return false;
+  const std::size_t bytes = job->request.body.size();
+  const auto later = std::find_if(queue_.begin(), queue_.end(),
+                                  [&](const auto& other) { return other->arrival > job->arrival; });
+  watch_late();
+  *queue_.emplace(later) = std::move(job);
+  queued_bytes_ += bytes;
+  return true;
+} catch (const std::exception&) {  // no memory, no thread: it runs now
+  return false;
 }
 
 void Workers::refuse_late() {
@@ -331,7 +372,7 @@ void Workers::refuse_late() {
     } else if (const Clock::time_point end = queue_.front()->arrival + limit; Clock::now() < end) {
       queued_.wait_until(lock, end);
     } else {
-      std::unique_ptr<Job> late = take();
+      std::unique_ptr<Job> late = take(0);
       lock.unlock();
       late->answer(error_response(503, "the request waited too long"));
       late.reset();  // which may end a model
@@ -345,12 +386,53 @@ void Workers::run_task(std::unique_lock<std::mutex>& lock) {
   tasks_.pop_front();
   queued_bytes_ -= task.bytes;
   ++running_requests_;
+  ++busy_;
   task_is_next_ = false;
   lock.unlock();
   task.run(false);
   task.run = nullptr;
   lock.lock();
+  --busy_;
   --running_requests_;
+}
+
+void Workers::run_job(Jobs& jobs, Runner& runner, std::unique_lock<std::mutex>& lock) {
+  Job& first = *jobs.front();
+  bool is_ready = true;
+  if (!first.is_weighed) {
+    lock.unlock();
+    is_ready = first.weigh(options_.limits);
+    lock.lock();
+    if (is_ready && waits_again(jobs.front())) {
+      jobs.clear();
+      --running_requests_;
+      return;
+    }
+  }
+  const bool is_long = first.is_long;
+  if (is_long) {
+    ++busy_long_;
+    // There may be a place more now, for what waits.
+    if (waiting() > 0 && wake()) woken_.notify_one();
+  }
+  lock.unlock();
+  is_ready = is_ready && first.prepare_all(options_.limits, stop_);
+  lock.lock();
+  if (is_ready && !stop_) join_waiting(jobs, queue_, options_.max_batch_size);
+  const std::size_t more = jobs.size() - 1;
+  for (std::size_t i = 1; i <= more; ++i) queued_bytes_ -= jobs[i]->request.body.size();
+  running_requests_ += more;
+  Model* const model = first.model.get();
+  running_.push_back(model);
+  lock.unlock();
+  if (is_ready) runner.run({jobs.data(), jobs.size()});
+  lock.lock();
+  running_.erase(std::find(running_.begin(), running_.end(), model));
+  running_requests_ -= 1 + more;
+  lock.unlock();
+  jobs.clear();  // which may end a model
+  lock.lock();
+  if (is_long) --busy_long_;
 }
 
 void Workers::work(Jobs jobs) {
@@ -359,36 +441,24 @@ void Workers::work(Jobs jobs) {
   Runner runner(stop_);
   std::unique_lock<std::mutex> lock(mutex_);
   while (!stop_) {
-    if (waiting() == 0) {
+    const std::size_t at = next();
+    const bool has_task = !tasks_.empty() && busy_ < places();
+    if (at == queue_.size() && !has_task) {
       ++idle_;
       woken_.wait(lock);
       --idle_;
       continue;
     }
-    if (queue_.empty() || (task_is_next_ && !tasks_.empty())) {
+    if (at == queue_.size() || (task_is_next_ && has_task)) {
       run_task(lock);
       continue;
     }
     task_is_next_ = true;
-    jobs.push_back(take());  // for which there is room
+    jobs.push_back(take(at));  // for which there is room
     ++running_requests_;
-    lock.unlock();
-    const bool is_ready = jobs.front()->prepare_all(options_.limits, stop_);
-    lock.lock();
-    if (is_ready && !stop_) join_waiting(jobs, queue_, options_.max_batch_size);
-    const std::size_t more = jobs.size() - 1;
-    for (std::size_t i = 1; i <= more; ++i) queued_bytes_ -= jobs[i]->request.body.size();
-    running_requests_ += more;
-    Model* const model = jobs.front()->model.get();
-    running_.push_back(model);
-    lock.unlock();
-    if (is_ready) runner.run({jobs.data(), jobs.size()});
-    lock.lock();
-    running_.erase(std::find(running_.begin(), running_.end(), model));
-    running_requests_ -= 1 + more;
-    lock.unlock();
-    jobs.clear();  // which may end a model
-    lock.lock();
+    ++busy_;
+    run_job(jobs, runner, lock);
+    --busy_;
   }
   --alive_;
   ended_.notify_all();

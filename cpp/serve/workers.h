@@ -26,11 +26,16 @@ struct Job {
   InferRequest infer;  ///< refers to the request's body
   Clock::time_point arrival = Clock::now();
   Clock::duration input_time{};  ///< of reading and decoding
+  bool is_weighed = false;
+  bool is_long = false;  ///< others should not wait behind it; false until it is weighed
 
   /// Reads the request, if it was not yet.
   /// \param begin now
   /// \returns false when it is answered: it was refused
   bool prepare(const Limits& limits, Clock::time_point begin) noexcept;
+  /// Prepares the request as prepare() does, and finds out whether it is long by the headers of its
+  /// files and by the time that its model takes for an image.
+  bool weigh(const Limits& limits) noexcept;
   /// Prepares the request as prepare() does, and does what takes long: decodes and prepares its
   /// files, which ends when `stop` becomes true, when the request has waited for request_ms, and at
   /// its deadline; and checks what it asks of a model of open sizes.
@@ -87,6 +92,9 @@ class Runner {
 
 /// Threads that take requests in the order of their arrival. One that becomes free takes all those
 /// that are waiting and can join the first, up to max_batch_size images: a batch never waits.
+///
+/// Long requests, such as pictures that take long to decode, must not hold the others. While they
+/// occupy all threads, one more thread runs the requests that are not long, one after another.
 class Workers {
  public:
   /// \param stop set by the destructor
@@ -112,8 +120,21 @@ class Workers {
   std::size_t waiting() const { return queue_.size() + tasks_.size(); }
   /// \returns false when the system gives no thread, and there is none
   bool wake();
-  std::unique_ptr<Job> take();  ///< the first that waits
+  /// Has `refuse_late` watch what waits. \throws std::exception when there is no thread for it
+  void watch_late();
+  /// How many requests may run at once now.
+  std::size_t places() const { return most_ + (busy_long_ >= most_ ? 1 : 0); }
+  /// The first that waits and may run now; the size of the queue: none may.
+  std::size_t next() const;
+  std::unique_ptr<Job> take(std::size_t at);
+  /// \param job that was weighed
+  /// \returns whether it has to wait, because it is long and all places for such are occupied; it
+  /// is
+  ///   then in the queue again
+  bool waits_again(std::unique_ptr<Job>& job);
   void run_task(std::unique_lock<std::mutex>& lock);
+  /// \param jobs one, which was taken; empty afterwards
+  void run_job(Jobs& jobs, Runner& runner, std::unique_lock<std::mutex>& lock);
 
   const Options& options_;
   const std::size_t most_;
@@ -131,6 +152,8 @@ class Workers {
   bool task_is_next_ = false;  // where both wait
   std::size_t queued_bytes_ = 0;
   std::size_t running_requests_ = 0;
+  std::size_t busy_ = 0;         // threads that have a request or a task
+  std::size_t busy_long_ = 0;    // of these, the ones with a long request
   std::size_t idle_ = 0;         // threads
   std::size_t alive_ = 0;        // threads
   std::vector<Model*> running_;  // one for each batch

@@ -388,6 +388,12 @@ def riff(*parts):
     return chunk(b"RIFF", b"WEBP" + b"".join(chunks))
 
 
+def jpeg_header(height, width):
+    """Return a JPEG up to its first scan."""
+    size = struct.pack(">HH", height, width)
+    return b"\xff\xd8\xff\xc0\0\x0b\x08" + size + b"\x01\x01\x11\0"
+
+
 SCAN = b"\xff\xda\0\x08\x01\x01\0\0\x3f\0"
 PNG_KEY = b"\0\0\0\x02tRNS\0\x01" + struct.pack(">I", zlib.crc32(b"tRNS\0\x01"))
 JPEG = b"\xff\xd8\xff\xe2\0"
@@ -400,11 +406,11 @@ BAD = {
     ),
     "JPEG of 65,500 x 65,500": (
         "over the limit",
-        b"\xff\xd8\xff\xc0\0\x0b\x08"
-        + struct.pack(">HH", 65500, 65500)
-        + b"\x01\x01\x11\0"
-        + SCAN
-        + b"\xff\xd9",
+        jpeg_header(65500, 65500) + SCAN + b"\xff\xd9",
+    ),
+    "JPEG of 17 scans of 9,459 x 9,459 pixels": (
+        "has 17 scans of 9459 x 9459 pixels, together over the limit of 1431655760",
+        jpeg_header(9459, 9459) + 17 * SCAN + b"\xff\xd9",
     ),
     "JPEG of 101 scans": ("more than 100 scans", b"\xff\xd8" + 101 * SCAN + b"\xff\xd9"),
     "BMP of 30,000 x 30,000": (

@@ -339,6 +339,14 @@ def test_a_jpeg_of_many_scans_is_refused(tmp_path):
     assert (read(image, "L") == 200).all()
 
 
+def test_scans_and_pixels_of_a_jpeg_are_limited_together():
+    """As in C++, of which tests/serve has the same picture: 16 times the limit of pixels."""
+    content = of_scans(20)
+    assert essential_parts(content, "it", 320)
+    with pytest.raises(lenet_cpp.BadInput, match="it has 20 scans of 16 x 16 pixels.* of 5104:"):
+        essential_parts(content, "it", 319)
+
+
 def test_images_in_memory():
     """Bytes are read as the file they would be; Pillow images that were never files, JPEG too."""
     pixels = random_pixels(5, 6, 3)
@@ -366,12 +374,12 @@ def test_pillow_gets_only_what_the_pixels_need():
     jpeg = saved(random_pixels(8, 8, 3), "JPEG", exif=turned(6), progressive=True)
     first = jpeg.index(b"\xff\xdb")  # after the JFIF and Exif segments
     more = b"\xff\xe1\0\x0aExif\0\0ab\xff\xe2\0\x04ab\xff\xfe\0\x04ab" * 3
-    assert essential_parts(jpeg[:first] + more + jpeg[first:] + more, "") == jpeg
+    assert essential_parts(jpeg[:first] + more + jpeg[first:] + more, "", 64) == jpeg
 
     png_file = saved(random_pixels(8, 8, 4), "PNG", exif=turned(6))
     text = struct.pack(">I", 4) + b"zTXta\0\0a" + struct.pack(">I", zlib.crc32(b"zTXta\0\0a"))
     at = png_file.index(b"IDAT") - 4
-    assert essential_parts(png_file[:at] + text * 3 + png_file[at:] + text, "") == png_file
+    assert essential_parts(png_file[:at] + text * 3 + png_file[at:] + text, "", 64) == png_file
     with pytest.raises(lenet_cpp.BadInput, match="checksum of its chunk 'zTXt'"):
         read(png_file[:at] + text.replace(b"a", b"b") + png_file[at:])
 

@@ -123,9 +123,9 @@ def files_request(files):
 
 # Each takes at least several seconds to decode.
 COSTLY = {
-    "png": lambda: [tall_png(1 << 25)] * 10,
+    "png": lambda: [tall_png(1 << 22)] * 7,
     "one png": lambda: [tall_png(1 << 25)],
-    "jpeg": lambda: [large("JPEG", progressive=True)] * 40,
+    "jpeg": lambda: [large("JPEG", progressive=True)] * 14,
     "webp": lambda: [large("WEBP", lossless=False)] * 20,
 }
 
@@ -142,8 +142,60 @@ def test_decoding_ends_with_the_request(start_server, kind):
         assert server.ask("POST", INFER, photo, headers)[0] != 503
 
 
+def of_scans(size, scans):
+    """Return a progressive JPEG whose last scan, of few bytes, stands there again and again."""
+    file = io.BytesIO()
+    Image.new("L", (size, size), 128).save(file, "JPEG", progressive=True)
+    body = file.getvalue()[:-2]
+    last = body.rindex(b"\xff\xda")
+    return body + body[last:] * (scans - body.count(b"\xff\xda")) + b"\xff\xd9"
+
+
+def test_scans_and_pixels_are_limited_together(start_server):
+    """16 times the limit of pixels for a file, and 64 times for a request."""
+    with start_server("--max_image_pixels=10000") as server:
+
+        def ask(files):
+            status, _, answer = server.ask("POST", INFER, *files_request(files))
+            return status, json.loads(answer).get("error", "")
+
+        assert "found no digit" in ask([of_scans(100, 16)])[1]
+        status, problem = ask([of_scans(100, 17)])
+        assert status == 400
+        assert "has 17 scans of 100 x 100 pixels, together over the limit of 160000" in problem
+        assert ask([of_scans(100, 16)] * 4)[0] == 400
+        status, problem = ask([of_scans(100, 16)] * 4 + [of_scans(8, 6)])
+        assert (status, "64 times 10000 pixels together" in problem) == (413, True)
+        assert ask([of_scans(100, 100)] * 4)[0] == 400  # refused as the first, whatever follows
+
+
+def test_pictures_that_take_long_do_not_hold_others(start_server):
+    """A small picture is answered while large ones wait, also where they occupy all threads."""
+    costly = of_scans(5790, 16)
+    small = of_scans(28, 6)
+    answers = []
+
+    with start_server("--workers=1") as server:
+
+        def ask():
+            answers.append(server.ask("POST", INFER, costly)[0])
+
+        threads = [threading.Thread(target=ask) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        # The first is decoded, and the others wait.
+        wait_until(lambda: server.metric("lenet_queued_requests") == 5)
+        for _ in range(3):
+            server.ask("POST", INFER, small)
+            assert server.metric("lenet_queued_requests") > 0
+            assert len(answers) < 6
+        for thread in threads:
+            thread.join()
+        assert answers == [400] * 6  # there is no digit on them
+
+
 def test_stop_while_files_are_decoded(start_server):
-    body, headers = files_request([tall_png(1 << 25)] * 40)
+    body, headers = files_request([tall_png(1 << 25)] * 4)
     options = ("--stop_seconds=1", "--workers=2", "--request_ms=0")
     with start_server(*options, ends=False) as server:
 

@@ -212,6 +212,22 @@ std::unique_ptr<EncodedImage> open_known(const ImageFile& file) {
   }
 }
 
+std::int64_t decode_work(std::string_view bytes) noexcept try {
+  const Open open = opener_of(bytes);
+  if constexpr (kHasJpeg) {
+    if (open == open_jpeg) return jpeg_work(bytes);
+  }
+  if constexpr (kHasPng) {
+    if (open == open_png) return png_work(bytes);
+  }
+  if constexpr (kHasWebp) {
+    if (open == open_decoded<decode_webp>) return webp_work(bytes);
+  }
+  return static_cast<std::int64_t>(bytes.size());  // of the other kinds no file is compressed
+} catch (const std::exception&) {
+  return 0;
+}
+
 bool names_file(const Error& error, const std::string& path) {
   return begins(error.what(), "'" + path + "' ");
 }

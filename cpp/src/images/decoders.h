@@ -14,6 +14,11 @@
 
 namespace lenet {
 
+/// A progressive JPEG has several scans, about 10 from cameras and encoders. Each may pass over all
+/// pixels, even one of few bytes. The product of pixels and scans is at most this many times the
+/// limit of pixels. The Python code has the same limit.
+constexpr std::int64_t kScansOfLargestImage = 16;
+
 struct ImageFile {
   std::string_view bytes;
   std::string path;  ///< for messages
@@ -48,6 +53,11 @@ bool is_decoded_in_cpp(std::string_view begin);
 /// Opens an image file for Python, as open_image() does; Pillow reads the kinds that C++ does not.
 /// \returns null for a file of such a kind
 std::unique_ptr<EncodedImage> open_known(const ImageFile& file);
+
+/// Returns how much work it is to decode a file: the pixels that its header says, times the scans
+/// of a JPEG. 0: the header is damaged, so that decoding ends there. This takes time linear in the
+/// bytes of the file, and much less than to decode it.
+std::int64_t decode_work(std::string_view bytes) noexcept;
 
 /// Whether an error is one of open_image() or of decoding, which name the file; those of the steps
 /// of a pipeline do not.
@@ -109,6 +119,12 @@ std::unique_ptr<EncodedImage> open_jpeg(const ImageFile& file);
 std::unique_ptr<EncodedImage> open_png(const ImageFile& file);
 Image decode_webp(const ImageFile& file);
 Image decode_bmp(const ImageFile& file);
+
+/// decode_work() of a kind of file.
+/// \throws Error for a damaged header
+std::int64_t jpeg_work(std::string_view bytes);
+std::int64_t png_work(std::string_view bytes);
+std::int64_t webp_work(std::string_view bytes);
 
 /// The orientation (tag 0x0112) in EXIF data: 1 to 8; 0 when it is not told; 1, upright, when the
 /// data are damaged.

@@ -21,8 +21,7 @@ namespace {
 constexpr std::string_view kExifHeader("Exif\0\0", 6);
 constexpr unsigned kStartOfScan = 0xda;
 
-/// A scan of few bytes may pass over all pixels. Cameras and encoders write about 10; libtiff has
-/// the same limit, and so has the Python code.
+/// libtiff has the same limit, and so has the Python code.
 constexpr int kMaxScans = 100;
 
 /// Zeros, 0x01 and restarts stand within data; a byte of ones before a marker is padding.
@@ -30,20 +29,38 @@ bool is_marker(unsigned code) {
   return code > 0x01 && code != 0xff && (code < JPEG_RST0 || code > JPEG_RST0 + 7);
 }
 
+/// Whether a segment holds the size of the picture: SOF, but not DHT, JPG or DAC.
+bool is_frame(unsigned code) {
+  return code >= 0xc0 && code <= 0xcf && code != 0xc4 && code != 0xc8 && code != 0xcc;
+}
+
+/// What the segments of a file say.
+struct Segments {
+  int orientation = 1;  ///< of EXIF
+  std::int64_t scans = 0;
+  std::int64_t pixels = 0;  ///< of the largest frame; a valid file has one frame
+};
+
 /// Walks over the segments as libjpeg does, without decoding. Refuses a file that is cut short or
 /// has too many scans.
-/// \returns the EXIF orientation
-int read_segments(const ImageFile& file) {
+Segments read_segments(const ImageFile& file) {
+  constexpr std::size_t kFrameSize = 7;  // bytes up to the width: length, depth, height, width
   const std::string_view bytes = file.bytes;
   const auto byte = [bytes](std::size_t at) { return static_cast<unsigned char>(bytes[at]); };
+  const auto number = [byte](std::size_t at) {
+    return std::int64_t{byte(at)} * 256 + std::int64_t{byte(at + 1)};
+  };
+  Segments found;
   int orientation = 0;
-  int scans = 0;
   for (std::size_t at = 2; (at = bytes.find('\xff', at)) < bytes.size() - 1;) {
     const unsigned code = byte(++at);
     if (!is_marker(code)) continue;
-    if (code == JPEG_EOI) return std::max(orientation, 1);
+    if (code == JPEG_EOI) {
+      found.orientation = std::max(orientation, 1);
+      return found;
+    }
     if (bytes.size() - at < 3) break;
-    const std::size_t length = byte(at + 1) * 256U + byte(at + 2);
+    const auto length = static_cast<std::size_t>(number(at + 1));
     if (length < 2) {  // of which it is itself the first two bytes
       file.refuse("is a damaged JPEG: a segment of " + std::to_string(length) + " bytes");
     }
@@ -51,7 +68,10 @@ int read_segments(const ImageFile& file) {
     if (code == JPEG_APP0 + 1 && orientation == 0 && segment.substr(2, 6) == kExifHeader) {
       orientation = std::max(exif_orientation(segment.substr(8)), 1);
     }
-    if (code == kStartOfScan && ++scans > kMaxScans) {
+    if (is_frame(code) && segment.size() >= kFrameSize) {
+      found.pixels = std::max(found.pixels, number(at + 4) * number(at + 6));
+    }
+    if (code == kStartOfScan && ++found.scans > kMaxScans) {
       file.refuse("is a JPEG of more than " + std::to_string(kMaxScans) +
                   " scans, each of which may take as long as an image: save it anew, as baseline "
                   "JPEG or PNG");
@@ -268,8 +288,21 @@ class JpegImage final : public EncodedImage {
 }  // namespace
 
 std::unique_ptr<EncodedImage> open_jpeg(const ImageFile& file) {
-  const Turn turn(read_segments(file));
-  return std::make_unique<JpegImage>(std::make_unique<Decoder>(file), turn);
+  const Segments segments = read_segments(file);
+  auto decoder = std::make_unique<Decoder>(file);
+  const std::int64_t most = kScansOfLargestImage * file.max_pixels;
+  if (decoder->height() * decoder->width() > most / std::max<std::int64_t>(segments.scans, 1)) {
+    file.refuse("has " + std::to_string(segments.scans) + " scans of " +
+                size_text(decoder->height(), decoder->width()) +
+                " pixels, together over the limit of " + std::to_string(most) +
+                ": save it anew, as baseline JPEG or PNG");
+  }
+  return std::make_unique<JpegImage>(std::move(decoder), Turn(segments.orientation));
+}
+
+std::int64_t jpeg_work(std::string_view bytes) {
+  const Segments segments = read_segments({bytes, "", kMaxImagePixels});
+  return segments.pixels * segments.scans;
 }
 
 }  // namespace lenet

@@ -358,4 +358,16 @@ std::unique_ptr<EncodedImage> open_png(const ImageFile& file) {
   return std::make_unique<DecodedImage>(upright(opaque(decoder->whole()), turn));
 }
 
+std::int64_t png_work(std::string_view bytes) {
+  constexpr std::size_t kSize = 16;  // where the header has the width and the height
+  constexpr std::int64_t kMostSide = std::int64_t{1} << 31;
+  // A row takes about as long as so many of its pixels.
+  constexpr std::int64_t kRowPixels = 64;
+  if (bytes.size() < kSize + 8) return 0;
+  const auto* const at = reinterpret_cast<const png_byte*>(bytes.data());
+  const std::int64_t width = png_get_uint_32(at + kSize);
+  const std::int64_t height = png_get_uint_32(at + kSize + 4);
+  return width < kMostSide && height < kMostSide ? (width + kRowPixels) * height : 0;
+}
+
 }  // namespace lenet

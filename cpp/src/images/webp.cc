@@ -96,4 +96,12 @@ Image decode_webp(const ImageFile& file) {
   return upright(opaque(std::move(image)), Turn(orientation_of(demuxer.get())));
 }
 
+std::int64_t webp_work(std::string_view bytes) {
+  int width = 0;
+  int height = 0;
+  const auto* const data = reinterpret_cast<const std::uint8_t*>(bytes.data());
+  if (WebPGetInfo(data, bytes.size(), &width, &height) == 0) return 0;
+  return std::int64_t{width} * std::int64_t{height};
+}
+
 }  // namespace lenet

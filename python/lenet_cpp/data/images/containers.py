@@ -4,6 +4,7 @@ A file may hold any number of other parts, and Pillow's work on them can grow wi
 the file's size, or a thousand times as fast as the file.
 """
 
+import math
 import re
 import struct
 import zlib
@@ -11,9 +12,13 @@ import zlib
 from lenet_cpp.errors import BadInput
 
 MAX_SCANS = 100
-"""The largest number of scans in a JPEG. A scan of few bytes may pass over all pixels.
+"""The largest number of scans in a JPEG. libtiff and our C++ code have the same limit."""
 
-Cameras and encoders write about 10. libtiff and our C++ code have the same limit.
+SCANS_OF_LARGEST_IMAGE = 16
+"""A JPEG's scans times its pixels are at most this many times the limit of pixels.
+
+Each scan may pass over all pixels, even one of few bytes. Cameras and encoders write about 10
+scans. Our C++ code has the same limit.
 """
 
 _JPEG = b"\xff\xd8\xff"
@@ -22,6 +27,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 # Bytes of ones before a marker are padding; zeros, TEM and restarts stand within data.
 _MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd7])")
 _END_OF_IMAGE, _SCAN, _APP1 = 0xD9, 0xDA, 0xE1
+_FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 # Frames and Huffman tables, a scan, quantization, restart intervals, JFIF's and Adobe's markers.
 _JPEG_PARTS = frozenset({*range(0xC0, 0xD0), _SCAN, 0xDB, 0xDD, 0xE0, 0xEE})
 _PNG_PARTS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"eXIf", b"IEND"})
@@ -32,21 +38,25 @@ def is_jpeg_or_png(prefix: bytes) -> bool:
     return prefix.startswith((_JPEG, _PNG))
 
 
-def essential_parts(content: bytes, name: str) -> bytes:
+def essential_parts(content: bytes, name: str, max_pixels: int) -> bytes:
     """Return a JPEG or PNG without the parts that its pixels do not need.
 
-    Damaged parts are left to Pillow. ``name`` is the image's in errors.
+    Damaged parts are left to Pillow. ``name`` is the image's in errors. ``max_pixels`` is the
+    limit of pixels, which the caller checks.
 
     Raises:
-        BadInput: A JPEG has more than :data:`MAX_SCANS` scans or a segment of less than 2 bytes,
-            or the checksum of a PNG's chunk is wrong.
+        BadInput: A JPEG has more than :data:`MAX_SCANS` scans, or more than
+            :data:`SCANS_OF_LARGEST_IMAGE` times ``max_pixels`` pixels in all scans together, or a
+            segment of less than 2 bytes; or the checksum of a PNG's chunk is wrong.
     """
-    parts = _jpeg_parts if content.startswith(_JPEG) else _png_parts
-    return b"".join(parts(content, name))
+    if content.startswith(_JPEG):
+        return b"".join(_jpeg_parts(content, name, max_pixels))
+    return b"".join(_png_parts(content, name))
 
 
-def _jpeg_parts(content: bytes, name: str) -> list[memoryview]:
+def _jpeg_parts(content: bytes, name: str, max_pixels: int) -> list[memoryview]:
     view = memoryview(content)
+    height = width = 0  # of the largest frame: a valid file has one
     parts = [view[:2]]
     at = 2
     scans = 0
@@ -63,6 +73,8 @@ def _jpeg_parts(content: bytes, name: str) -> list[memoryview]:
                 " anew"
             )
         at = found.end() + length
+        if marker in _FRAMES and len(size := content[found.end() + 3 : found.end() + 7]) == 4:
+            height, width = max((height, width), struct.unpack(">HH", size), key=math.prod)
         if marker == _SCAN:
             scans += 1
             if scans > MAX_SCANS:
@@ -76,6 +88,12 @@ def _jpeg_parts(content: bytes, name: str) -> list[memoryview]:
         if marker in _JPEG_PARTS or (is_exif and not exif_seen):
             parts.append(view[found.start() : at])
         exif_seen = exif_seen or is_exif
+    most = SCANS_OF_LARGEST_IMAGE * max_pixels
+    if width * height <= max_pixels and scans * width * height > most:
+        raise BadInput(
+            f"{name} has {scans} scans of {width} x {height} pixels, together over the limit of"
+            f" {most}: save it anew, as baseline JPEG or PNG"
+        )
     return parts
 
 

@@ -102,9 +102,9 @@ def read_image(source: ImageSource, mode: str, *, depth: int = 16) -> Image.Imag
     Raises:
         FileNotFound: The file does not exist or cannot be read.
         BadInput: The file is not an image, is truncated or damaged, has more than
-            :data:`MAX_PIXELS` pixels or more than 100 JPEG scans (checked before decoding), or has
-            samples whose white is not known (float, 32-bit), or a sample has more bits than
-            ``depth``.
+            :data:`MAX_PIXELS` pixels or too many JPEG scans, also for its number of pixels
+            (checked before decoding), or has samples whose white is not known (float, 32-bit), or
+            a sample has more bits than ``depth``.
         Unsupported: The picture is 16-bit colour, of which Pillow reads the high bytes only, and
             ``depth`` is not 16; or it is a HEIC or AVIF, and what reads it is not installed.
         BackendFailure: Memory ran out.
@@ -184,7 +184,7 @@ def _check_before_load(image: Image.Image, name: str) -> None:
     except (OSError, ValueError) as error:  # a file that was closed
         raise _damaged(name, error) from error
     if is_jpeg_or_png(content):
-        essential_parts(content, name)
+        essential_parts(content, name, MAX_PIXELS)
 
 
 def _open(file: IO[bytes], name: str) -> Image.Image:
@@ -193,7 +193,7 @@ def _open(file: IO[bytes], name: str) -> Image.Image:
     if not prefix:
         raise BadInput(f"{name} is empty (0 bytes): save or copy it anew")
     if is_jpeg_or_png(prefix):
-        file = io.BytesIO(essential_parts(prefix + file.read(), name))
+        file = io.BytesIO(essential_parts(prefix + file.read(), name, MAX_PIXELS))
     Image.preinit()
     if not set(_FORMATS) <= Image.OPEN.keys():
         Image.init()
