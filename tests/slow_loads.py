@@ -1,6 +1,7 @@
-"""Models whose load by onnxruntime never ends, for the tests of what ends it."""
+"""Models whose load by onnxruntime never ends, or crashes, for the tests of what ends it."""
 
 import os
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -38,7 +39,10 @@ def compile_library(folder, source):
 
 
 def put_model(path, name="loads"):
-    """Write a model that onnxruntime alone runs; named LENET_NEVER_LOADS it is not loaded."""
+    """Write a model that onnxruntime alone runs.
+
+    Named LENET_NEVER_LOADS it is not loaded, and named LENET_CRASHES it ends who loads it.
+    """
     onnx = pytest.importorskip("onnx", reason="the model is made with it")
     graph = onnx.parser.parse_graph("g (float[N,4] x) => (float[N,4] y) { y = EyeLike(x) }")
     graph.name = name
@@ -51,3 +55,11 @@ def put_model(path, name="loads"):
 def put_models(folder):
     """Write one that never loads, and one that does; return their paths."""
     return put_model(folder / "never.onnx", "LENET_NEVER_LOADS"), put_model(folder / "loads.onnx")
+
+
+def wait_until(happens, seconds=60):
+    """Ask again and again until it is so; fail when that takes too long."""
+    until = time.monotonic() + seconds
+    while not happens():
+        assert time.monotonic() < until
+        time.sleep(0.1)

@@ -18,9 +18,11 @@
 
 #include "grpc/grpc_server.h"
 #include "http/http_server.h"
+#include "platform/platform.h"
 #include "program.h"
 #include "serve_options.h"
 #include "service.h"
+#include "trial.h"
 
 namespace lenet::serve {
 namespace {
@@ -90,6 +92,7 @@ void take_signals() {
   }
   action.sa_handler = end_late;
   sigaction(SIGALRM, &action, nullptr);
+  signal(SIGCHLD, SIG_DFL);  // who started the server may ignore it, and trials need their status
   hold_hang_up(SIG_UNBLOCK);
 }
 
@@ -151,11 +154,35 @@ void stop(Service& service, HttpServer& server, GrpcServer* grpc, int seconds) {
   }
 }
 
+/// Loads a model as the server does, in a process of its own.
+std::string check_model(const ServeOptions& options) {
+  const int load_seconds = options.service.config.load_seconds;
+  restrict_trial(load_seconds == 0 ? 0 : load_seconds + options.service.trial_seconds);
+  Model model("model", 1, options.check_model, options.service);
+  model.measure(options.service.trial_seconds);
+  return "'" + options.check_model + "' can be served\n";
+}
+
+/// The command that starts this program with the same options, to load one model.
+std::vector<std::string> trial_command(int argc, char** argv, const std::string& path) {
+  std::string program = platform::own_file();
+  if (access(program.c_str(), X_OK) != 0) program = argv[0];  // where there is no /proc
+  std::vector<std::string> command = {program, "--check_model=" + path};
+  command.insert(command.end(), argv + 1, argv + argc);
+  return command;
+}
+
 std::string work(int argc, char** argv) {
   ServeOptions options = parse_serve_options(argc, argv);
   if (options.help) return serve_help();
   if (options.version) return apps::version_text(kName);
+  if (!options.check_model.empty()) return check_model(options);
   options.service.log = log_line;
+  if (!options.skip_trial) {
+    options.service.trial_command = [=](const std::string& path) {
+      return trial_command(argc, argv, path);
+    };
+  }
   if (options.grpc_port >= 0) require_grpc(argv);
   take_signals();
   apps::stop_if_interrupted();

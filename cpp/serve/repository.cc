@@ -1,9 +1,6 @@
 #include "repository.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
-#include <charconv>
 #include <cstdint>
 #include <filesystem>
 #include <utility>
@@ -11,6 +8,7 @@
 #include "io/printable.h"
 #include "lenet/interruption.h"
 #include "model/model_files.h"
+#include "trial.h"
 
 namespace lenet::serve {
 namespace {
@@ -19,68 +17,12 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kMaxChanges = 64;  // that wait
 
-bool is_program(const fs::path& file) {
-  const std::string end = file.extension().string();
-  return end == ".pdmodel" || end == ".onnx" || file.filename() == "__model__";
-}
-
-/// The entries of a folder in the order of their names, without hidden ones.
-std::vector<fs::directory_entry> entries_of(const std::string& folder) {
-  std::vector<fs::directory_entry> entries;
-  try {
-    for (const auto& entry : fs::directory_iterator(folder)) {
-      if (entry.path().filename().native()[0] != '.') entries.push_back(entry);
-    }
-  } catch (const fs::filesystem_error& error) {
-    throw Error(ErrorCode::FileNotFound,
-                "cannot read folder '" + folder + "': " + error.code().message());
-  }
-  std::sort(entries.begin(), entries.end());
-  return entries;
-}
-
-/// Differs when a file was written, replaced, added or taken away.
-std::string state_of(const std::string& path) {
-  std::string state;
-  std::error_code failed;
-  const auto add = [&](const fs::path& file) {
-    struct stat now = {};  // of a file that has just gone
-    stat(file.c_str(), &now);
-    state += file.filename().string();
-    // A copy may have the size and the time of what it replaces.
-    for (const auto one :
-         {std::int64_t{now.st_size}, std::int64_t{now.st_mtim.tv_sec},
-          std::int64_t{now.st_mtim.tv_nsec}, std::int64_t{now.st_ctim.tv_sec},
-          std::int64_t{now.st_ctim.tv_nsec}, static_cast<std::int64_t>(now.st_ino)}) {
-      state += ":" + std::to_string(one);
-    }
-    state += "\n";
-  };
-  if (!fs::is_directory(path, failed)) add(path);
-  if (fs::is_directory(path, failed)) {
-    for (const auto& entry : entries_of(path)) {
-      if (entry.is_regular_file(failed)) add(entry.path());
-    }
-  }
-  return state;
+void require_state(const std::string& path, const std::string& state) {
+  if (state_of(path) == state) return;
+  throw Error(ErrorCode::BadModel, "its files changed while they were read");
 }
 
 }  // namespace
-
-bool is_model_name(std::string_view text) {
-  constexpr std::string_view kLetters =
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-  return !text.empty() && text.size() <= 128 && text[0] != '.' &&
-         text.find_first_not_of(kLetters) == std::string_view::npos;
-}
-
-std::optional<std::int64_t> parse_version(std::string_view text) {
-  std::int64_t version = 0;
-  const auto end = std::from_chars(text.data(), text.data() + text.size(), version);
-  const bool is_version = !text.empty() && end.ec == std::errc() && text[0] >= '1' &&
-                          text[0] <= '9' && end.ptr == text.data() + text.size();
-  return is_version ? std::optional(version) : std::nullopt;
-}
 
 std::shared_ptr<Model> Catalog::find(std::string_view name, std::string_view version) const {
   const auto entry = models.find(name);
@@ -94,20 +36,27 @@ std::shared_ptr<Model> Catalog::find(std::string_view name, std::string_view ver
 Repository::Repository(const Options& options)
     : options_(options), catalog_(std::make_shared<Catalog>()) {
   Catalog catalog;
+  std::optional<Error> first_failure;
+  bool is_any_served = false;
   for (auto& [name, versions] : find(nullptr)) {
     if (versions.empty()) continue;
-    auto entry = update(name, versions, true);
-    if (!entry) {
+    Catalog::Entry entry = update(name, versions, true);
+    if (entry.versions.empty()) {
       const Seen& newest = seen_[{name, versions.front().version}];
-      throw Error(newest.code, "model '" + name + "': " + newest.failure);
+      const Error failure(newest.code, "model '" + name + "': " + newest.failure);
+      if (versions.front().is_named) throw failure;
+      if (!first_failure) first_failure = failure;
     }
-    catalog.models.emplace(name, std::move(*entry));
+    is_any_served = is_any_served || !entry.versions.empty();
+    catalog.models.emplace(name, std::move(entry));
   }
-  if (catalog.models.empty()) {
+  if (!is_any_served) {
+    if (first_failure) throw Error(*first_failure);
     const std::string why = left_out_.empty() ? "" : ": " + left_out_.begin()->second;
     throw Error(ErrorCode::BadInput, "there is no model to serve" + why);
   }
   publish(std::move(catalog));
+  is_start_ = false;
   thread_ = std::thread([this] { work(); });
 }
 
@@ -222,39 +171,38 @@ void Repository::find_in(const std::string& path, const std::string& given_name,
                                              " of model '" + name + "'");
       }
     }
-    versions.push_back({version, where, state_of(where)});
+    versions.push_back({version, where, state_of(where), is_source});
   };
   if (!is_folder) {
     if (is_source || last.extension() == ".onnx") add(1, path);
     return;
   }
   const auto entries = entries_of(path);
-  bool has_version = false;
-  for (const auto& entry : entries) {
-    const auto version = parse_version(entry.path().filename().string());
-    if (!version || !entry.is_directory(failed)) continue;
-    require_name();
-    const std::string where = entry.path().string();
-    add_entry(where, name, found, [&, version = *version] { add(version, where); });
-    has_version = true;
+  if (is_source && !entries.empty() && repositories_.count(path) == 0) {
+    const FolderContents contents = contents_of(entries);
+    // Who gives a name says that it is a model.
+    const bool is_model = !given_name.empty();
+    if (is_model && contents.is_repository()) {
+      throw Error(ErrorCode::BadInput,
+                  "'" + path + "' is a repository of models, which has no name");
+    }
+    repositories_[path] = !is_model && contents.can_be_repository();
   }
-  if (has_version) return;
-  const bool has_program = std::any_of(entries.begin(), entries.end(), [](const auto& entry) {
-    std::error_code unknown;
-    return entry.is_regular_file(unknown) && is_program(entry.path());
-  });
-  const bool has_folder = std::any_of(entries.begin(), entries.end(), [](const auto& entry) {
-    std::error_code unknown;
-    return entry.is_directory(unknown);
-  });
-  // A repository, or a folder that is a model or that tells why it is none when it is loaded.
-  if (has_program || !is_source || !has_folder) {
-    // An empty folder is an error at the start, and later one whose models were taken away.
-    if (!entries.empty() || (is_source && catalog()->models.empty())) add(1, path);
+  if (!is_source || entries.empty() || !repositories_.at(path)) {
+    bool has_version = false;
+    for (const auto& entry : entries) {
+      const auto version = parse_version(entry.path().filename().string());
+      if (!version || !entry.is_directory(failed)) continue;
+      require_name();
+      const std::string where = entry.path().string();
+      add_entry(where, name, found, [&, version = *version] { add(version, where); });
+      has_version = true;
+    }
+    // A model, or a folder that tells why it is none when it is loaded. An empty folder is an error
+    // at the start, and later one whose models were taken away.
+    const bool is_any = !entries.empty() || (is_source && catalog()->models.empty());
+    if (!has_version && is_any) add(1, path);
     return;
-  }
-  if (!given_name.empty()) {
-    throw Error(ErrorCode::BadInput, "'" + path + "' is a repository of models, which has no name");
   }
   for (const auto& entry : entries) {
     const std::string where = entry.path().string();
@@ -265,8 +213,42 @@ void Repository::find_in(const std::string& path, const std::string& given_name,
   }
 }
 
-std::shared_ptr<Model> Repository::try_load(const std::string& name, const Found& found,
-                                            Seen& seen) {
+void Repository::try_first(const Found& found) {
+  const bool is_open = options_.poll_seconds > 0 || options_.allow_load;
+  if (!options_.trial_command || (is_start_ && !is_open)) return;
+  constexpr int kMoreSeconds = 10;  // after those for the load and for the first run
+  const int load_seconds = options_.config.load_seconds;
+  const int seconds = load_seconds == 0 ? 0 : load_seconds + options_.trial_seconds + kMoreSeconds;
+  const auto refuse = [&](const std::string& what) {
+    throw Error(ErrorCode::BackendFailure, "'" + found.path + "' is set aside until its content " +
+                                               "changes, because it ended a trial: " + what);
+  };
+  if (!set_aside_.empty()) {
+    const auto before = set_aside_.find(digest_of(found.path));
+    if (before != set_aside_.end()) refuse(before->second);
+  }
+  const Trial trial = try_load(options_.trial_command(found.path), seconds, [this] {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return stop_;
+  });
+  switch (trial.end) {
+    case Trial::End::Loaded:
+      return require_state(found.path, found.state);
+    case Trial::End::NotStarted:
+      options_.log("'" + found.path +
+                   "' is loaded without a trial in another process: " + trial.problem);
+      return;
+    case Trial::End::Died:
+      ++died_trials_;
+      require_state(found.path, found.state);
+      set_aside_[digest_of(found.path)] = trial.problem;
+      return refuse(trial.problem);
+    default:
+      throw Error(trial.code, trial.problem);
+  }
+}
+
+std::shared_ptr<Model> Repository::load(const std::string& name, const Found& found, Seen& seen) {
   const std::string what = "model '" + name + "' version " + std::to_string(found.version);
   const auto require_serving = [this] {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -274,6 +256,8 @@ std::shared_ptr<Model> Repository::try_load(const std::string& name, const Found
   };
   try {
     const Interruption watch(require_serving);
+    try_first(found);
+    require_serving();
     auto model = std::make_shared<Model>(name, found.version, found.path, options_);
     require_serving();
     {
@@ -282,9 +266,7 @@ std::shared_ptr<Model> Repository::try_load(const std::string& name, const Found
     }
     model->measure(options_.trial_seconds);
     // What was loaded must be what is there now, not the beginning of something else.
-    if (state_of(found.path) != found.state) {
-      throw Error(ErrorCode::BadModel, "its files changed while they were read");
-    }
+    require_state(found.path, found.state);
     options_.log(what + " is loaded from " + found.path);
     const Described& described = model->described;
     for (const std::string& each :
@@ -305,8 +287,8 @@ std::shared_ptr<Model> Repository::try_load(const std::string& name, const Found
   }
 }
 
-std::optional<Catalog::Entry> Repository::update(const std::string& name,
-                                                 const std::vector<Found>& versions, bool now) {
+Catalog::Entry Repository::update(const std::string& name, const std::vector<Found>& versions,
+                                  bool now) {
   const auto before = catalog();
   Catalog::Entry entry;
   for (const Found& found : versions) {
@@ -318,12 +300,11 @@ std::optional<Catalog::Entry> Repository::update(const std::string& name,
     seen.state = found.state;
     const bool is_new = !model || seen.served != found.state;
     if (now || (is_new && is_still && seen.failed != found.state)) {
-      if (auto loaded = try_load(name, found, seen)) model = std::move(loaded);
+      if (auto loaded = load(name, found, seen)) model = std::move(loaded);
     }
     if (model) entry.versions.push_back(std::move(model));
     if (!seen.failure.empty()) entry.failures[found.version] = seen.failure;
   }
-  if (entry.versions.empty()) return std::nullopt;
   return entry;
 }
 
@@ -347,10 +328,14 @@ std::string Repository::make(const Change& change) {
   for (const auto& [name, versions] : found) {
     if (versions.empty()) continue;
     if (is_look ? unloaded_.count(name) != 0 : name != change.name) continue;
-    const auto entry = update(name, versions, !is_look);
-    if (entry) next.models[name] = *entry;
+    Catalog::Entry entry = update(name, versions, !is_look);
+    const bool is_served = !entry.versions.empty();
+    Catalog::Entry& known = next.models[name];
+    // What is served stays where nothing takes its place.
+    if (!is_served) entry.versions = known.versions;
+    known = std::move(entry);
     if (is_look) continue;
-    if (entry) unloaded_.erase(name);
+    if (is_served) unloaded_.erase(name);
     problem = seen_[{name, versions.front().version}].failure;
   }
   publish(std::move(next));
@@ -368,7 +353,9 @@ void Repository::let_vanished_go(Catalog& catalog, const FoundModels& found,
                                  const std::string& problem) {
   const auto before = std::exchange(vanished_, {});
   for (auto& [name, entry] : catalog.models) {
-    if (entry.versions.empty() || found.count(name) != 0) continue;
+    if (found.count(name) != 0) continue;
+    for (auto& [version, reason] : entry.failures) reason = "its files are gone";
+    if (entry.versions.empty()) continue;
     for (const auto& model : entry.versions) {
       entry.failures[*parse_version(model->version)] = "its files are gone";
     }

@@ -2,6 +2,7 @@
 /// The models that are served: found in folders, loaded, and replaced while requests go on.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -18,6 +19,7 @@
 #include <vector>
 
 #include "model.h"
+#include "model_folders.h"
 #include "request.h"
 
 namespace lenet::serve {
@@ -25,7 +27,8 @@ namespace lenet::serve {
 /// What is served at some moment. Never changed: another one takes its place.
 struct Catalog {
   struct Entry {
-    std::vector<std::shared_ptr<Model>> versions;  ///< the newest first; none: it was unloaded
+    /// The newest first. None: the model was unloaded, or could not be loaded.
+    std::vector<std::shared_ptr<Model>> versions;
     /// Why versions are not served as they are in the folders.
     std::map<std::int64_t, std::string> failures;
   };
@@ -36,22 +39,20 @@ struct Catalog {
   std::shared_ptr<Model> find(std::string_view name, std::string_view version) const;
 };
 
-/// Whether a text can be the name of a model: 1 to 128 letters, digits, '.', '_' and '-', the first
-/// of which is no '.'. Nothing else comes to the file system from a client.
-bool is_model_name(std::string_view text);
-/// A version: an integer from 1 on, written without zeros in front.
-std::optional<std::int64_t> parse_version(std::string_view text);
-
 class Repository {
  public:
-  /// Loads every model.
-  /// \throws Error of the first that has no version that can be served, and as Service
+  /// Loads every model. One of a folder of models that cannot be loaded is left out, as it may be
+  /// anybody's; one that the options name is an error.
+  /// \throws Error of the first that is named and has no version that can be served; where there is
+  ///   no model that can, of the first; and as Service
   explicit Repository(const Options& options);
   ~Repository();
   Repository(const Repository&) = delete;
   Repository& operator=(const Repository&) = delete;
 
   std::shared_ptr<const Catalog> catalog() const;
+  /// How many loads ended the process in which they were tried.
+  std::uint64_t died_trials() const { return died_trials_; }
 
   /// Looks at the folders soon, in the repository's thread.
   void look();
@@ -66,6 +67,7 @@ class Repository {
     std::int64_t version = 1;
     std::string path;
     std::string state;  ///< of its files: names, sizes, times
+    bool is_named;      ///< it, or the model whose version it is, in the options
   };
   /// By name. Without a version: there is something of that name, which cannot be read.
   using FoundModels = std::map<std::string, std::vector<Found>>;
@@ -93,10 +95,12 @@ class Repository {
   void add_entry(const std::string& path, const std::string& name, FoundModels& found,
                  const std::function<void()>& action);
   /// \param now also what may still be being written, and what failed before
-  /// \returns the model as it is to be served; nothing: no version can be
-  std::optional<Catalog::Entry> update(const std::string& name, const std::vector<Found>& versions,
-                                       bool now);
-  std::shared_ptr<Model> try_load(const std::string& name, const Found& found, Seen& seen);
+  /// \returns the model as it is to be served, without versions where none can be
+  Catalog::Entry update(const std::string& name, const std::vector<Found>& versions, bool now);
+  std::shared_ptr<Model> load(const std::string& name, const Found& found, Seen& seen);
+  /// Loads a model in a process of its own, where the options say so.
+  /// \throws Error as that does, and BackendFailure where it died, now or before
+  void try_first(const Found& found);
   /// \returns why it was not made
   std::string make(const Change& change);
   void let_go(const std::string& name, Catalog::Entry& entry, const std::string& reason) const;
@@ -106,11 +110,18 @@ class Repository {
   void work();
 
   const Options& options_;
-  std::map<std::pair<std::string, std::int64_t>, Seen> seen_;  // these four are the thread's
+  std::map<std::pair<std::string, std::int64_t>, Seen> seen_;  // these seven are the thread's
   std::map<std::string, std::string> left_out_;                // at the last look: why, by the path
   std::set<std::string> unloaded_;
   std::set<std::string> vanished_;  // at the last look
-  mutable std::mutex mutex_;        // guards what follows
+  bool is_start_ = true;
+  /// Whether a folder of the options is a repository, by its path, as it was when it was first
+  /// read. What somebody puts into it must not make one model of it.
+  std::map<std::string, bool> repositories_;
+  /// What happened to the processes that loaded these files, by the digest of the files.
+  std::map<std::string, std::string> set_aside_;
+  std::atomic<std::uint64_t> died_trials_{0};
+  mutable std::mutex mutex_;  // guards what follows
   std::shared_ptr<const Catalog> catalog_;
   std::condition_variable woken_;
   bool stop_ = false;

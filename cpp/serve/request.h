@@ -105,6 +105,10 @@ struct Options {
   bool allow_load = false;     ///< models may be loaded and unloaded over the network
   bool insecure_load = false;  ///< also by clients without a token
   Limits limits;
+  /// The command that loads the model at a path in a process of its own, as try_load() takes it. A
+  /// model is loaded so before the server loads it, but not at the start of a server that neither
+  /// polls nor lets clients load models. Empty: never.
+  std::function<std::vector<std::string>(const std::string& path)> trial_command;
   /// Gets one line for each model that was loaded, replaced, refused or unloaded; from any thread.
   std::function<void(const std::string& line)> log = [](const std::string&) {};
 };

@@ -27,7 +27,8 @@ constexpr std::int64_t kMaxOf = sizeof(Field) < sizeof(std::int64_t)
                                     ? static_cast<std::int64_t>(std::numeric_limits<Field>::max())
                                     : std::numeric_limits<std::int64_t>::max();
 
-CommandLine command_line(ServeOptions& options) {
+/// \param token_file gets the file of the token
+CommandLine command_line(ServeOptions& options, std::string& token_file) {
   Options& service = options.service;
   HttpOptions& http = options.http;
   Limits& limits = service.limits;
@@ -76,6 +77,14 @@ CommandLine command_line(ServeOptions& options) {
       "time limit of the first run of a model; a model that exceeds it is not served. The Paddle "
       "engine cannot stop a run",
       service.trial_seconds, 1);
+  line.add("skip_trial", "",
+           "load a new model without loading it in a process of its own first, which takes the "
+           "model's time and memory once more; a file that crashes the load then ends the server",
+           options.skip_trial);
+  line.add("check_model", "MODEL",
+           "do not serve, but load and run this file or folder once as a server with the same "
+           "options does, and end with its exit code",
+           [&](const std::string&, const std::string& value) { options.check_model = value; });
   line.add("allow_load", "",
            "let clients load and unload models (POST /v2/repository/models/NAME/load)",
            service.allow_load);
@@ -102,16 +111,7 @@ CommandLine command_line(ServeOptions& options) {
                        "Requests for the server's health need no token (default: the environment "
                        "variable ") +
                kTokenVariable + ", or else no token)",
-           [&](const std::string&, const std::string& value) {
-             const std::string text = read_file(value);
-             http.token = trimmed(text.substr(0, text.find_first_of("\r\n")));
-             // An empty token would leave the server open, which is not what the user asked for.
-             if (http.token.empty()) {
-               throw UsageError("--token_file: the first line of '" + value +
-                                "' is empty; write a token of " + std::to_string(kMinToken) +
-                                " or more characters into it");
-             }
-           });
+           [&](const std::string&, const std::string& value) { token_file = value; });
   list("allowed_host", "NAME,...",
        "accepted host names in addition to the server's address and localhost; a request for "
        "another host gets 421. Needed if the server listens on this machine only, behind a proxy",
@@ -188,6 +188,18 @@ CommandLine command_line(ServeOptions& options) {
   return line;
 }
 
+/// The token in the first line of a file.
+std::string read_token(const std::string& file) {
+  const std::string text = read_file(file);
+  std::string token(trimmed(text.substr(0, text.find_first_of("\r\n"))));
+  // An empty token would leave the server open, which is not what the user asked for.
+  if (token.empty()) {
+    throw UsageError("--token_file: the first line of '" + file + "' is empty; write a token of " +
+                     std::to_string(kMinToken) + " or more characters into it");
+  }
+  return token;
+}
+
 /// NAME=PATH, or PATH.
 ModelSource parse_model(const std::string& text) {
   const std::size_t equals = text.find('=');
@@ -205,8 +217,10 @@ ServeOptions parse_serve_options(int argc, char** argv) {
   ServeOptions options;
   const char* const token = std::getenv(kTokenVariable);
   if (token != nullptr) options.http.token = token;
-  const std::vector<std::string> models = command_line(options).parse(argc, argv);
-  if (options.help || options.version) return options;
+  std::string token_file;
+  const std::vector<std::string> models = command_line(options, token_file).parse(argc, argv);
+  if (options.help || options.version || !options.check_model.empty()) return options;
+  if (!token_file.empty()) options.http.token = read_token(token_file);
   if (models.empty()) throw UsageError("name a model: a file or a folder");
   for (const std::string& model : models) options.service.models.push_back(parse_model(model));
   const std::string& secret = options.http.token;
@@ -232,6 +246,7 @@ ServeOptions parse_serve_options(int argc, char** argv) {
 
 std::string serve_help() {
   ServeOptions unused;
+  std::string unused_file;
   return R"(Serve models over HTTP. Send a picture to get its classes, or use the Open Inference Protocol,
 version 2, to get the outputs.
 
@@ -247,7 +262,7 @@ Examples:
 
 MODEL is a model's program or folder, a folder with its versions (named 1, 2, ...), or a folder
 of models. NAME=MODEL serves it under that name. For TLS, put a proxy in front of the server.
-)" + command_line(unused).help() +
+)" + command_line(unused, unused_file).help() +
          R"(
 SIGTERM and Ctrl-C stop the server after it has answered the accepted requests; a second signal
 stops it immediately. After SIGHUP it looks for new versions of the models.

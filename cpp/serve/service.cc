@@ -307,6 +307,8 @@ std::string Service::metrics() const {
            "Whether the server is ready, as /v2/health/ready has it.");
   text.one("lenet_given_up_loads", "gauge", static_cast<std::uint64_t>(given_up_loads()),
            "Loads of models that took longer than --load_seconds and still run.");
+  text.one("lenet_died_loads_total", "counter", repository_.died_trials(),
+           "Loads of models that ended the process in which they were tried.");
   text.one("lenet_queued_requests", "gauge", waiting.queued_requests,
            "What waits for a worker: requests, and bodies to pack.");
   text.one("lenet_queued_bytes", "gauge", waiting.queued_bytes, "Bytes of the bodies of these.");

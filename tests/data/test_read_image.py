@@ -343,7 +343,7 @@ def test_scans_and_pixels_of_a_jpeg_are_limited_together():
     """As in C++, of which tests/serve has the same picture: 16 times the limit of pixels."""
     content = of_scans(20)
     assert essential_parts(content, "it", 320)
-    with pytest.raises(lenet_cpp.BadInput, match="it has 20 scans of 16 x 16 pixels.* of 5104:"):
+    with pytest.raises(lenet_cpp.BadInput, match=r"it has 20 scans of 16 x 16 pixels.* of 5104:"):
         essential_parts(content, "it", 319)
 
 

@@ -92,6 +92,11 @@ class Server:
             assert time.monotonic() < until, "connections stay open"
             time.sleep(0.02)
 
+    def states(self):
+        """Return what the index says of each version: whether it is ready, and why not."""
+        index = json.loads(self.ask("POST", "/v2/repository/index", b"{}")[2])
+        return {(one["name"], one["version"]): (one["state"], one["reason"]) for one in index}
+
     def metric(self, name):
         text = self.ask("GET", "/metrics")[2].decode()
         return float(re.search(rf"^{re.escape(name)} (\S+)$", text, flags=re.MULTILINE)[1])

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from raw_http import INFER, RAW
 
-from slow_loads import environment, paddle_environment, put_model
+from slow_loads import environment, paddle_environment, put_model, wait_until
 from snippets import run_command
 
 NEVER = "LENET_NEVER_LOADS"
@@ -26,28 +26,15 @@ def slow(tmp_path_factory):
     return environment(tmp_path_factory.mktemp("slow"))
 
 
-def wait_until(happens, seconds=60):
-    until = time.monotonic() + seconds
-    while not happens():
-        assert time.monotonic() < until
-        time.sleep(0.1)
-
-
-def states(server):
-    """Return what the index says of each version: whether it is ready, and why not."""
-    index = json.loads(server.ask("POST", "/v2/repository/index", b"{}")[2])
-    return {(one["name"], one["version"]): (one["state"], one["reason"]) for one in index}
-
-
 def test_loads_are_given_up_and_others_go_on(run_server, serve_program, tmp_path, slow):
     put_model(tmp_path / "good" / "1" / "m.onnx")
-    options = ("--port=0", "--poll_seconds=1", "--load_seconds=1")
+    options = ("--port=0", "--poll_seconds=1", "--load_seconds=1", "--skip_trial")
     with run_server(serve_program, tmp_path, *options, ends=False, env=slow) as server:
         for version in ("2", "3", "4", "5"):
             assert server.ask("GET", "/v2/health/ready")[0] == 200
             put_model(tmp_path / "good" / version / "m.onnx", NEVER)
-            wait_until(lambda version=version: ("good", version) in states(server))
-            state, reason = states(server)["good", version]
+            wait_until(lambda version=version: ("good", version) in server.states())
+            state, reason = server.states()["good", version]
             assert state == "UNAVAILABLE"
             assert "its load takes longer than load_seconds, 1" in reason
         assert server.metric("lenet_given_up_loads") == 4
@@ -61,8 +48,8 @@ def test_loads_are_given_up_and_others_go_on(run_server, serve_program, tmp_path
         status, _, body = server.ask("POST", "/v2/models/good/infer", request)
         assert json.loads(body)["outputs"][0]["data"] == [1, 0, 0, 0]
         put_model(tmp_path / "good" / "6" / "m.onnx")
-        wait_until(lambda: ("good", "6") in states(server))
-        assert "4 loads were given up" in states(server)["good", "6"][1]
+        wait_until(lambda: ("good", "6") in server.states())
+        assert "4 loads were given up" in server.states()["good", "6"][1]
         began = time.monotonic()
         server.process.terminate()
         assert server.process.wait(30) == 0
@@ -71,7 +58,7 @@ def test_loads_are_given_up_and_others_go_on(run_server, serve_program, tmp_path
 
 def test_stop_while_a_model_loads(run_server, serve_program, tmp_path, slow):
     put_model(tmp_path / "good" / "1" / "m.onnx")
-    options = ("--port=0", "--poll_seconds=1", "--stop_seconds=20")
+    options = ("--port=0", "--poll_seconds=1", "--stop_seconds=20", "--skip_trial")
     with run_server(serve_program, tmp_path, *options, ends=False, env=slow) as server:
         put_model(tmp_path / "good" / "2" / "m.onnx", NEVER)
         before = server.watched.cpu_times().user
@@ -228,10 +215,10 @@ def test_an_entry_that_is_no_model_is_left_out(run_server, serve_program, model_
         time.sleep(2.5)
         shutil.copytree(model_dir, folder / "good" / "2")
         shutil.copytree(model_dir, folder / "other")
-        wait_until(lambda: ("other", "1") in states(server) and ("good", "2") in states(server))
-        assert {name for name, _ in states(server)} == {"good", "other"}
+        wait_until(lambda: ("other", "1") in server.states() and ("good", "2") in server.states())
+        assert {name for name, _ in server.states()} == {"good", "other"}
         shutil.rmtree(folder / "other")  # what is left out does not keep what is gone
-        wait_until(lambda: states(server)["other", "1"][0] == "UNAVAILABLE")
+        wait_until(lambda: server.states()["other", "1"][0] == "UNAVAILABLE")
         server.process.terminate()
         assert server.process.wait(30) == 0
         lines = server.process.stderr.read().splitlines()
@@ -256,7 +243,7 @@ def test_a_model_that_openvino_loads_again(run_server, serve_program, model_dir,
     models = tmp_path / "models"
     shutil.copytree(model_dir, models / "first")
     options = ("--engine=paddle", "--accelerator=openvino", "--load_seconds=10", "--port=0")
-    options += ("--allow_load", "--insecure_load", "--workers=1")
+    options += ("--allow_load", "--insecure_load", "--workers=1", "--skip_trial")
     with run_server(serve_program, models, *options, ends=False, env=slow) as server:
         shutil.copytree(model_dir, models / "again")
         never.touch()
@@ -286,7 +273,7 @@ def test_one_thread_for_a_json_that_never_loads(run_server, serve_program, model
     for file in ("lenet.json", "lenet.pdiparams"):
         shutil.copy(model_dir / file, tmp_path / "models" / "first")
     options = ("--engine=paddle", "--accelerator=plain", "--load_seconds=10", "--port=0")
-    options += ("--allow_load", "--insecure_load")
+    options += ("--allow_load", "--insecure_load", "--skip_trial")
     with run_server(serve_program, tmp_path / "models", *options, env=slow) as server:
         for file in ("lenet.json", "lenet.pdiparams"):
             shutil.copy(model_dir / file, tmp_path / "models" / "again")

@@ -297,6 +297,7 @@ def test_the_limit_of_a_stop_while_a_model_is_loaded(
     """Its first run is ended where the engine can do that; else the process is."""
     put(tmp_path / "m" / "1", layers=1)
     options = ("--port=0", "--poll_seconds=1", "--stop_seconds=2", f"--engine={engine}")
+    options += ("--skip_trial",)  # it is the server that runs it
     with run_server(serve_program, tmp_path, *options, ends=False) as server:
         put(tmp_path / "m" / "2")
         before = server.watched.cpu_times().user
