@@ -6,10 +6,10 @@
 #include <map>
 
 #include "io/file.h"
-#include "io/printable.h"
 #include "lenet/error.h"
 #include "model/hash_check.h"
 #include "platform/platform.h"
+#include "program.h"
 
 namespace lenet::apps {
 namespace {
@@ -100,8 +100,9 @@ Predictor make_predictor(const char* program, const Config& config) {
   Predictor made = model == nullptr ? Predictor(config) : Predictor(config, model->bytes);
   // In a folder of that name, or with a suffix, it is the named one.
   if (made.config().model_file.rfind(config.model_file, 0) != 0) {
-    std::fprintf(stderr, "%s: note: there is no '%s': running '%s'\n", program,
-                 printable(config.model_file).c_str(), printable(made.config().model_file).c_str());
+    print_message(
+        program, "note",
+        "there is no '" + config.model_file + "': running '" + made.config().model_file + "'");
   }
   return made;
 }

@@ -11,6 +11,7 @@
 #include "io/printable.h"
 #include "lenet/error.h"
 #include "platform/platform.h"
+#include "program.h"
 
 namespace lenet::apps {
 namespace {
@@ -84,9 +85,9 @@ std::string input_range_warning(const Tensor& images, const Config& config) {
 void warn_of_shape(const char* name, const Tensor& output, const TensorSpec& declared,
                    std::int64_t images) {
   if (fits(output.shape, declared, images)) return;
-  std::fprintf(stderr, "%s: warning: the output '%s' has the shape %s; the model declares %s\n",
-               name, printable(declared.name).c_str(), to_string(output.shape).c_str(),
-               to_string(declared.shape).c_str());
+  print_message(name, "warning",
+                "the output '" + declared.name + "' has the shape " + to_string(output.shape) +
+                    "; the model declares " + to_string(declared.shape));
 }
 
 }  // namespace lenet::apps

@@ -174,7 +174,7 @@ Classified classify(const ClassifyOptions& options) {
   Predictor predictor = make_predictor(kName, options.config);
   Described described = with_images(describe(predictor, options.preprocess));
   if (!described.usual_note.empty()) {
-    std::fprintf(stderr, "%s: note: %s\n", kName, described.usual_note.c_str());
+    print_message(kName, "note", described.usual_note);
   }
   Description& description = described.description;
   if (!labels.empty()) {
@@ -184,10 +184,10 @@ Classified classify(const ClassifyOptions& options) {
     described.labels_source = options.labels;
     described.labels_given = true;
   } else if (!described.note.empty()) {
-    std::fprintf(stderr, "%s: note: %s\n", kName, described.note.c_str());
+    print_message(kName, "note", described.note);
   }
   if (const std::string why = predictor.computed_precision().reason; !why.empty()) {
-    std::fprintf(stderr, "%s: note: %s\n", kName, why.c_str());
+    print_message(kName, "note", why);
   }
   const ImagePipeline pipeline(description.images);
   pipeline.require_layout(predictor.input_spec().shape, described.source);
@@ -206,7 +206,7 @@ Classified classify(const ClassifyOptions& options) {
                 "'" + model_file + "' gives features, no classes: use --format=json");
   }
   takes_labels(static_cast<std::size_t>(plan.num_classes), described, predictor.config());
-  if (!plan.note.empty()) std::fprintf(stderr, "%s: note: %s\n", kName, plan.note.c_str());
+  if (!plan.note.empty()) print_message(kName, "note", plan.note);
 
   std::vector<ImageResult> results;
   Classified found{"", files.size(), 0, ""};
@@ -276,8 +276,7 @@ Classified classify(const ClassifyOptions& options) {
         result.warning = kDarkNote;
         progress.clear();
         if (!std::exchange(warned, true)) {
-          std::fprintf(stderr, "%s: warning: '%s': %s\n", kName, printable(name).c_str(),
-                       kDarkNote);
+          print_message(kName, "warning", "'" + name + "': " + kDarkNote);
         }
       }
       try {
@@ -328,7 +327,7 @@ std::string work(int argc, char** argv) {
   if (found.skipped == 0) return found.text;
   const std::string summary = summary_of(found);
   if (options.skip_errors && found.skipped < found.images) {
-    std::fprintf(stderr, "%s: note: %s\n", kName, summary.c_str());
+    print_message(kName, "note", summary);
     return found.text;
   }
   const char* const remedy = options.skip_errors ? "" : "; with --skip_errors the exit code is 0";

@@ -145,9 +145,7 @@ std::string run(const Options& options) {
                             : zeros(spec, report.batch_size);
   if (from_file && options.check_range) {
     const std::string warning = input_range_warning(images, predictor->config());
-    if (!warning.empty()) {
-      std::fprintf(stderr, "%s: warning: %s\n", LENET_PROGRAM, warning.c_str());
-    }
+    if (!warning.empty()) print_message(LENET_PROGRAM, "warning", warning);
   }
   report.input = from_file ? options.input : "zeros (no --input)";
   // A file of three dimensions is taken for images of one channel.

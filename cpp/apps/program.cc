@@ -8,6 +8,7 @@
 
 #include "command_line.h"
 #include "engines/paddle/paddle.h"
+#include "io/printable.h"
 #include "lenet/engines.h"
 #include "lenet/interruption.h"
 #include "lenet/version.h"
@@ -22,7 +23,7 @@ struct Interrupted {};
 
 int fail(const char* name, int code, const char* kind, const char* message) {
   if (platform::is_asked_to_end()) platform::end_as_asked();  // which made this fail
-  std::fprintf(stderr, "%s: %s: %s\n", name, kind, message);
+  print_message(name, kind, message);
   return code;
 }
 
@@ -51,7 +52,7 @@ int run_program(const char* name, const std::function<std::string()>& work) {
     const int code = print_out(name, part.result);
     return code != 0 ? code : failed(part.error.code(), part.error.what());
   } catch (const UsageError& error) {
-    std::fprintf(stderr, "%s: %s (see --help)\n", name, error.what());
+    std::fprintf(stderr, "%s: %s (see --help)\n", name, terminal_text(error.what()).c_str());
     return kExitUsage;
   } catch (const Error& error) {
     return failed(error.code(), error.what());
@@ -60,6 +61,10 @@ int run_program(const char* name, const std::function<std::string()>& work) {
   } catch (const std::exception& error) {
     return failed(ErrorCode::BackendFailure, error.what());
   }
+}
+
+void print_message(const char* name, const char* kind, const std::string& text) {
+  std::fprintf(stderr, "%s: %s: %s\n", name, kind, terminal_text(text).c_str());
 }
 
 void stop_if_interrupted() {

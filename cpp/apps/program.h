@@ -22,6 +22,10 @@ struct PartialResult {
 /// \returns the exit code.
 int run_program(const char* name, const std::function<std::string()>& work);
 
+/// Writes a line to standard error, such as "NAME: warning: TEXT", as terminal_text() shows it.
+/// \param kind "warning", "note" or what the error is
+void print_message(const char* name, const char* kind, const std::string& text);
+
 /// Ends the work when a signal has come; what it unwinds removes its temporary files.
 void stop_if_interrupted();
 

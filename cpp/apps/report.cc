@@ -66,14 +66,8 @@ std::string format_json(const Predictor& predictor, const Report& report) {
     latency["images_per_second"] = report.latency->images_per_second;
     latency["runs"] = report.latency->runs;
   }
-  return root.dump() + "\n";
-}
-
-/// One line of a terminal: control characters would do things to it.
-std::string shown(std::string text) {
-  std::replace_if(
-      text.begin(), text.end(), [](unsigned char byte) { return byte < ' ' || byte == 0x7f; }, '?');
-  return text;
+  // A file's name may be no UTF-8.
+  return root.dump(-1, ' ', true, Json::error_handler_t::replace) + "\n";
 }
 
 /// The outputs of one image: all of them, or of many the largest with their numbers.
@@ -176,9 +170,10 @@ std::string format_report(const char* program, const Options& options, const Pre
                            engine, to_string(predictor.accelerator(report.batch_size)),
                            to_string(config.precision), config.threads);
   const AttachedModel* attached = attached_model(config);
-  text += "model   " + (attached ? attached->name + " in this program" : config.model_file) + "\n";
+  text += "model   " +
+          terminal_text(attached ? attached->name + " in this program" : config.model_file) + "\n";
   if (!predictor.engine_refusals().empty()) {
-    text += "        auto passed over " + predictor.engine_refusals() + "\n";
+    text += "        auto passed over " + terminal_text(predictor.engine_refusals()) + "\n";
   }
   if (predictor.quantized() && config.precision != Precision::Int8 &&
       supports_precision(config.engine, Precision::Int8)) {
@@ -186,10 +181,11 @@ std::string format_report(const char* program, const Options& options, const Pre
   }
   if (const ComputedPrecision computed = predictor.computed_precision(); !computed.reason.empty()) {
     text += std::string("        computed in ") + to_string(computed.precision) + ": " +
-            computed.reason + "\n";
+            terminal_text(computed.reason) + "\n";
   }
-  text += "input   " + report.input + " " + to_string(report.input_shape) + "\n";
-  text += "output  " + predictor.output_spec().name + " " + to_string(report.output.shape) + "\n";
+  text += "input   " + terminal_text(report.input) + " " + to_string(report.input_shape) + "\n";
+  text += "output  " + terminal_text(predictor.output_spec().name) + " " +
+          to_string(report.output.shape) + "\n";
   const std::size_t images = report.classes.size();
   const std::size_t outputs = images == 0 ? 0 : report.output.data.size() / images;
   const float* value = report.output.data.data();
@@ -227,21 +223,21 @@ std::string format_results(const std::vector<ImageResult>& results, Format forma
   const std::string prefix = value == "score" ? "  score " : "  ";
   std::string text;
   for (const ImageResult& result : results) {
-    text += shown(result.file) + "\n";
-    if (!result.error.empty()) text += "  " + shown(result.error) + "\n";
+    text += terminal_text(result.file) + "\n";
+    if (!result.error.empty()) text += "  " + terminal_text(result.error) + "\n";
     if (!result.warning.empty()) text += "  warning: " + result.warning + "\n";
     std::string head;
     for (const Prediction& one : result.found.predictions) {
-      if (one.head != head) text += "  " + shown(head = one.head) + ":\n";
+      if (one.head != head) text += "  " + terminal_text(head = one.head) + ":\n";
       std::string line = one.head.empty() ? "" : "  ";
       line +=
           std::isnan(one.value) ? "  " : prefix + print("%.6f  ", static_cast<double>(one.value));
       line += print("class %lld", static_cast<long long>(one.class_id));
-      if (one.label && !one.label->empty()) line += "  " + shown(*one.label);
+      if (one.label && !one.label->empty()) line += "  " + terminal_text(*one.label);
       text += line + "\n";
     }
     for (const std::string& attribute : result.found.attributes) {
-      text += "  " + shown(attribute) + "\n";
+      text += "  " + terminal_text(attribute) + "\n";
     }
     if (!result.found.features.empty()) {
       text += print("  %zu features; --format=json prints them\n", result.found.features.size());

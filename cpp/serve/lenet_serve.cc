@@ -18,6 +18,7 @@
 
 #include "grpc/grpc_server.h"
 #include "http/http_server.h"
+#include "io/printable.h"
 #include "platform/platform.h"
 #include "program.h"
 #include "serve_options.h"
@@ -131,7 +132,7 @@ void log_line(const std::string& line) {
   static std::mutex mutex;
   static std::size_t dropped = 0;
   const std::lock_guard<std::mutex> lock(mutex);
-  std::string text = std::string(kName) + ": " + line + "\n";
+  std::string text = std::string(kName) + ": " + terminal_text(line) + "\n";
   if (dropped > 0) {
     text = std::string(kName) + ": nobody read " + std::to_string(dropped) +
            " lines of this log, which were dropped\n" + text;
@@ -160,7 +161,7 @@ std::string check_model(const ServeOptions& options) {
   restrict_trial(load_seconds == 0 ? 0 : load_seconds + options.service.trial_seconds);
   Model model("model", 1, options.check_model, options.service);
   model.measure(options.service.trial_seconds);
-  return "'" + options.check_model + "' can be served\n";
+  return "'" + terminal_text(options.check_model) + "' can be served\n";
 }
 
 /// The command that starts this program with the same options, to load one model.

@@ -139,7 +139,7 @@ void Repository::add_entry(const std::string& path, const std::string& name, Fou
                            const std::function<void()>& action) try {
   action();
 } catch (const std::exception& error) {
-  left_out_[path] = "'" + printable(path) + "' is left out: " + error.what();
+  left_out_[path] = "'" + terminal_text(path) + "' is left out: " + error.what();
   // What is served of a model stays while its folder cannot be read.
   if (is_model_name(name)) found[name];
 }
@@ -156,7 +156,7 @@ void Repository::find_in(const std::string& path, const std::string& given_name,
   const auto require_name = [&] {
     // "stats" has an address of its own.
     if (!is_model_name(name) || name == "stats") {
-      throw Error(ErrorCode::BadInput, "'" + printable(path) + "': '" + printable(name) +
+      throw Error(ErrorCode::BadInput, "'" + path + "': '" + name +
                                            "' cannot be the name of a model; give another one, of "
                                            "letters, digits, '.', '_', '-'");
     }

@@ -7,6 +7,8 @@
 
 namespace lenet::tests {
 
+constexpr std::size_t kNone = std::string::npos;
+
 TEST_CASE("a new version is served once it is whole, and a broken one never") {
   const TemporaryFolder folder;
   const auto put = [&](const std::string& version) {
@@ -183,6 +185,75 @@ TEST_CASE("files that were replaced by others of the same size and time are read
   replace(before);
   CHECK(server.post("/v2/repository/models/m/load").status == 200);
   CHECK(answer() == first);
+}
+
+TEST_CASE("a model is loaded in a process of its own first, which may die") {
+  const TemporaryFolder folder;
+  fs::copy(kModelDir, folder / "models/m", fs::copy_options::recursive);
+  fs::remove(folder / "models/m/SHA256SUMS");
+  const auto trial_does = [&](const std::string& script) {
+    write_file(folder / "trial.sh", script);
+  };
+  Options options = options_of(folder / "models", "");
+  options.allow_load = true;
+  options.trial_seconds = 1;
+  options.config.load_seconds = 1;
+  options.trial_command = [&](const std::string& path) {
+    return std::vector<std::string>{"/bin/sh", folder / "trial.sh", path};
+  };
+  trial_does("test -d $1");
+  Server server(options);
+  const auto died = [&] { return server.service.metrics().find("died_loads_total 1") != kNone; };
+  const auto refuses = [&](const std::string& text) {
+    const Response response = server.post("/v2/repository/models/m/load");
+    CAPTURE(response.body);
+    CHECK(response.status == 400);
+    CHECK(response.body.find(text) != std::string::npos);
+    CHECK(server.get("/v2/models/m").status == 200);  // as it was
+  };
+  // Content that was not seen before, of a file that the model does not need.
+  int changes = 0;
+  const auto change = [&] { write_file(folder / "models/m/note", std::to_string(++changes)); };
+  CHECK(server.post("/v2/repository/models/m/load").status == 200);
+  // A refusal is not a death: the same files are tried again when somebody asks.
+  trial_does("echo noise; echo 'lenet_serve: Unsupported: no such operator' >&2; exit 6");
+  refuses("no such operator");
+  trial_does("");
+  CHECK(server.post("/v2/repository/models/m/load").status == 200);
+  CHECK(!died());
+  trial_does("echo at the end >&2; kill -SEGV $$");
+  refuses("signal 11 (an invalid memory access); its last line: at the end");
+  CHECK(died());
+  trial_does("");
+  refuses("is set aside until its content changes");
+  change();
+  CHECK(server.post("/v2/repository/models/m/load").status == 200);
+  for (const auto& [script, text] : std::vector<std::pair<std::string, std::string>>{
+           {"kill -KILL $$", "as the system does where memory runs out"},
+           {"exit 1", "its process ended with status 1"},
+           {"exit 6", "its process ended with status 6"},  // without a message
+           {"printf '\\033[31m\\n'; exit 9", "its last line: ?[31m"}}) {
+    change();
+    trial_does(script);
+    refuses(text);
+  }
+  // 1 s for the load, 1 s for the first run, and 10 s more.
+  change();
+  trial_does("exec sleep 1000");
+  refuses("its process took longer than 12 s");
+}
+
+TEST_CASE("a model is loaded where no process can be had for it") {
+  Options options = options_of(kModelDir);
+  options.allow_load = true;
+  std::string told;
+  options.log = [&](const std::string& line) { told += line + "\n"; };
+  options.trial_command = [](const std::string&) {
+    return std::vector<std::string>{"/no/such/program"};
+  };
+  Server server(options);
+  CHECK(told.find("without a trial in another process: /no/such/program: ") != kNone);
+  CHECK(server.get("/v2/models/lenet").status == 200);
 }
 
 TEST_CASE("models that cannot be served are refused at the start") {

@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import time
+import unicodedata
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -26,6 +27,7 @@ from PIL import Image
 import lenet_cpp
 from digit_photos import photo
 from lenet_cpp import _core
+from lenet_cpp._base.text import printable
 from lenet_cpp.data import images as prepare
 from lenet_cpp.data.images import Normalize, Pipeline, ToCHW, digit
 from lenet_cpp.data.mnist import read_mnist_dir, sample_dir
@@ -126,6 +128,52 @@ def test_csv_is_python_s(run_ok, model, files, expected, tmp_path):
     assert [row["rank"] for row in rows] == ["1", "2"] * len(files)
     assert [int(row["class_id"]) for row in rows[::2]] == expected.argmax(axis=1).tolist()
     assert all(row["label"] == f"the {row['class_id']}, or so" for row in rows)
+
+
+def test_labels_steer_no_terminal(run_ok, model, files, tmp_path):
+    """Controls of C1 and of bidirectional text are shown as lenet-cpp predict shows them."""
+    labels = [f"<{i}> a\x9b31mb\u202ec\u200b\x7f\ttab\u2028é日本\U000e0041" for i in range(10)]
+    (tmp_path / "labels").write_text("\n".join(labels), encoding="utf-8")
+    flags = (f"--model_dir={model}", f"--labels={tmp_path / 'labels'}", "--topk=1")
+    text = run_ok(*flags, files[0])
+    (line,) = [line for line in text.splitlines() if "class " in line]
+    shown = line.split("  ")[-1]
+    assert shown == printable(labels[int(shown[1])])
+    assert shown[3:] == r" a\x9b31mb\u202ec\u200b\x7f\ttab\u2028é日本\U000e0041"
+    (result,) = json.loads(run_ok(*flags, "--format=json", files[0]))
+    assert result["predictions"][0]["label"] in labels
+
+
+def test_errors_show_every_character_as_python_does(classifier, files):
+    """As a name of a model that does not exist. What a Python may not know is left out."""
+    known = [chr(c) for c in range(0x110000) if unicodedata.category(chr(c)) not in {"Cn", "Cs"}]
+    # Errors have no controls of ASCII, and arguments no NUL and no directories.
+    known = [c for c in known if c >= " " and c not in "/\x7f"]
+    noncharacters = ["\ufdd0", "\uffff", "\U0001ffff", "\U0010ffff"]
+    size = 20_000
+    for at in range(0, len(known), size):
+        name = "".join(known[at : at + size] + noncharacters)
+        done = subprocess.run(
+            [classifier, f"--model_dir={name}", files[0]], capture_output=True, check=False
+        )
+        line = done.stderr.decode("utf-8")  # strict
+        assert line[:-1].isprintable()
+        assert printable(name) in line, at
+
+
+def test_bytes_that_are_no_text(classifier, model, files, tmp_path):
+    """In the name of a file that is classified, and in that of one that is missing."""
+    odd = os.fsdecode(b"\xff \xc3( \xed\xa0\x80 \xf4\x90\x80\x80 \xe2\x82.png")
+    shutil.copy(files[0], tmp_path / odd)
+    run = partial(subprocess.run, capture_output=True, check=False)
+    text = run([classifier, f"--model_dir={model}", tmp_path / odd]).stdout.decode()  # strict
+    assert text.splitlines()[0] == printable(tmp_path / odd)
+    found = run([classifier, f"--model_dir={model}", "--format=json", tmp_path / odd]).stdout
+    (result,) = json.loads(found.decode())
+    assert result["file"].startswith(f"{tmp_path}/\ufffd")
+    missing = run([classifier, f"--model_dir={model}", "no\x9b" + odd]).stderr.decode()
+    assert r"no\x9b" in missing
+    assert missing[:-1].isprintable()
 
 
 def test_snippet_of_the_documentation(run_ok, root, classifier, model, files, expected, tmp_path):

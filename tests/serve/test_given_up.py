@@ -222,7 +222,7 @@ def test_an_entry_that_is_no_model_is_left_out(run_server, serve_program, model_
         server.process.terminate()
         assert server.process.wait(30) == 0
         lines = server.process.stderr.read().splitlines()
-    for name in ("good (copy)", "stats", "n??", "line?break", "another (copy)"):
+    for name in ("good (copy)", "stats", "né", "line\\nbreak", "another (copy)"):
         told = [line for line in lines if f"'{folder}/{name}' is left out: " in line]
         assert len(told) == 1, lines
         assert "cannot be the name of a model" in told[0]
