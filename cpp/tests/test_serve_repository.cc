@@ -189,7 +189,8 @@ TEST_CASE("files that were replaced by others of the same size and time are read
 
 TEST_CASE("a model is loaded in a process of its own first, which may die") {
   const TemporaryFolder folder;
-  fs::copy(kModelDir, folder / "models/m", fs::copy_options::recursive);
+  fs::create_directories(folder / "models");
+  fs::copy(kModelDir, folder / "models/m");
   fs::remove(folder / "models/m/SHA256SUMS");
   const auto trial_does = [&](const std::string& script) {
     write_file(folder / "trial.sh", script);
