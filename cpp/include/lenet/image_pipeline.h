@@ -72,8 +72,8 @@ constexpr std::int64_t kMaxStepPixels = 4 * kMaxImagePixels;
 /// What comes out is upright (EXIF orientation applied), opaque (transparent pixels on white, or on
 /// black where white would hide what is drawn) and of 8 bits a channel: of 16 the upper 8.
 /// \throws Error FileNotFound; BadInput naming the file when it is damaged, cut short, of more than
-///   kMaxImagePixels, of more than 100 JPEG scans, or no image; Unsupported when it is an image of
-///   another kind.
+///   kMaxImagePixels, or no image, or a JPEG of more than 100 scans or of more than 16 times
+///   kMaxImagePixels in all scans together; Unsupported when it is an image of another kind.
 LENET_API Image decode_image(const std::string& path);
 
 /// The same where a camera fills less than the 16 bits of a picture's samples: the upper 8 of
