@@ -5,9 +5,15 @@ from pathlib import Path
 
 import onnx.defs
 
+from tools.hostile.operators import NOT_DRAWN, OPERATORS
+
 SOURCES = Path(__file__).parents[2] / "cpp" / "src"
-ONNX = {schema.name for schema in onnx.defs.get_all_schemas_with_history()} | {"Swish"}
-"""Swish is of the operator set 24, which an older package does not know."""
+PAGE = Path(__file__).parents[2] / "docs" / "native-engine.md"
+ONNX = {schema.name for schema in onnx.defs.get_all_schemas_with_history()} | {
+    "Swish",
+    "RMSNormalization",
+}
+"""Those two are of the operator sets 24 and 23, which an older package does not know."""
 OURS = {
     *("Feed", "Fetch", "While", "LoopVariables", "Branch", "Choice"),
     *("Fill", "FillLike", "Linspace", "Eye", "Meshgrid"),
@@ -68,3 +74,24 @@ def test_native_asks_for_no_name_of_paddle():
     asked = asked_kinds()
     assert {"Conv", "Gather", "LRN", "Fetch", "ReduceMean", "Sigmoid", "Transpose"} <= asked
     assert not asked & paddle_types()
+
+
+def listed_operators():
+    """Return the operators of ONNX that the page of the native engine lists."""
+    by_name = {name.lower(): name for name in ONNX}
+    found = set()
+    for paddle, onnx_names in re.findall(r"^\| (.*?) \| (.*?) \| .*\|$", PAGE.read_text(), re.M):
+        if "the same" in onnx_names:
+            paddle_names = re.findall(r"`(\w+)`", paddle)
+            plain_names = [name.replace("_", "").lower() for name in paddle_names]
+            found |= {by_name[name] for name in plain_names if name in by_name}
+        found |= ONNX.intersection(re.findall(r"`(\w+)`", onnx_names))
+    return found
+
+
+def test_random_networks_draw_every_operator():
+    read = {name for dialects, types, _ in rows() if dialects == "kOnnx" for name in types}
+    every = (read & ONNX) | listed_operators()
+    assert {"Conv", "Einsum", "Softsign", "GatherND", "RMSNormalization"} <= listed_operators()
+    assert {*OPERATORS} | {*NOT_DRAWN} == every
+    assert not {*OPERATORS} & {*NOT_DRAWN}

@@ -9,7 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tools.hostile import onnx_networks, paddle_networks, tokens
+from tools.hostile import (
+    blocks,
+    graph,
+    neighbours,
+    onnx_networks,
+    operators,
+    paddle_networks,
+    tokens,
+)
 from tools.hostile.__main__ import main
 from tools.hostile.children import LATE, do_steps
 from tools.hostile.draw import Draw
@@ -58,6 +66,39 @@ def test_tokens_are_of_every_kind():
     assert min(ranks[rank] for rank in range(2, 7)) > 50
     assert axes > 30  # another axis than the images' is the first
     assert 5 <= mixing <= 40
+
+
+def test_blocks(tmp_path, capsys):
+    """Whole blocks with more operators on their edges, and pairs of all operators."""
+    hostile(tmp_path, "blocks", "--count=300", "--no-minimise")
+    assert "300 networks ran; 0 could not be made" in capsys.readouterr().out
+
+
+def test_blocks_have_every_operator_and_class_of_constant():
+    """The generator itself: pairs of operators are side by side as often as they should be."""
+    cells, ranks = Counter(), Counter()
+    for number in range(400):
+        d = Draw(f"8/{number}")
+        d.where = 8, number
+        with contextlib.suppress(InvalidNetworkError):
+            network = blocks.draw(d)
+            cells.update(neighbours.cells_of(network))
+            ranks.update(len(shape) for shape, _ in graph.known(network))
+    second = Counter(item for _, item in cells.elements())
+    assert (
+        not {*operators.OPERATORS} - {item.split()[0] for item in second} - {"Upsample", "Col2Im"}
+    )
+    for op in operators.WITH_CONSTANT:
+        assert len({item for item in second if item.split()[0] == op}) >= 5, op
+    assert min(ranks[rank] for rank in range(2, 7)) > 50
+    # What the other generators do not draw: a row beside the products of an attention.
+    assert cells["MatMul", "Add row"] >= 5
+    assert cells["Add row", "Softmax"] >= 2
+
+
+def test_each_pair_of_operators_comes_once_in_a_round():
+    total = len(operators.ITEMS) ** 2
+    assert len({neighbours.pair(3, place) for place in range(total)}) == total
 
 
 def test_mixing_images_is_drawn_only_where_the_network_says_so():
@@ -134,6 +175,38 @@ def test_the_judge_takes_no_logarithm_of_a_softmax_that_is_zero():
     assert (smaller < -745).all()
     np.testing.assert_allclose(found.min(axis=1), smaller)
     np.testing.assert_array_equal(found.max(axis=1), 0)
+
+
+@pytest.mark.parametrize("op", ["LRN", "ScatterElements"])
+def test_the_judge_computes_what_onnxruntime_does(op):
+    """The package onnx takes images for channels in one, and not every shape in the other."""
+    inputs = [Layer(op, [0], {"size": 3, "alpha": 0.5})]
+    if op == "ScatterElements":
+        places = {"ints": [[[2]] * 5], "expand": 0}
+        part = {"1": {"ints": [0]}, "2": {"ints": [1]}, "3": {"ints": [2]}}
+        slices = Layer("Slice", [0], {"constants": part})
+        inputs = [slices, Layer(op, [0, 1], {"axis": 2, "constants": {"1": places}})]
+    shape = [5, 4, 3] if op == "LRN" else [5, 4]
+    options = {"opset": 17, "images": 3, "batch": "N", "nodes": True}
+    network = Network("onnx", shape, inputs, [len(inputs)], 1, options)
+    (expected,), _ = onnx_networks.answers(network, network.images(), network.images())
+    (found,) = onnx_networks.judge(network, network.images())
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert np.abs(expected - network.images()).max() > 0.1
+
+
+def test_the_judge_rounds_weights_to_bf16_but_not_to_float32():
+    """bf16 rounds the weights of products; float32 has them as they are."""
+    layers = [Layer("MatMul", [0], {"out": 1})]
+    network = Network("onnx", [8], layers, [1], 1, {"opset": 17, "images": 3})
+    images = np.zeros((3, 8), np.float32)
+    images[:, 0] = 1  # the product is one weight
+    (exact,) = onnx_networks.judge(network, images)
+    for unit, at_most in ((2**-24, 2), (2**-9, 3)):
+        draws = [onnx_networks.judge(network, images, unit, draw)[0] for draw in range(40)]
+        moves = np.abs(np.array(draws) / exact - 1).max() / unit
+        # The image and the product are moved by up to one unit each, and the weight by another.
+        assert at_most - 1 < moves <= at_most + 0.01
 
 
 def test_networks_that_were_wrong(tmp_path):

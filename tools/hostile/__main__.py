@@ -6,6 +6,7 @@
     python -m tools.hostile networks --seed=15 --count=150
     python -m tools.hostile traffic --seed=15 --count=2000
     python -m tools.hostile tokens --seed=15 --count=2000
+    python -m tools.hostile blocks --seed=15 --count=2000
     python -m tools.hostile replay FILE...
 
 Exit code: 0 nothing found, 1 finds, 2 wrong usage.
@@ -25,6 +26,8 @@ from tqdm import tqdm
 from lenet_cpp.cli import run_cli
 from lenet_cpp.inference.bundled import bundled_model_dir
 from tools.hostile.engines import (
+    BLOCKS_TARGETS,
+    JUDGES,
     PADDLE_TOKENS_TARGETS,
     TOKENS_TARGETS,
     TRAFFIC_TARGETS,
@@ -33,12 +36,14 @@ from tools.hostile.engines import (
 )
 from tools.hostile.growth import run_growth
 from tools.hostile.hunt import entry, hunt, minimised, save
+from tools.hostile.neighbours import count_all, print_table
 from tools.hostile.networks import dump, load
 from tools.hostile.survey import ACCELERATORS, survey
 
 COUNTING = Path(__file__).parents[2] / "build" / "asan-ubsan" / "lenet_measure_loading"
 TOKENS_SEED = 15
 PADDLE_EVERY = 9  # one of so many networks of tokens is exported by Paddle
+JUDGED_EVERY = 5  # networks of blocks, by other engines than onnxruntime
 MUTANTS = """Damage a model in many ways, load and run each variant in a child process, and report
 what was refused, ran, or killed the child. SHA256SUMS is not looked at: who changes a model can
 change that too. An .onnx is damaged only with --engine native, and where --model-dir holds one or
@@ -69,9 +74,17 @@ thread and with several, and with the memory overwritten before each run or not.
 program of Paddle's instead. A few of the networks mix images, which the native engine has to
 refuse, or to compute right for each batch. They run on one instruction set after the other, in bf16
 or by the default engine, unless --targets names some. The outputs are compared with onnxruntime's
-without optimizations. Refusals of the native engine are counted by operator. A find is treated as
-one of `networks`."""
-REPLAY = """Run the networks of files that `networks`, `traffic` or `tokens` saved, or of
+without optimizations. Refusals of the native engine are counted by operator and sentence. A find is
+treated as one of `networks`."""
+BLOCKS = """Draw random networks of whole blocks, with more operators on their edges: attention with
+masks, scales and heads, perceptrons, residuals, squeeze and excite, windows, normalizations. Every
+second network has pairs of operators instead, of all that ONNX's networks have in the native
+engine, with constants of every shape; its number says which pairs, so that each pair comes as often
+as any other. The number of images is open or fixed. They run on one instruction set after the
+other, in bf16, or in int8 where the network rounds its products; every fifth runs without passes
+and in the plain engine too. The outputs for 1, 2, 3 and 7 images and for 1 and 2 threads are
+compared with onnxruntime's without optimizations. A find is treated as one of `networks`."""
+REPLAY = """Run the networks of files that `networks`, `traffic`, `tokens` or `blocks` saved, or of
 tools/hostile/cases.json, with every engine."""
 
 
@@ -140,12 +153,15 @@ def parser():
     traffic("--count", type=number, default=2000, help="how many (%(default)s)")
     tokens = command(run_tokens, TOKENS)
     tokens("--count", type=number, default=2000, help="how many (%(default)s)")
-    for add in (networks, traffic, tokens):
+    blocks = command(run_blocks, BLOCKS)
+    blocks("--count", type=number, default=2000, help="how many (%(default)s)")
+    blocks("--table", action="store_true", help="run none: print which operators are side by side")
+    for add in (networks, traffic, tokens, blocks):
         add("--seed", default="15", help="a number, or `today` (%(default)s)")
         add("--first", type=int, default=0, help="the first number (%(default)s)")
     replay = command(run_replay, REPLAY)
     replay("files", type=Path, nargs="+")
-    for add in (networks, traffic, tokens, replay):
+    for add in (networks, traffic, tokens, blocks, replay):
         add("--targets", nargs="*", default=[], help="not every one, but such as json/native")
         add("--jobs", type=int, default=2, help="processes (%(default)s)")
         add("--save-dir", type=Path, default=Path("build/networks"), help="(%(default)s)")
@@ -256,11 +272,32 @@ def run_tokens(options):
     return run_drawn(options, entry_of)
 
 
-def run_drawn(options, entry_of):
+def run_blocks(options):
+    def entry_of(i):
+        targets = [BLOCKS_TARGETS[i // 2 % len(BLOCKS_TARGETS)]]  # one of blocks and one of pairs
+        if i % JUDGED_EVERY == 0:
+            targets += JUDGES
+        return {"targets": options.targets or targets, "kind": "blocks"}
+
+    if not options.table:
+        return run_drawn(options, entry_of)
+    seed, numbers = numbers_of(options)
+    with tqdm(total=options.count, unit="network", disable=None) as bar:
+        print_table(count_all(seed, numbers, options.jobs, bar.update))
+    return 0
+
+
+def numbers_of(options):
+    """Return the seed and the numbers of the networks to draw, and print them."""
     today = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%d")
     seed = int(today if options.seed == "today" else options.seed)
     numbers = range(options.first, options.first + options.count)
     print(f"seed {seed}, networks {numbers[0]} to {numbers[-1]}")
+    return seed, numbers
+
+
+def run_drawn(options, entry_of):
+    seed, numbers = numbers_of(options)
     entries = [
         {"seed": seed, "kind": "", "name": f"{seed}/{i}", "number": i, **entry_of(i)}
         for i in numbers
@@ -313,9 +350,9 @@ def print_outcomes(report, count):
         parts = [f"{count} {outcome}" for outcome, count in sorted(counts.items())]
         print(f"  {target}: {', '.join(parts)}")
     if report.refusals:
-        operators = Counter(report.refusals).most_common()
-        parts = [f"{name} {count}" for name, count in operators]
-        print("  refused for:", ", ".join(parts))
+        print("  refused for:")
+        for sentence, times in Counter(report.refusals).most_common():
+            print(f"    {times} {sentence}")
 
 
 def most_telling(groups):

@@ -3,32 +3,45 @@
 import importlib
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from onnx import TensorProto
 
 import lenet_cpp
 from lenet_cpp import agreement
 from lenet_cpp.inference.program import call_program
-from tools.hostile import paddle_tokens, tokens, traffic
+from tools.hostile import blocks, graph, onnx_networks, paddle_tokens, tokens, traffic
 from tools.hostile.draw import WITH_PARAMETERS, Draw, draw_paddle
 from tools.hostile.networks import InvalidNetworkError, Network
+from tools.hostile.operators import STEPS
 
 PROGRAM = Path(__file__).parents[2] / "build" / "lenet_infer_test"
 # What rounding may change, as a share of what the rule allows: more, and no engine can be held to
 # the rule. Such a network is drawn anew.
 CONDITION = 0.3
+# The largest number of a network of blocks: masks add as much.
+LARGE = 1e10
 # If rounding changes an output by more, as a share of the tolerance, nothing can be said of it.
 HOPELESS = 1e3
 # The most that rounding changes a value by, as a share of the value.
-UNITS = {"fp32": 2**-24, "bf16": 2**-9}
+UNITS = {"fp32": onnx_networks.FLOAT32_UNIT, "bf16": 2**-9}
+# How often the judge draws the rounding: one draw of bf16's, which is large, says little.
+DRAWS = {"fp32": 1, "bf16": 3}
 INSTRUCTION_SETS = ("scalar", "sse42", "avx2", "avx512")
 TRAFFIC_TARGETS = [f"onnx/native/{name}" for name in (*INSTRUCTION_SETS, "bf16")]
 TOKENS_TARGETS = [*TRAFFIC_TARGETS, "onnx/native", "onnx/auto"]
 PADDLE_TOKENS_TARGETS = ["json/native", "pdmodel/native"]
-DRAWERS = {"traffic": traffic.draw, "tokens": tokens.draw, "paddle_tokens": paddle_tokens.draw}
+BLOCKS_TARGETS = ["onnx/native", *TRAFFIC_TARGETS]
+# What judges the native engine besides onnxruntime is compared with onnxruntime too.
+JUDGES = ["onnx/native/no_passes", "onnx/plain"]
+DRAWERS = {
+    "traffic": traffic.draw,
+    "tokens": tokens.draw,
+    "paddle_tokens": paddle_tokens.draw,
+}
 _REFUSED = set()
 
 
@@ -69,16 +82,23 @@ def export_network(step, folder):
     np.savez(target / "expected.npz", *expected)
     (target / "network.json").write_text(json.dumps(network.to_json()), encoding="utf-8")
     program = entry.get("program") and len(network.shape) == 3
-    return {"targets": entry.get("targets") or targets(network.kind, program=program)}
+    named = entry.get("targets") or targets(network.kind, program=program)
+    steps = "nodes" in network.options and STEPS & {layer.op for layer in network.layers}
+    if steps or "int8" in network.options:  # bf16 may turn any step
+        named = [each.replace("/bf16", "") for each in named]
+    return {"targets": named}
 
 
 def drawn(seed, number, kind):
     """Return a network of which the answers are well defined, and the answers."""
     d = Draw(f"{seed}/{number}")
+    d.where = seed, number
     kind = kind or ("onnx" if number % 3 == 2 else "paddle")
     error = "nothing was drawn"
     for _ in range(10):
         try:
+            if kind == "blocks":
+                return settled(blocks.draw(d))
             network = draw_of(d, kind).pruned()
             if network.kind != "paddle" or WITH_PARAMETERS & {layer.op for layer in network.layers}:
                 return network, answers(network)
@@ -95,14 +115,83 @@ def draw_of(d, kind):
     return draw(d, framework(kind).shapes)
 
 
+def settled(network):
+    """Return a graph without values that are infinite or decided by rounding, and its answers.
+
+    Its outputs are all values that nothing reads, and those that the drawer chose besides. The
+    option ``mixes`` says whether an image's answers depend on others, or are not on the first axis.
+    """
+    known = graph.known(network)
+    every = [i for i, (_, kind) in enumerate(known) if i and kind == TensorProto.FLOAT]
+    chosen, images = network.outputs, network.images()
+    network = replace(network, outputs=every)
+    if "int8" in network.options:
+        round_products(network, onnx_networks.run_onnx(onnx_networks.model(network), images))
+    run = partial(onnx_networks.run_onnx, onnx_networks.model(network))
+    found = dict(zip(every, run(images), strict=True))
+    moved_little = dict(zip(every, run(nudged(images)), strict=True))
+    kept = {0}
+    for i, layer in enumerate(network.layers, 1):
+        good = i not in found or is_settled(found[i], moved_little[i])
+        if good and kept.issuperset(layer.inputs):
+            kept.add(i)
+    read = {x for i in kept if i for x in network.layers[i - 1].inputs}
+    outputs = [i for i in every if i in kept and (i not in read or i in chosen)]
+    if not outputs:
+        raise InvalidNetworkError("every value is infinite, or decided by rounding")
+    batch = network.options["batch"]
+    one = 1 if batch == "N" else batch
+    some = dict(zip(every, run(images[:one]), strict=True))
+    first = [found[i].ndim and len(found[i]) == len(images) for i in outputs]
+    pairs = [(found[i][:one], some[i]) for i in outputs]
+    if not all(first) or not all(a.shape == b.shape and share(a, b) < 1 for a, b in pairs):
+        network.options["mixes"] = True
+        if batch != "N":
+            network.options["images"] = batch
+            found = dict(zip(every, run(network.images()), strict=True))
+    for i, layer in enumerate(network.layers, 1):
+        layer.attributes["drawn"] = i  # pruned() gives another number
+    network = replace(network, outputs=outputs).pruned()
+    if not any("rounded" in layer.attributes for layer in network.layers):
+        network.options.pop("int8", None)
+    return network, [found[i] for i in outputs]
+
+
+def round_products(network, found):
+    """Have products round their inputs and weights to int8, by scales of the values found."""
+    known = dict(zip([0, *network.outputs], [network.images(), *found], strict=True))
+    for layer in network.layers:
+        weights = layer.attributes.get("constants", {}).get("1", {})
+        if (
+            layer.op in {"Conv", "MatMul", "Gemm"}
+            and "shape" in weights
+            and layer.inputs[0] in known
+        ):
+            largest = np.abs(known[layer.inputs[0]]).max(initial=0)
+            if 0 < largest < LARGE:
+                layer.attributes["rounded"] = float(np.float32(largest / 127))
+
+
+def nudged(images):
+    """Return images that are moved by about what rounds them."""
+    noise = np.random.default_rng(2).standard_normal(images.shape)
+    return images * (1 + 3e-7 * noise).astype(np.float32)
+
+
+def is_settled(values, others):
+    """Return whether the values of two runs are finite, of a usual size, and alike."""
+    if values.ndim == 0 or not np.isfinite(values).all() or np.abs(values).max(initial=0) > LARGE:
+        return False
+    return values.shape == others.shape and share(values, others) <= CONDITION
+
+
 def answers(network):
     """Return the framework's own outputs, where rounding does not decide them."""
     images = network.images()
-    noise = np.random.default_rng(2).standard_normal(images.shape)
-    nudged = images * (1 + 3e-7 * noise).astype(np.float32)
-    expected, *others = framework(network.kind).answers(network, images, nudged)
+    expected, *others = framework(network.kind).answers(network, images, nudged(images))
     for i, output in enumerate(expected):
-        if output.ndim == 0 or len(output) != len(images) or not np.isfinite(output).all():
+        of_images = output.ndim and (len(output) == len(images) or "nodes" in network.options)
+        if not of_images or not np.isfinite(output).all():
             raise InvalidNetworkError(f"the output has shape {output.shape}, or is not finite")
         if not all(share(output, other[i]) <= CONDITION for other in others):
             raise InvalidNetworkError("rounding decides the answer")
@@ -132,8 +221,12 @@ def run(network, folder, name, model):
     os.environ.pop("LENET_NATIVE_ISA", None)
     os.environ["LENET_NATIVE_BF16"] = "on"  # also where float32 is faster
     os.environ["LENET_NATIVE_FORGET"] = str(int(network.options.get("forget", True)))
+    if "int8" in network.options and engine == "native":
+        options["precision"] = "int8"
     if how == "bf16":
         options["precision"] = how
+    elif how == "no_passes":
+        options["ir_optim"] = False
     elif engine == "native" and how:
         os.environ["LENET_NATIVE_ISA"] = how
     elif how:
@@ -141,13 +234,21 @@ def run(network, folder, name, model):
     try:
         if "program" in rest:
             return run_program(network, folder, options)
-        answers = run_predictor(network, np.load(folder / "images.npy"), options)
+        images = np.load(folder / "images.npy")
+        if engine == "plain" and "nodes" in network.options:
+            images = images[: network.options["batch"] if fixed(network) else None]  # no pieces
+        answers = run_predictor(network, images, options)
     except lenet_cpp.Error as error:
         return type(error).__name__, str(error)
     wrong = well_formed(network, answers, form)
     if wrong or engine != "native":
         return wrong or compare_all(network, folder, answers, model)
     return same_everywhere(network, answers) or compare_all(network, folder, answers, model)
+
+
+def fixed(network):
+    """Return whether an .onnx takes one number of images alone."""
+    return network.options.get("batch", "N") != "N"
 
 
 def run_program(network, folder, options):
@@ -192,6 +293,8 @@ def compare_all(network, folder, answers, model):
     """Compare all outputs with those that are expected."""
     expected = read_expected(folder)
     tolerance = agreement.TOLERANCES[answers.precision]
+    if "int8" in network.options:  # both compute the same rounded values, but for ties
+        tolerance = agreement.ROUNDING_TOLERANCE
     check = partial(compare, network, folder, tolerance=tolerance)
     compared = [check(expected, answers.every)]
     images = np.load(folder / "images.npy")
@@ -247,6 +350,10 @@ def run_predictor(network, images, options):
     several = network.kind == "onnx" and len(network.outputs) > 1
     native, count = options["engine"] == "native", len(images)
     parts = {(0, 1), (0, min(3, count)), *([(count - 1, count)] if native else [])}
+    if "nodes" in network.options:
+        batch = network.options["batch"]
+        step = 1 if batch == "N" else batch
+        parts = {(0, n) for n in (1, 2, 3) if n % step == 0 and n <= count}
     with lenet_cpp.Predictor(**options) as predictor:
 
         def run(some):
@@ -303,8 +410,9 @@ def compare_one(network, folder, number, found, expected, tolerance):
     reference_error = share(truth, expected, tolerance)
     rounding = 0.0
     if engine_error > 1:
-        unit = UNITS["bf16" if tolerance == agreement.TOLERANCES["bf16"] else "fp32"]
-        rounding = share(truth, judge(images, unit)[number], tolerance)
+        precision = "bf16" if tolerance == agreement.TOLERANCES["bf16"] else "fp32"
+        draws = [judge(images, UNITS[precision], draw)[number] for draw in range(DRAWS[precision])]
+        rounding = max(share(truth, each, tolerance) for each in draws)
     most = max(1, rounding / CONDITION) if rounding < HOPELESS else np.inf
     # A reference that is not finite says nothing about how far an engine may be off.
     if 1 < reference_error < np.inf:

@@ -43,7 +43,7 @@ class Report(NamedTuple):
     outcomes: list[tuple[str, str]]  # the target and the outcome of each run
     invalid: list[str]  # the names of networks that could not be made, and why
     finds: list[Find]
-    refusals: list[str]  # the operators of networks that were refused
+    refusals: list[str]  # the operators and the sentences with which networks were refused
 
 
 def accepted(network, target, outcome, detail):
@@ -54,7 +54,7 @@ def accepted(network, target, outcome, detail):
     if outcome != "Unsupported":
         return False
     _form, engine, *others = target.split("/")
-    runs_all = engine == "onnxruntime" or not {"auto", "plain"}.isdisjoint([engine, *others])
+    runs_all = engine in {"onnxruntime", "auto"} or not {"auto", "plain"}.isdisjoint(others)
     if not runs_all:
         return True
     reasons = ["Paddle does not load from a .json"]
@@ -107,13 +107,19 @@ def add_outcome(report, name, target, answer, network_file):
     outcome, detail = answer["outcome"], answer["detail"]
     report.outcomes.append((target, outcome))
     if outcome == "Unsupported":
-        report.refusals.append(operator(detail) or "other reasons")
+        report.refusals.append(sentence(detail))
     if outcome in {"equal", "own"}:
         return
     network = Network.from_json(json.loads(network_file.read_text("utf-8")))
     if not accepted(network, target, outcome, detail):
         find = Find(name=name, target=target, outcome=outcome, detail=detail, network=network)
         report.finds.append(find)
+
+
+def sentence(message):
+    """Return the sentence of a refusal without names, numbers and the remedy."""
+    text = re.sub(r"'[^']*'", "X", message.partition(": ")[2].partition(";")[0])
+    return f"{operator(message) or 'any'}: {re.sub(r'-?[0-9][0-9, ]*', 'n', text)[:110]}"
 
 
 def hunt(entries, jobs, done):

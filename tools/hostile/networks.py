@@ -38,14 +38,15 @@ class Network:
     outputs: list[int]  # the values that it gives; engines give the first
     seed: int = 0  # of the parameters and images
     # open_sizes; of an .onnx also opset, batch, constants_as_nodes, as_lists; images, of channel
-    # traffic.
+    # traffic; nodes, of a graph whose layers are ONNX's nodes, and positive, of positive images.
     options: dict[str, Any] = field(default_factory=dict)
 
     def images(self):
         """Return float32 [IMAGES, ...] of about the size 1; the network may say how many."""
         generator = np.random.default_rng(self.seed)
         shape = (self.options.get("images", IMAGES), *self.shape)
-        return generator.standard_normal(shape).astype(np.float32)
+        images = generator.standard_normal(shape).astype(np.float32)
+        return np.abs(images) / 2 + np.float32(0.5) if "positive" in self.options else images
 
     def values(self, layer, place, shape, scale=1, least=None):
         """Return the values of a layer's parameter number ``place``, float32."""
@@ -144,7 +145,7 @@ def _candidates(network):
 
 def _simpler(value):
     if isinstance(value, dict):
-        for name in (name for name in value if name not in ("opset", "batch")):
+        for name in (name for name in value if name not in ("opset", "batch", "drawn")):
             yield {key: each for key, each in value.items() if key != name}
             yield from ({**value, name: simpler} for simpler in _simpler(value[name]))
     elif isinstance(value, list):

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from tools.hostile import tokens
+from tools.hostile import nodes, tokens
 from tools.hostile.draw import all_of, groups_of, maybe, one_of, plain
 from tools.hostile.networks import InvalidNetworkError, moved
 
@@ -18,6 +18,8 @@ onnxruntime.set_default_logger_severity(4)
 # Operators whose axes are an input since an operator set.
 AXES = {"ReduceMean": 18, "Squeeze": 13, "Unsqueeze": 13}
 AXES |= {"ReduceMax": 18, "ReduceMin": 18, "ReduceSum": 13}
+FLOAT32_UNIT = 2**-24  # the most that rounding to float32 changes a number by, as a share of it
+PRODUCTS = {"Conv", "ConvTranspose", "MatMul", "Gemm", "Einsum"}
 _SHAPES = {}
 
 
@@ -240,6 +242,7 @@ class Writer:
         self.opset = network.options["opset"]
         self.nodes = []
         self.tensors = {}
+        self.written = set()  # layers whose values are outputs of another layer's node
 
     def node(self, kind, inputs, output=None, **attributes):
         if self.opset >= AXES.get(kind, math.inf) and "axes" in attributes:
@@ -280,6 +283,9 @@ class Writer:
 
     def write(self, number, layer):
         """Add a layer's nodes."""
+        if "nodes" in self.network.options:
+            nodes.write(self, number, layer)
+            return
         attributes = dict(layer.attributes)
         self.owner = attributes.pop("like", number)
         inputs, output = [f"v{i}" for i in layer.inputs], f"v{number}"
@@ -514,6 +520,8 @@ def _one():
 def shapes(network):
     """Return the shapes of all values, for two images or the fixed number, by onnxruntime."""
     batch = network.options.get("batch", "N")
+    if "nodes" in network.options:
+        return [[] for _ in [0, *network.layers]]  # Writer needs their number alone
     if "images" in network.options:
         return tokens.shapes(network)
     images = np.zeros((2 if batch == "N" else batch, *network.shape), np.float32)
@@ -553,28 +561,30 @@ def run_onnx(model, images, *, optimize=False):
     return [np.concatenate(each) if each[0].ndim else each[0] for each in found]
 
 
-def _model(network, dtype=np.float32):
+def model(network, dtype=np.float32):
     return Writer(network, shapes(network), dtype).model(network.outputs)
 
 
 def export(network, folder, formats):
     """Write net.onnx."""
-    (folder / "net.onnx").write_bytes(_model(network))
+    (folder / "net.onnx").write_bytes(model(network))
 
 
 def answers(network, images, nudged):
     """Return the outputs by onnxruntime, float32, and what they must be close to."""
-    model = _model(network)
-    return [run_onnx(model, each) for each in (images, nudged)]
+    written = model(network)
+    return [run_onnx(written, each) for each in (images, nudged)]
 
 
-def judge(network, images, unit=0.0):
+def judge(network, images, unit=0.0, draw=0):
     """Return the outputs by ONNX's own definitions in NumPy, float64.
 
     With a ``unit``, the images and each value that an operator gives are moved at random by up to
-    that share of them, as rounding does. Within an operator the arithmetic stays float64, but for
-    reductions, whose sums are rounded at each term. The outputs are then about as good as those of
-    an engine with that rounding can be, whoever computes them.
+    that share of them, as rounding does. So are the weights of products where the unit is larger
+    than that of float32, in which they are stored. Within an operator the arithmetic stays float64,
+    but for reductions, whose sums are rounded at each term. The outputs are then about as good as
+    those of an engine with that rounding can be, whoever computes them. Each ``draw`` moves the
+    values in another way.
     """
     from onnx.reference import ReferenceEvaluator
     from onnx.reference.op_run import OpRun
@@ -586,19 +596,52 @@ def judge(network, images, unit=0.0):
             below = x - x.max(axis=axis, keepdims=True)
             return (below - np.log(np.exp(below).sum(axis=axis, keepdims=True)),)
 
-    evaluator = ReferenceEvaluator(_model(network, np.float64), new_ops=[LogSoftmax])
+    class LRN(OpRun):
+        """Normalization across channels; that of the package onnx takes images for channels."""
+
+        def _run(self, x, alpha=1e-4, beta=0.75, bias=1.0, size=1):
+            before = (size - 1) // 2
+            room = [(0, 0), (before, size - 1 - before), *[(0, 0)] * (x.ndim - 2)]
+            windows = np.lib.stride_tricks.sliding_window_view(np.pad(x * x, room), size, axis=1)
+            return (x / (bias + alpha / size * windows.sum(axis=-1)) ** beta,)
+
+    class ScatterElements(OpRun):
+        """Overwrite elements; that of the package onnx does not take every shape."""
+
+        def _run(self, data, indices, updates, axis=0, reduction="none"):
+            changed = data.copy()
+            np.put_along_axis(changed, indices, updates, axis)
+            return (changed,)
+
+    ours = [LogSoftmax, LRN, ScatterElements]
+    evaluator = ReferenceEvaluator(model(network, np.float64), new_ops=ours)
     images = images.astype(np.float64)
     if unit:
-        numbers = np.random.default_rng(network.seed)
+        numbers = np.random.default_rng(network.seed + draw)
+        constants = set(evaluator.rt_inits_)
         for node in evaluator.rt_nodes_:
+            names = [*node.onnx_node.input]
             sums = node.onnx_node.op_type.startswith("Reduce")
-            node.run = partial(_run_rounded, node.run, numbers, unit, sums)
+            weights = []
+            if unit > FLOAT32_UNIT and node.onnx_node.op_type in PRODUCTS:
+                weights = [i for i, name in enumerate(names[:2]) if name in constants]
+            if constants.issuperset(names):  # such as a Constant, or a Cast of weights
+                constants.update(node.onnx_node.output)
+            node.run = partial(_run_rounded, node.run, numbers, unit, sums, weights)
         images = moved(images, numbers, unit)
-    return evaluator.run(None, {"v0": images})
+    batch = network.options.get("batch", "N")
+    fixed = "nodes" in network.options and batch != "N"
+    parts = np.split(images, len(images) // batch) if fixed else [images]
+    found = zip(*(evaluator.run(None, {"v0": part}) for part in parts), strict=True)
+    return [np.concatenate(each) for each in found]
 
 
-def _run_rounded(run, numbers, unit, sums, *inputs, **options):
-    """Run an operator; move the floating-point values that it gives."""
-    outputs = run(*inputs, **options)
+def _run_rounded(run, numbers, unit, sums, weights, *inputs, **options):
+    """Run an operator; move its ``weights``, by their places, and the numbers that it gives."""
+    if weights:
+        rounded = [moved(x, numbers, unit) if i in weights else x for i, x in enumerate(inputs)]
+        outputs = run(*rounded, **options)
+    else:
+        outputs = run(*inputs, **options)
     terms = inputs[0].size / max(1, outputs[0].size) if sums else 1
     return tuple(moved(values, numbers, unit, terms) for values in outputs)

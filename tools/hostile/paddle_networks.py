@@ -108,13 +108,13 @@ def channels(x, more):
 class Run:
     """One evaluation of a network, on numbers or on the variables of a program."""
 
-    def __init__(self, network, dtype="float32", nudge=0, unit=0.0):
-        """``nudge`` changes each parameter by about that share; ``unit`` is that of ``judge``."""
+    def __init__(self, network, dtype="float32", nudge=0, unit=0.0, draw=0):
+        """``nudge`` changes parameters by about that share; ``unit``, ``draw`` are of ``judge``."""
         self.network = network
         self.dtype = dtype
         self.nudge = nudge
         self.unit = unit
-        self.numbers = np.random.default_rng(network.seed)
+        self.numbers = np.random.default_rng(network.seed + draw)
         self.parameters = {}
 
     def parameter(self, place, shape, scale=1, least=None):
@@ -285,13 +285,14 @@ def answers(network, images, nudged):
     return [[values[network.outputs[0]].numpy()] for values in every]
 
 
-def judge(network, images, unit=0.0):
+def judge(network, images, unit=0.0, draw=0):
     """Return the only output in dygraph, float64.
 
     With a ``unit``, the images and the value of each layer are moved at random by up to that share
-    of them, as rounding does; sums of many values by more (``moved``).
+    of them, as rounding does; sums of many values by more (``moved``). Each ``draw`` moves them in
+    another way.
     """
-    return [evaluate(network, images, "float64", unit=unit)[network.outputs[0]].numpy()]
+    return [evaluate(network, images, "float64", unit=unit, draw=draw)[network.outputs[0]].numpy()]
 
 
 def export(network, folder, formats):
