@@ -250,3 +250,77 @@ def test_networks_for_the_whole_batch(name, images):
     sizes = [images, *map(int, re.findall(r"\d+", shape))]
     x = array(sizes, 11)
     assert difference(reference(program, x), run(contents, x)) <= TOLERANCE
+
+
+def test_any_value_and_every_value():
+    contents = model("a = Relu(x) b = Add(a, one) y = Mul(b, b)", tensors={"one": np.float32([1])})
+    x = array((3, 2))
+    assert np.array_equal(run(contents, x, output_name="b"), np.maximum(x, 0) + 1)
+    options = {"engine": "plain", "output_name": "*"}
+    with lenet_cpp.Predictor.from_bytes(contents, **options) as predictor:
+        values = predictor.run_outputs(x)
+    assert list(values) == ["y", "a", "b"]
+    assert np.array_equal(values["a"], np.maximum(x, 0))
+
+
+def test_images_of_any_size():
+    nodes = "c = Conv(x, w) y = GlobalAveragePool(c)"
+    contents = model(nodes, "float[N,3,H,W] x", "float y", {"w": array((2, 3, 3, 3))})
+    program = onnx.ModelProto.FromString(contents)
+    with lenet_cpp.Predictor.from_bytes(contents, engine="plain") as predictor:
+        for sizes in [(2, 3, 5, 4), (1, 3, 3, 9), (2, 3, 5, 4)]:
+            x = array(sizes)
+            assert difference(reference(program, x), predictor.run(x)) <= TOLERANCE
+        with pytest.raises(lenet_cpp.BadInput, match="window larger"):
+            predictor.run(array((1, 3, 2, 4)))
+
+
+def test_program_for_a_fixed_number_of_images_runs_in_pieces():
+    nodes, shape, tensors = BLOCKS["windows"]
+    shape = shape.replace("N", "2")
+    contents = model(nodes, f"float{shape} x", f"float{shape} y", tensors)
+    x = array((4, 4, 4, 3))
+    expected = [reference(onnx.ModelProto.FromString(contents), part) for part in np.split(x, 2)]
+    assert difference(np.concatenate(expected), run(contents, x)) <= TOLERANCE
+
+
+def test_integers_and_bools_are_exact():
+    nodes = """
+        i = ArgMax<axis = 1, keepdims = 0>(x)
+        big = Mul(i, factor)
+        rest = Mod(big, seven)
+        y = Cast<to = 1>(rest)
+    """
+    tensors = {"factor": np.array([3_037_000_500]), "seven": np.array([7])}
+    x = array((5, 4))
+    expected = x.argmax(1) * 3_037_000_500 % 7
+    assert np.array_equal(run(model(nodes, "float[N,4] x", "float[N] y", tensors), x), expected)
+
+
+def test_numbers_of_an_input_are_not_rounded():
+    nodes = "d = Sub(x, one) y = Cast<to = 1>(d)"
+    contents = model(nodes, "double[N,2] x", "float[N,2] y", {"one": np.float64([1])})
+    x = np.array([[1 + 2**-40, 1 - 2**-40]])
+    assert np.array_equal(run(contents, x), np.float32(x - 1))
+
+
+def test_what_it_does_not_define_is_named():
+    contents = model("y = Det(x)", "float[N,2,2] x", "float[N] y")
+    with pytest.raises(lenet_cpp.Unsupported, match="Det"):
+        run(contents, array((1, 2, 2)))
+
+
+def test_auto_does_not_take_it_and_no_message_advises_it():
+    contents = model("y = Softmax<axis = 0>(x)", "float[N,3] x", "float[N,3] y")
+    with pytest.raises(lenet_cpp.Unsupported, match="mixes images") as caught:
+        lenet_cpp.Predictor.from_bytes(contents, engine="native")
+    assert "plain" not in str(caught.value)
+    with lenet_cpp.Predictor.from_bytes(contents) as predictor:
+        assert predictor.options["engine"] == "onnxruntime"
+
+
+def test_time_limit_ends_a_run_between_operators():
+    nodes = " ".join(f"x{i + 1} = Erf(x{i})" for i in range(200))
+    contents = model(nodes, "float[N,100000] x0", "float[N,100000] x200")
+    with pytest.raises(lenet_cpp.BackendFailure, match="time_limit_ms"):
+        run(contents, array((4, 100000)), time_limit_ms=1)

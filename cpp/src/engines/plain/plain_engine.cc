@@ -177,7 +177,9 @@ std::vector<Given> find_outputs(const Graph& graph) {
     const Value& value = known.values[index];
     TensorSpec spec{name, value.shape,
                     is_real(value.dtype) ? "float32" : element_type(value.dtype).name};
-    spec.by_image = value.images.axis == 0 && value.images.per_image == 1;
+    // Where no size depends on the number of images, the predictor compares the sizes.
+    const Images& images = value.images;
+    spec.by_image = images.axis == kNone || (images.axis == 0 && images.per_image == 1);
     // Which sizes depend on those of the image is not known.
     for (std::int64_t& size : spec.shape) {
       if (graph.with_sizes) size = -1;
