@@ -292,7 +292,7 @@ _OPERATORS = {
     "quantize_linear": _quantize_constant,
     "relu": _each(lambda x: np.maximum(x, 0)),
     "relu6": _each(lambda x: np.clip(x, 0, 6)),
-    "reshape2": _shaped(lambda x: (1, -1, 1, 1)),  # of a bias, to channels
+    "reshape2": _shaped(lambda _: (1, -1, 1, 1)),  # of a bias, to channels
     "softmax": _softmax,
 }
 

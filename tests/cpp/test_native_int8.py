@@ -264,9 +264,11 @@ def test_a_network_computes_what_its_program_says(made, name, method):
             run(model, images, engine="paddle")
         run(model, images, engine="paddle", precision="fp32", accelerator="onednn")
         assert (bits(run(model, images, engine="auto")) == bits(found)).all()
-        by_paddle = infer(model, model.with_suffix(".pdiparams"), images, onednn=True, int8=True)
-        wrong = np.median(differences(by_paddle, run_as_float(model, images))) > 5
-        assert wrong != processor_has("amx")  # oneDNN's kernels for AMX have no such fault
+        # oneDNN's kernels for AMX and for AVX2 have no such fault.
+        if processor_has("avx512vnni") and not processor_has("amx"):
+            params = model.with_suffix(".pdiparams")
+            by_paddle = infer(model, params, images, onednn=True, int8=True)
+            assert np.median(differences(by_paddle, run_as_float(model, images))) > 5
     elif name == "cut":
         assert not is_near_paddle(model, images, found)  # where the sum is negative, it is 0
     else:

@@ -37,7 +37,8 @@ def test_training_is_repeatable(tmp_path, capsys):
         assert command.main(["--epochs=1", "--batch-size=200", "--seed=1", "-o", str(file)]) == 0
     assert files[0].read_bytes() == files[1].read_bytes()
     record = json.loads(record_path(files[0]).read_text(encoding="utf-8"))
-    assert record["test"]["correct"] > 500
+    # Five standard deviations above guesses of 10 classes. A seed gives 570, another one 693.
+    assert record["test"]["correct"] > 147
     assert f"({record['test']['correct']} of 1000)" in capsys.readouterr().out
 
 
