@@ -570,6 +570,18 @@ TEST_CASE("whether one image's result depends on others") {
   CHECK_ERROR(BadInput, "does not take a batch of 3", graph.require_images(3));
 }
 
+TEST_CASE("nodes are put in order, and otherwise stay as they are") {
+  const auto kinds = [](const std::string& nodes) {
+    std::string found;
+    for (const Operator& op : graph_of(model_of(nodes)).operators) found += op.type + " ";
+    return found;
+  };
+  CHECK(kinds("Relu x -> a; Exp x -> b; Add a b -> y; Abs x -> unused") == "Relu Exp Add Abs ");
+  CHECK(kinds("Add a b -> y; Abs x -> unused; Exp x -> b; Relu x -> a") == "Relu Exp Add Abs ");
+  CHECK(kinds("Abs x -> unused; Add a b -> y; Exp a -> b; Relu x -> a") == "Abs Relu Exp Add ");
+  CHECK(kinds("Neg c -> y; Add x b -> c; Exp c -> b; Abs x -> unused") == "Exp Add Neg Abs ");
+}
+
 TEST_CASE("what leads to no output is left out, and may be anything") {
   const Network network = network_of(model_of("Softmax x -> s; Relu x -> y; Unknown y -> unused"));
   REQUIRE(network.layers.size() == 1);
@@ -589,8 +601,9 @@ TEST_CASE("models that do not fit themselves") {
     const char* nodes;
     const char* tensors = "";
   } cases[] = {
-      {"uses 'nothing' before anything gave it", "Relu nothing -> y"},
-      {"uses 'y' before", "Relu y -> y"},
+      {"uses 'nothing', which nothing gives", "Relu nothing -> y"},
+      {"uses 'y', which is computed from what it gives", "Relu y -> y"},
+      {"uses 'y', which is computed from what it gives", "Add x z -> y; Relu y -> z"},
       {"overwrites 'y'", "Relu x -> y; Relu x -> y"},
       {"overwrites 'z'", "Relu x -> y; Split y -> z z"},
       {"overwrites 'w'", "Relu x -> w; Relu x -> y; Add x w -> y", filter},

@@ -178,7 +178,7 @@ TEST_CASE("values are given once, before they are used, and parameters never") {
   };
   accept(with("relu x -> z; relu z -> y"));
   refuse(with("relu z -> y; relu x -> z"), "uses 'z' before");
-  refuse(with("relu x -> z"), "uses 'y' before");
+  refuse(with("relu x -> z"), "uses 'y', which nothing gives");
   refuse(with("relu x -> y; relu w -> w"), "overwrites 'w'");
   // A variable that is written twice is two values, of which each has its own shape.
   const std::string twice = with("relu x -> z; reshape2 z -> z | shape=[2,-1,2]; relu x -> y");

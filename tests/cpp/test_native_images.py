@@ -2,6 +2,9 @@
 transposed convolutions, pools and padding.
 """
 
+from fractions import Fraction
+from math import ceil, floor
+
 import numpy as np
 import pytest
 
@@ -49,6 +52,35 @@ def test_resize(transformation, way, tmp_path):
     for sizes in SIZES:
         tensors = {"s": np.array(sizes)}
         agrees(write(tmp_path, f"y = {node}, axes=[2, 3]>(c, , , s)", (3, 7, 9), tensors))
+
+
+def middle_of_pixels(transformation, inputs, outputs):
+    """Return the place in the image of each output, as exact numbers."""
+    half = Fraction(0 if transformation == "asymmetric" else 1, 2)
+    step = Fraction(inputs, outputs)
+    if transformation == "align_corners":
+        half, step = 0, Fraction(inputs - 1, max(outputs - 1, 1))
+    return [(i + half) * step - half for i in range(outputs)]
+
+
+@pytest.mark.parametrize("transformation", ["asymmetric", "half_pixel", "align_corners"])
+@pytest.mark.parametrize("way", ["round_prefer_floor", "round_prefer_ceil"])
+def test_resize_rounds_the_middle_between_pixels(way, transformation, tmp_path):
+    """Places are computed in float32, which misses some middles."""
+    node = f'Resize<mode="nearest", nearest_mode="{way}"'
+    node += f', coordinate_transformation_mode="{transformation}", axes=[2]>'
+    for inputs in range(1, 14):
+        sizes = {f"s{size}": np.array([size]) for size in range(1, 20)}
+        nodes = " ".join(f"r{name} = {node}(x, , , {name})" for name in sizes)
+        nodes += f" y = Concat<axis=2>({', '.join('r' + name for name in sizes)})"
+        path = write(tmp_path, nodes, (1, inputs, 1), sizes, outputs=0)
+        places = [middle_of_pixels(transformation, inputs, size) for size in range(1, 20)]
+        exact = [place for of_size in places for place in of_size]
+        up = way == "round_prefer_ceil"
+        nearest = [floor(p + Fraction(1, 2)) if up else ceil(p - Fraction(1, 2)) for p in exact]
+        pixels = np.arange(inputs, dtype="f4").reshape(1, 1, inputs, 1)
+        found = lenet_cpp.Predictor(path, engine="native").run(pixels).ravel()
+        np.testing.assert_array_equal(found, np.clip(nearest, 0, inputs - 1))
 
 
 @pytest.mark.usefixtures("instruction_set")

@@ -16,6 +16,7 @@ pytest.importorskip("onnx", reason="the models of these tests are made with it")
 pytest.importorskip("onnxruntime", reason="the answers are compared with its own")
 
 # Where there is no onnx, the lines above skip this file; importing it first would fail.
+import onnx
 from onnx_files import agrees, converted, model, reference
 
 # ---- small models
@@ -119,6 +120,42 @@ def test_channels_handed_on_between_steps(name, size, tmp_path):
     agrees(path, counts=(1, 3))
 
 
+def test_nodes_in_any_order(tmp_path):
+    """As onnxruntime's converter to float16 puts the casts of inputs behind their readers."""
+    nodes = f"""{CONV} s = Shape(c) n = Slice(s, zero, one) to = Concat<axis=0>(n, rest)
+        d = Relu(c) f = Reshape(d, to) e = Sigmoid(f) y = Mul(e, f)"""
+    lists = {"zero": np.array([0]), "one": np.array([1]), "rest": np.array([-1])}
+    path = write(tmp_path, nodes, tensors=lists)
+    images = floats(3, 3, 9, 10)
+    expected = {e: lenet_cpp.Predictor(path, engine=e).run(images) for e in ("native", "auto")}
+    in_order = onnx.load(path)
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        mixed = onnx.ModelProto()
+        mixed.CopyFrom(in_order)
+        del mixed.graph.node[:]
+        mixed.graph.node.extend(in_order.graph.node[i] for i in rng.permutation(9))
+        onnx.save(mixed, path)
+        agrees(path)
+        for engine, outputs in expected.items():
+            found = lenet_cpp.Predictor(path, engine=engine).run(images)
+            np.testing.assert_array_equal(found, outputs)
+
+
+@pytest.mark.parametrize("engine", ["auto", "native", "onnxruntime"])
+@pytest.mark.parametrize(
+    ("nodes", "words"),
+    [
+        ("a = Relu(x) c = Add(a, b) b = Relu(c) y = Relu(b)", "'c', which is computed from what"),
+        ("a = Add(a, x) y = Relu(a)", "'a', which is computed from what it gives"),
+        ("y = Add(x, z) a = Relu(x)", "'z', which nothing gives"),
+    ],
+)
+def test_nodes_in_no_order(nodes, words, engine, tmp_path):
+    with pytest.raises(lenet_cpp.BadModel, match=words):
+        lenet_cpp.Predictor(write(tmp_path, nodes), engine=engine)
+
+
 @pytest.mark.parametrize("shape", [(7,), (3, 5), (2, 3, 4, 5), (2, 1, 3, 2, 4)])
 def test_inputs_of_any_rank(shape, tmp_path):
     rank = len(shape) + 1
@@ -220,6 +257,49 @@ def test_padding_before_a_concatenation(channels, tmp_path):
         r = Relu(m) q = Pad(r, p) y = Concat<axis=1>(q, g)"""
     tensors = {"p": np.array([0, 0, 0, 0, 0, 2, 0, 0])}
     agrees(write(tmp_path, nodes, (channels, 7, 13), tensors, opset=17), counts=(1, 3, 17))
+
+
+# The shape of an image, and what is added before and behind its axes; negative: taken away.
+CUT_AWAY = {
+    "the end of one value": ((1, 1, 1), (0, 0, 1), (0, 0, -1)),
+    "the end of a row": ((1, 1, 3), (0, 0, 4), (0, 0, -3)),
+    "the begin of a row": ((1, 1, 3), (0, 0, -3), (0, 0, 4)),
+    "and one value stays": ((1, 1, 3), (0, 0, -3), (0, 0, 1)),
+    "and another axis grows": ((1, 2, 3), (0, 0, -3), (0, 1, 1)),
+    "of an axis in the middle": ((2, 1, 5), (1, 1, 0), (1, -1, 2)),
+    "of channels": ((17, 2, 3), (-9, 0, 0), (-8, 0, 0)),
+    "of channels that are added again": ((17, 2, 3), (-17, 0, 0), (16, 0, 0)),
+    "from both ends": ((3, 1, 5), (1, 2, -3), (1, -1, -2)),
+}
+
+
+@pytest.mark.parametrize("cut", CUT_AWAY)
+def test_padding_that_cuts_all_values_away(cut, tmp_path):
+    """Loading this ended the process."""
+    shape, before, behind = CUT_AWAY[cut]
+    tensors = {"p": np.array([0, *before, 0, *behind]), "v": np.float32(-0.5)}
+    padded = [n + a + b for n, a, b in zip(shape, before, behind, strict=True)]
+    if 0 in padded:
+        path = write(tmp_path, "y = Pad(x, p, v)", shape, tensors, opset=13)
+        with pytest.raises(lenet_cpp.Unsupported, match=r"without values.*Pad.*gives 'y'"):
+            lenet_cpp.Predictor(path, engine="native")
+        return
+    layers = ["c = Relu(x)", "c = Identity(x)", "c = AveragePool<kernel_shape=[1, 1]>(x)"]
+    readers = ["y = Pad(c, p, v)", "q = Pad(c, p, v) y = Conv(q, k)", "q = Pad(c, p) y = Add(q, h)"]
+    readers += ["q = Pad(c, p, v) y = Concat<axis=1>(q, q)", "q = Pad(c, p) y = MatMul(q, m)"]
+    tensors |= {"k": floats(3, padded[0], 1, 1), "h": floats(*padded), "m": floats(padded[2], 5)}
+    for first in layers:
+        for last in readers:
+            agrees(write(tmp_path, f"{first} {last}", shape, tensors, opset=13), counts=(1, 3, 17))
+
+
+def test_windows_that_lie_in_the_padding(tmp_path):
+    """Their sum is 0, whatever the image is. Loading this ended the process."""
+    tensors = {"size": np.array([1, 1]), "kernel": np.array([1, 1])}
+    node = "y = Col2Im<pads=[2, 0, 2, 0], strides=[3, 1]>(x, size, kernel)"
+    path = write(tmp_path, node, (2, 2), tensors, opset=18)
+    with lenet_cpp.Predictor(path, engine="native") as predictor:
+        np.testing.assert_array_equal(predictor.run(floats(3, 2, 2)), np.zeros((3, 2, 1, 1)))
 
 
 def test_padding_of_features(tmp_path):

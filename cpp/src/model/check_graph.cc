@@ -67,12 +67,21 @@ class Checker {
     for (const auto& [column, value] : fetched_) graph_.outputs.push_back(value);
   }
 
+  /// Refuses an operator that takes a value which no operator before it gives.
+  [[noreturn]] void refuse_order(const OperatorView& view, const Value& value) const {
+    const bool is_sorted = !graph_.runs_in_paddle;  // what is left then are cycles
+    const std::string_view why = value.producer == kNone ? "', which nothing gives"
+                                 : is_sorted             ? "', which is computed from what it gives"
+                                                         : "' before anything gave it";
+    view.fail("it uses '" + value.name, why);
+  }
+
   void require_given(const OperatorView& view, const Operator& op) const {
     for (const auto& [name, values] : op.inputs) {
       for (const std::size_t index : values) {
         if (index == kNone || graph_.values[index].defined) continue;
         const Value& value = graph_.values[index];
-        if (!value.unset) view.fail("it uses '" + value.name, "' before anything gave it");
+        if (!value.unset) refuse_order(view, value);
         if (op.kind == "rnn" && name == "DropoutState") continue;  // read by training alone
         view.unsupported("takes '" + value.name +
                          "', which neither a file nor an operator fills; export the "

@@ -131,6 +131,48 @@ std::string remedy_unchecked(const Graph& graph) {
   return may_run_in_paddle(graph) ? std::string(kUncheckedRemedy) : "";
 }
 
+void sort_operators(Graph& graph) {
+  const std::size_t count = graph.operators.size();
+  std::vector<std::size_t> givers(graph.values.size(), kNone);
+  bool is_sorted = true;
+  for (std::size_t i = 0; i < count; ++i) {
+    each_value(graph.operators[i].outputs, [&](std::size_t value) {
+      if (givers[value] == kNone) givers[value] = i;
+    });
+  }
+  for (std::size_t i = 0; i < count && is_sorted; ++i) {
+    each_value(graph.operators[i].inputs, [&](std::size_t value) {
+      is_sorted = is_sorted && (givers[value] == kNone || givers[value] < i);
+    });
+  }
+  if (is_sorted) return;
+  std::deque<Operator> sorted;
+  std::vector<bool> entered(count);
+  std::vector<bool> taken(count);
+  std::vector<std::size_t> waiting;  // the last one is next
+  for (std::size_t first = 0; first < count; ++first) {
+    waiting.push_back(first);
+    while (!waiting.empty()) {
+      const std::size_t at = waiting.back();
+      if (!entered[at]) {
+        entered[at] = true;
+        const auto behind = static_cast<std::ptrdiff_t>(waiting.size());
+        each_value(graph.operators[at].inputs, [&](std::size_t value) {
+          const std::size_t giver = givers[value];
+          if (giver != kNone && !entered[giver]) waiting.push_back(giver);
+        });
+        std::reverse(waiting.begin() + behind, waiting.end());
+        continue;
+      }
+      waiting.pop_back();
+      if (taken[at]) continue;
+      taken[at] = true;
+      sorted.push_back(std::move(graph.operators[at]));
+    }
+  }
+  graph.operators = std::move(sorted);
+}
+
 void link_values(Graph& graph) {
   for (std::size_t i = 0; i < graph.operators.size(); ++i) {
     Operator& op = graph.operators[i];

@@ -314,6 +314,11 @@ bool may_run_in_paddle(const Graph& graph);
 /// Ends the message on such a program: how it runs all the same; empty where it does not.
 std::string remedy_unchecked(const Graph& graph);
 
+/// Puts operators behind those that give what they take, and otherwise leaves their order as it is.
+/// Operators in a cycle stay in some order. \pre no two operators give the same value, else the
+/// first one counts. Linear.
+void sort_operators(Graph& graph);
+
 /// Fills in kinds and producers, and of Paddle's programs the inputs and outputs. Linear.
 void link_values(Graph& graph);
 

@@ -126,6 +126,7 @@ class Reader {
     const auto is_constant = [this](std::size_t value) { return graph_.values[value].parameter; };
     graph_.inputs.erase(std::remove_if(graph_.inputs.begin(), graph_.inputs.end(), is_constant),
                         graph_.inputs.end());
+    sort_operators(graph_);
     if (program_.quantized) expand_quantized_operators(graph_);
     for (const NamedClasses& classes : graph_.named_classes) {
       if (classes.is_map) graph_.values[classes.value].dtype = kFloat32;

@@ -142,11 +142,16 @@ class Resampler {
     return (x + 0.5F) / axis.scale - 0.5F;
   }
 
+  /// The nearest pixel. A place so close to the middle between two pixels is taken for the middle,
+  /// as onnxruntime takes it: float32 may have missed it.
   float rounded(float place) const {
+    constexpr float kClose = 1e-6F;
     if (nearest_ == "floor") return std::floor(place);
     if (nearest_ == "ceil") return std::ceil(place);
     const float below = std::floor(place);
-    const bool up = nearest_ == "round_prefer_ceil" ? place - below >= 0.5F : place - below > 0.5F;
+    const float behind_middle = place - below - 0.5F;
+    const bool up =
+        nearest_ == "round_prefer_ceil" ? behind_middle >= -kClose : behind_middle > kClose;
     return up ? below + 1 : below;
   }
 

@@ -209,6 +209,8 @@ class NetworkReader {
   std::size_t add_copy(Box box, std::size_t input, const TensorShape& shape);
   /// Returns a tensor that has the numbers of a constant for each image.
   std::size_t add_constant(const std::string& name, std::size_t index = 0);
+  /// Adds layers that give the output Out the same number everywhere, whatever the image is.
+  void add_filled(float number, std::size_t index = 0);
 
  private:
   void read_operator();
@@ -222,6 +224,8 @@ class NetworkReader {
   /// Checks that a tensor has as many values of an image as shape inference found for its value.
   /// \throws Error BackendFailure: the numbers differ, which is a fault of this reader
   void require_declared_values(std::size_t value) const;
+
+  std::size_t add_constant(std::vector<float> numbers, const TensorShape& shape);
 
   const Value* constant_of(std::size_t value);
   bool is_constant(std::size_t value) const;

@@ -105,9 +105,20 @@ void read_scatter_elements(NetworkReader& reader) {
   write_over(reader, "Updates", part, part, to, static_cast<std::int64_t>(index) * to[axis]);
 }
 
+/// The number where no box goes to.
+float read_fill(NetworkReader& reader) {
+  const auto fill = static_cast<float>(reader.view().number("value", 0));
+  reader.require(!std::isnan(fill), "kernel for such a value");
+  return fill;
+}
+
 /// Adds a layer that moves boxes of the inputs to an output: as whole channels, if it can.
 void add_move(NetworkReader& reader, std::vector<Box> boxes, const std::vector<std::size_t>& inputs,
               std::size_t index) {
+  if (boxes.empty()) {  // all that it takes is cut away
+    reader.add_filled(read_fill(reader), index);
+    return;
+  }
   const TensorShape to = reader.image_shape(reader.given_sizes(index));
   const TensorShape from = reader.shape_of(inputs[0]);
   bool same_pixels = true;
@@ -115,12 +126,12 @@ void add_move(NetworkReader& reader, std::vector<Box> boxes, const std::vector<s
   std::int64_t end = 0;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const TensorShape& input = reader.shape_of(inputs[i]);
-    same_pixels &= input.height() == from.height() && input.width() == from.width();
-    joins &= boxes[i].is_run(i, end, input.values());
+    same_pixels = same_pixels && input.height() == from.height() && input.width() == from.width();
+    joins = joins && boxes[i].is_run(i, end, input.values());
     end += input.values();
   }
-  joins &= end == to.values();  // nothing is left to be filled
-  same_pixels &= to.values() % from.pixels() == 0;
+  joins = joins && end == to.values();  // nothing is left to be filled
+  same_pixels = same_pixels && to.values() % from.pixels() == 0;
   LayerKind kind = LayerKind::Copy;
   const std::int64_t channels = to.values() / from.pixels();
   std::vector<ChannelSource> sources;
@@ -133,9 +144,7 @@ void add_move(NetworkReader& reader, std::vector<Box> boxes, const std::vector<s
   Layer& made = reader.layer(kind, inputs, index);
   if (kind == LayerKind::Channels) made.params = ChannelsParams{std::move(sources)};
   if (kind == LayerKind::Copy) {
-    const auto fill = static_cast<float>(reader.view().number("value", 0));
-    reader.require(!std::isnan(fill), "kernel for such a value");
-    made.params = CopyParams{std::move(boxes), fill};
+    made.params = CopyParams{std::move(boxes), read_fill(reader)};
   } else {
     reader.set_shape(made.output, {channels, from.height(), from.width()});
   }
@@ -184,6 +193,7 @@ void read_moved(NetworkReader& reader) {
     if (is_empty(reader.sizes("X", i))) continue;
     inputs.push_back(reader.tensor_or_constant("X", i));
   }
+  reader.require(!inputs.empty(), "kernel for a tensor without values");
   const Value* const indices = view.count("Indices") > 0 ? reader.constant("Indices") : nullptr;
   // Operators that share indices may not take longer than as many weights.
   if (indices != nullptr) {

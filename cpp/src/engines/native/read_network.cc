@@ -388,11 +388,21 @@ std::size_t NetworkReader::add_copy(Box box, std::size_t input, const TensorShap
 
 std::size_t NetworkReader::add_constant(const std::string& name, std::size_t index) {
   std::vector<float> held = numbers(name, index);
-  const std::size_t made = network_.add_tensor(image_shape(constant(name, index)->shape));
+  return add_constant(std::move(held), image_shape(constant(name, index)->shape));
+}
+
+std::size_t NetworkReader::add_constant(std::vector<float> numbers, const TensorShape& shape) {
+  const std::size_t made = network_.add_tensor(shape);
   Layer& layer = network_.add_layer(LayerKind::Constant, "constant of " + type(), {}, made);
-  layer.params = ConstantParams{std::move(held)};
+  layer.params = ConstantParams{std::move(numbers)};
   layer_memory_.add(bytes_of(layer));
   return made;
+}
+
+void NetworkReader::add_filled(float number, std::size_t index) {
+  const std::size_t one = add_constant(std::vector<float>{number}, {1});
+  const std::int64_t values = image_shape(given_sizes(index)).values();
+  layer(LayerKind::Copy, {one}, index).params = CopyParams{{repeated_box({1}, {values})}};
 }
 
 Network read_network(const Graph& graph, const std::string& path, double file_bytes,

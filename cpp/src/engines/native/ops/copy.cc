@@ -237,7 +237,9 @@ Range range_of(const Box& box, std::int64_t begin, std::int64_t Box::Loop::*step
 
 void check_copy(const LayerCheck& of) {
   if (of.layer.kind == LayerKind::Convert) return of.require_same_values();
-  for (const Box& box : of.layer.get<CopyParams>().boxes) {
+  const Boxes& boxes = of.layer.get<CopyParams>().boxes;
+  of.require(!boxes.empty(), "copies nothing");
+  for (const Box& box : boxes) {
     of.require(range_of(box, box.from, &Box::Loop::from).lies_in(of.input(box.input).values()),
                "reads values that there are not");
     of.require(range_of(box, box.to, &Box::Loop::to).lies_in(of.output().values()),
