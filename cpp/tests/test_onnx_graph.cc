@@ -1,6 +1,7 @@
 // Nodes and constants of .onnx files made by hand, and the networks that they become.
 
 #include <cmath>
+#include <deque>
 #include <limits>
 
 #if defined(__SSE2__)
@@ -9,6 +10,7 @@
 
 #include "engines/native/passes/passes.h"
 #include "engines/native/read_network.h"
+#include "model/evaluate.h"
 #include "model/graph.h"
 #include "model/readers.h"
 #include "notation.h"
@@ -568,6 +570,76 @@ TEST_CASE("whether one image's result depends on others") {
   REQUIRE(graph.require_images);
   graph.require_images(2);
   CHECK_ERROR(BadInput, "does not take a batch of 3", graph.require_images(3));
+}
+
+/// What `n` holds where the second number of `s` and of `m` is open: "?" for each open number,
+/// "none" where nothing is known. \param nodes of which the last gives `n`
+std::string evaluated_of_open(const std::string& nodes, const std::string& tensors) {
+  Graph graph = graph_of(model_of(nodes + "; Cast n -> f | to=1; ReduceSum f -> r; Add x r -> y",
+                                  "s[4]i=2,0,3,4 " + tensors));
+  check_graph(graph, "m.onnx");
+  std::size_t at = graph.operators.size() - 4;
+  const std::string path = "m.onnx";
+  const OperatorView view(graph, at, path);
+  std::deque<Value> values;
+  const auto known = [&](std::string_view name, std::size_t index) {
+    Value& value = values.emplace_back(view.in(name, index));
+    if (value.name == "s" || value.name == "m") value.open[1] = true;
+    return &value;
+  };
+  const auto outputs = evaluate(view, known, [](std::size_t) { return true; });
+  if (!outputs) return "none";
+  Value made;
+  const Contents& contents = outputs->front();
+  made.data = contents.same == nullptr ? contents.bytes : contents.same->data;
+  made.data_dtype = contents.dtype;
+  made.open = contents.same == nullptr ? contents.open : contents.same->open;
+  std::string text;
+  for (std::size_t i = 0; i < count_values(made); ++i) {
+    text += (i == 0 ? "" : " ") + (made.open[i] ? "?" : std::to_string(number_as<int>(made, i)));
+  }
+  return text;
+}
+
+TEST_CASE("numbers that are open stay so, wherever they are moved and whatever they become") {
+  constexpr const char* kLeast = "a[1]i=-1 b[1]i=-9223372036854775808 z[1]i=0";
+  const struct {
+    const char *nodes, *tensors, *expected;
+  } cases[] = {
+      {"Concat s k s -> n | axis=0", "k[2]i=7,8", "2 ? 3 4 7 8 2 ? 3 4"},
+      {"Gather s k -> n", "k[3]i=1,0,-3", "? 2 ?"},
+      {"GatherElements s k -> n", "k[3]i=1,0,-3", "? 2 ?"},
+      {"GatherND s k -> n", "k[3,1]i=3,1,1", "4 ? ?"},
+      {"Slice s a b z a -> n", kLeast, "4 3 ? 2"},
+      {"Split s -> n o | axis=0", "", "2 ?"},
+      {"Reshape s k -> n", "k[2]i=2,2", "2 ? 3 4"},
+      {"Reshape s k -> m; Transpose m -> n | perm=[1,0]", "k[2]i=2,2", "2 3 ? 4"},
+      {"Reshape s k -> m; Trilu m -> n", "k[2]i=2,2", "2 ? 0 4"},
+      {"Reshape s k -> m; Trilu m -> n | upper=0", "k[2]i=2,2", "2 0 3 4"},
+      {"Expand s k -> n", "k[2]i=2,1", "2 ? 3 4 2 ? 3 4"},
+      {"Expand s k -> n", "k[2]i=17,1", "none"},
+      {"Tile s k -> n", "k[1]i=2", "2 ? 3 4 2 ? 3 4"},
+      {"Pad s k v -> n", "k[2]i=1,-1 v[]i=9", "9 2 ? 3"},
+      {"ScatterElements s k v -> n", "k[1]i=1 v[1]i=9", "2 9 3 4"},
+      {"ScatterElements k k s -> n", "k[4]i=3,2,1,0", "4 3 ? 2"},
+      {"ScatterND s k v -> n", "k[1,1]i=0 v[1]i=9", "9 ? 3 4"},
+      {"Add s k -> n", "k[1]i=1", "3 ? 4 5"},
+      {"Add s k -> n", "k[17,1]i", "none"},
+      {"Div k s -> n", "k[1]i=12", "6 ? 4 3"},
+      {"Neg s -> n", "", "-2 ? -3 -4"},
+      {"Equal s k -> n", "k[1]i=3", "0 ? 1 0"},
+      {"Cast s -> n | to=6", "", "2 ? 3 4"},
+      {"Cast c -> b | to=9; Where b s k -> n", "c[4]i=1,0,0,1 k[1]i=9", "2 9 9 4"},
+      {"Cast c -> b | to=9; Where b s k -> n", "c[4]i=0,1,0,1 k[1]i=9", "9 ? 9 4"},
+      {"ReduceSum s -> n", "", "?"},
+      {"Reshape s k -> m; ReduceMax m -> n | axes=[1]", "k[2]i=2,2", "? 4"},
+      {"CumSum s k -> n", "k[]i=0", "none"},
+      {"OneHot s k v -> n", "k[]i=3 v[2]i=0,1", "none"},
+  };
+  for (const auto& [nodes, tensors, expected] : cases) {
+    CAPTURE(std::string(nodes));
+    CHECK(evaluated_of_open(nodes, tensors) == expected);
+  }
 }
 
 TEST_CASE("nodes are put in order, and otherwise stay as they are") {

@@ -311,9 +311,9 @@ def test_padding_of_features(tmp_path):
 def test_paddings_as_torch_exports_them(tmp_path):
     """The last axis first and zeros for the rest, turned round by computation on a matrix."""
     lists = {"four": [4], "pairs": [-1, 2], "zero": [0], "both": [0, 1], "all": [-1]}
-    lists |= {"p": [1, 2, 0, 3], "before": [1 - 2**63], "last": [-1, 1], "steps": [-1, 1]}
+    lists |= {"p": [1, 2, 0, 3], "before": [-(2**63)], "last": [-1, 1], "steps": [-1, 1]}
     tensors = {name: np.array(values) for name, values in lists.items()}
-    tensors["ends"] = np.array([1 - 2**63, 2**63 - 1])
+    tensors["ends"] = np.array([-(2**63), 2**63 - 1])
     matrix = f"""{CONV} z = ConstantOfShape<value = int64[1] {{0}}>(four)
         l = Concat<axis=0>(p, z) m = Reshape(l, pairs)"""
     for nodes in (
@@ -321,6 +321,66 @@ def test_paddings_as_torch_exports_them(tmp_path):
         "s = Slice(m, last, ends, both, steps) t = Reshape(s, all) q = Concat<axis=0>(z, t)",
     ):
         agrees(write(tmp_path, f"{matrix} {nodes} y = Pad(c, q)", tensors=tensors, opset=13))
+
+
+# What gives the sizes `t` from the shape `s`, which stay.
+LEAST_INTEGER = {
+    "from the begin": "a = Slice(s, least, last) t = Concat<axis=0>(a, ten)",
+    "to the begin": """a = Slice(s, last, least, zero, last)
+        t = Slice(a, last, least, zero, last)""",
+    "the larger one": "t = Max(s, least)",
+    "between bounds": "l = Squeeze(least) m = Squeeze(most) t = Clip(s, l, m)",
+    "chosen": "e = Equal(s, least) t = Where(e, least, s)",
+    "its half": "h = Div(least, least) t = Mul(s, h)",
+    "moved": "m = Concat<axis=0>(s, least) t = Slice(m, zero, last)",
+}
+LEAST_INTEGER = {use: f"s = Shape(c) {t} y = Reshape(c, t)" for use, t in LEAST_INTEGER.items()}
+LEAST_INTEGER["of torch.flip"] = "y = Slice(c, last, least, three, last)"
+LEAST_INTEGER["of values"] = "d = Slice(c, least, most, three) y = Relu(d)"
+LEAST_INTEGER["a step"] = "d = Slice(c, last, least, three, least) y = Relu(d)"
+LEAST_INTEGER["a step of the most"] = "d = Slice(c, zero, most, three, most) y = Relu(d)"
+
+
+@pytest.mark.parametrize("use", LEAST_INTEGER)
+def test_the_least_integer_is_a_number_like_others(use, tmp_path):
+    """Exporters write it, for a slice from the begin or to it."""
+    lists = {"least": -(2**63), "most": 2**63 - 1, "zero": 0, "three": 3, "last": -1, "ten": 10}
+    tensors = {name: np.array([value]) for name, value in lists.items()}
+    nodes = LEAST_INTEGER[use]
+    agrees(write(tmp_path, f"{CONV} {nodes}", tensors=tensors, opset=17))
+
+
+# Each is out of range, or too many: with the words of the error.
+OUT_OF_RANGE = {
+    "an axis": ("y = Slice(c, zero, zero, {})", "an axis"),
+    "a step backwards": ("y = Slice(c, {}, zero, three, last)", "no such slice"),
+    "paddings": ("p = Concat<axis=0>({0}, zero, zero, {0}) y = Pad(c, p, f, ends)", "paddings"),
+    "a place": ("y = Gather<axis=1>(c, {})", "an axis"),
+    "sizes": ("t = Concat<axis=0>({0}, {0}, {0}) y = Expand(c, t)", ""),
+    "values": ("t = Concat<axis=0>({0}, {0}) k = ConstantOfShape(t) y = Add(c, k)", ""),
+    "times": ("t = Concat<axis=0>(one, one, one, {}) y = Tile(c, t)", ""),
+    "sections": ("y, z = Split<axis=3>(c, {})", "sections"),
+    "a number of values": ("y, i = TopK(c, {})", ""),
+    "a depth": ("l = Squeeze({}) k = OneHot(zero, l, two) y = Add(c, k)", ""),
+    "a diagonal": ("l = Squeeze({}) k = Trilu(c, l) y = Relu(k)", ""),
+    "a size": ("t = Concat<axis=0>(zero, zero, zero, {}) y = Reshape(c, t)", ""),
+    "a rank": ("y = Unsqueeze(c, {})", "an axis"),
+}
+
+
+@pytest.mark.parametrize("number", ["least", "most", "near"])
+@pytest.mark.parametrize("use", OUT_OF_RANGE)
+def test_integers_that_are_out_of_range_are_refused_by_name(use, number, tmp_path):
+    lists = {"least": [-(2**63)], "most": [2**63 - 1], "near": [1 - 2**63], "zero": [0], "one": [1]}
+    lists |= {"two": [0, 1], "three": [3], "last": [-1], "ends": [2, 3]}
+    tensors = {name: np.array(values) for name, values in lists.items()} | {"f": np.float32(0)}
+    nodes, words = OUT_OF_RANGE[use]
+    path = write(tmp_path, f"{CONV} {nodes.format(number)}", tensors=tensors, opset=18)
+    if use == "a step backwards" and number == "most":
+        agrees(path)
+        return
+    with pytest.raises((lenet_cpp.BadModel, lenet_cpp.Unsupported), match=words):
+        lenet_cpp.Predictor(path, engine="native")
 
 
 @pytest.mark.parametrize(

@@ -89,8 +89,8 @@ class BoxReader {
   /// A slice with constant bounds, which ONNX also takes backwards.
   std::vector<Boxes> sliced() const {
     Shape shape = shape_of();
-    const Integers starts = bounds("starts");
-    const Integers ends = bounds("ends");
+    const OpenIntegers starts = bounds("starts");
+    const OpenIntegers ends = bounds("ends");
     Integers axes(starts.size());
     std::iota(axes.begin(), axes.end(), 0);
     axes = op_.integers("axes", axes);
@@ -100,8 +100,9 @@ class BoxReader {
     for (std::size_t i = 0; i < axes.size(); ++i) {
       const std::size_t axis = op_.axis(axes[i], shape.size());
       if (axis == op_.in("X").images.axis) continue;  // all images stay
-      op_.supports(starts[i] != kOpen && ends[i] != kOpen, "kernel for a slice that is computed");
-      const auto [begin, count, step] = strided_slice(starts[i], ends[i], strides[i], shape[axis]);
+      op_.supports(starts[i] && ends[i], "kernel for a slice that is computed");
+      const auto [begin, count, step] =
+          strided_slice(*starts[i], *ends[i], strides[i], shape[axis]);
       shape[axis] = count;
       first += begin * from[axis];
       from[axis] *= step;
@@ -369,10 +370,11 @@ class BoxReader {
     return places;
   }
   Shape shape_of() const { return image_of(op_.in("X")); }
-  /// Of a slice. Those of the images may depend on their number.
-  Integers bounds(std::string_view name) const {
-    const auto list = op_.has(name) ? op_.list(name) : std::nullopt;
-    return list ? *list : op_.integers(name);
+  /// The bounds of a slice. Those of the images may depend on their number.
+  OpenIntegers bounds(std::string_view name) const {
+    const auto list = op_.open_list(name);
+    if (!list) op_.not_fixed("a value of " + std::string(name));
+    return *list;
   }
   std::size_t axis_of(std::size_t rank) const { return op_.axis(op_.integer("axis", 0), rank); }
 

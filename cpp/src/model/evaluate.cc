@@ -170,8 +170,8 @@ bool (*find_comparison(std::string_view kind))(T, T) {
 template <typename T>
 struct Operand {
   std::vector<T> numbers;
-  std::vector<bool> open = {};  ///< which of them are; empty: none
-  Integers steps = {};          ///< by axis of the result; 0: it is repeated
+  OpenNumbers open = {};
+  Integers steps = {};  ///< by axis of the result; 0: it is repeated
 };
 
 template <typename T>
@@ -188,7 +188,7 @@ std::optional<Operand<T>> read_operand(const Value* value, const Shape& result, 
     if (sizes[i] == 1) made.steps[i] = 0;
   }
   made.numbers = numbers_of<T>(*value);
-  made.open = open_numbers(*value);
+  made.open = value->open;
   return made;
 }
 
@@ -238,7 +238,7 @@ class Evaluator {
     const int from = x->data_dtype;
     const bool real = to == kFloat32 || to == kFloat64;
     const bool holds = computed_dtype(from) == kFloat32 || from == kUint8 || from == kInt8;
-    if (real && holds) return one_output(Contents{from, "", x, false});
+    if (real && holds) return one_output(Contents{from, "", x});
     return with_type(computed_dtype(from), [&](auto number) { return cast_from(number, *x, to); });
   }
 
@@ -250,7 +250,7 @@ class Evaluator {
       const auto operand = read_operand<From>(&x, result(), -1);
       if (!operand) return std::nullopt;
       for (std::size_t i = 0; i < operand->numbers.size(); ++i) {
-        const bool open = !operand->open.empty() && operand->open[i];
+        const bool open = operand->open.any() && operand->open[i];
         if (!open && to != kBool && !converts<To>(operand->numbers[i])) return std::nullopt;
       }
       return one_output(combined<To, From>(to, std::vector{*operand}, [to](const From* numbers) {
@@ -317,28 +317,25 @@ class Evaluator {
     const Shape& shape = result();
     const std::size_t total = count();
     Contents made{dtype, std::string(total * sizeof(Result), '\0')};
-    std::vector<bool> open;
-    for (const Operand<T>& operand : operands) {
-      if (!operand.open.empty()) open.resize(total);
-    }
+    const bool some_open = std::any_of(operands.begin(), operands.end(),
+                                       [](const auto& operand) { return operand.open.any(); });
+    if (some_open && total > kMaxListed) return std::nullopt;
     std::vector<std::int64_t> at(operands.size());
     std::vector<T> numbers(operands.size());
     Integers place(shape.size());
     const auto is_open = [&](std::size_t k) {
-      return !operands[k].open.empty() && operands[k].open[static_cast<std::size_t>(at[k])];
+      return operands[k].open.any() && operands[k].open[static_cast<std::size_t>(at[k])];
     };
     for (std::size_t i = 0; i < total; ++i) {
       for (std::size_t k = 0; k < operands.size(); ++k) {
         numbers[k] = operands[k].numbers[static_cast<std::size_t>(at[k])];
       }
-      if (!open.empty()) {
-        for (std::size_t k = 0; k < operands.size(); ++k) {
-          const bool counts = !chooses || k == 0 || k == (numbers[0] != 0 ? 1U : 2U);
-          if (counts && is_open(k)) open[i] = true;
-        }
+      for (std::size_t k = 0; some_open && k < operands.size(); ++k) {
+        const bool counts = !chooses || k == 0 || k == (numbers[0] != 0 ? 1U : 2U);
+        if (counts && is_open(k)) made.open[i] = true;
       }
-      const Result number = combine(numbers.data());
-      std::memcpy(made.bytes.data() + i * sizeof(number), &number, sizeof(number));
+      // What stands in the place of an open number may be a divisor of 0.
+      if (!some_open || !made.open[i]) store(made.bytes, i, combine(numbers.data()));
       for (std::size_t axis = shape.size(); axis-- > 0;) {
         for (std::size_t k = 0; k < operands.size(); ++k) at[k] += operands[k].steps[axis];
         if (++place[axis] < shape[axis]) break;
@@ -348,8 +345,7 @@ class Evaluator {
         }
       }
     }
-    if (std::find(open.begin(), open.end(), true) == open.end()) return made;
-    return store_open<Result>(made.bytes, open);
+    return made;
   }
 
   /// \param names arguments; of the first one all values
@@ -428,9 +424,10 @@ class Evaluator {
     }
     const bool divides = std::is_integral_v<T> && has_word("Div FloorDiv Mod", kind);
     if (both && divides && count() > 0) {
-      const std::vector<T>& divisors = both->back().numbers;
-      const bool by_0 = std::find(divisors.begin(), divisors.end(), T{0}) != divisors.end();
-      op_.require(!by_0, "a division by 0");
+      const auto& [divisors, open, steps] = both->back();
+      for (std::size_t i = 0; i < divisors.size(); ++i) {
+        op_.require(divisors[i] != 0 || (open.any() && open[i]), "a division by 0");
+      }
     }
     return of_operands<T, T>(dtype, both,
                              [function](const T* two) { return function(two[0], two[1]); });
@@ -589,15 +586,6 @@ class Evaluator {
 };
 
 }  // namespace
-
-std::vector<bool> open_numbers(const Value& value) {
-  std::vector<bool> open;
-  if (!has_open(value)) return open;
-  for (std::size_t i = 0; i < count_values(value); ++i) {
-    open.push_back(number_as<std::int64_t>(value, i) == kOpen);
-  }
-  return open;
-}
 
 std::optional<Integers> Evaluation::indices(std::string_view name) const {
   const Value* const value = whole(name);

@@ -18,10 +18,10 @@ namespace lenet {
 
 /// What one output holds, in the order of its shape.
 struct Contents {
-  int dtype = -1;               ///< as they are stored; kOpen stands in kInt64 only
+  int dtype = -1;               ///< as they are stored
   std::string bytes;            ///< nothing where they are an input's
   const Value* same = nullptr;  ///< the input whose contents they are, as it stores them
-  bool open = false;            ///< some of them are kOpen
+  OpenNumbers open = {};        ///< of those in `bytes`, where they are a list of few
 };
 
 /// An input that is known, by its argument and its place there; null: it is not known. Its shape is
@@ -35,7 +35,8 @@ using Reserve = std::function<bool(std::size_t bytes)>;
 
 /// Computes what an operator gives. Its outputs have the shapes and types that the check gave them.
 /// Integers wrap around, as those of NumPy, onnxruntime and Paddle; a quotient of them is rounded
-/// as the operator's definition says. Numbers that the model leaves open (kOpen) give open ones.
+/// as the operator's definition says. Numbers that are open give open ones, in
+/// lists of at most kMaxListed.
 /// Time and memory are linear in the bytes that were reserved. Any thread may call it.
 /// \returns one for each output `Out`; nothing for an operator, a type or a number that is not
 ///   evaluated, an input that is not known or fits no shape, and what was not reserved

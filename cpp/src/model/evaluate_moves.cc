@@ -10,18 +10,35 @@ namespace {
 /// Copies `values` numbers that lie side by side, by their places.
 class Copier {
  public:
-  Copier(const char* from, std::string& to, std::size_t size, std::int64_t values)
-      : from_(from), to_(to.data()), size_(size), values_(static_cast<std::size_t>(values)) {}
+  /// All are to outlive it. \param to as StoredAlike::zeros gives them
+  Copier(const StoredAlike& alike, std::size_t input, Contents& to, std::int64_t values)
+      : from_(alike.contents(input)),
+        to_(to),
+        size_(alike.size()),
+        values_(static_cast<std::size_t>(values)),
+        open_(alike.is_open() ? &alike.open(input) : nullptr) {}
+  /// \param from numbers that are stored alike, none of which is open
+  Copier(const StoredAlike& alike, const std::string& from, Contents& to, std::int64_t values)
+      : from_(from.data()),
+        to_(to),
+        size_(alike.size()),
+        values_(static_cast<std::size_t>(values)) {}
   void operator()(std::int64_t from, std::int64_t to) const {
-    std::memcpy(to_ + static_cast<std::size_t>(to) * size_,
-                from_ + static_cast<std::size_t>(from) * size_, values_ * size_);
+    const auto first = static_cast<std::size_t>(from);
+    const auto place = static_cast<std::size_t>(to);
+    std::memcpy(to_.bytes.data() + place * size_, from_ + first * size_, values_ * size_);
+    if (open_ == nullptr && to_.open.none()) return;
+    for (std::size_t i = 0; i < values_; ++i) {
+      to_.open[place + i] = open_ != nullptr && (*open_)[first + i];
+    }
   }
 
  private:
   const char* from_;
-  char* to_;
+  Contents& to_;
   std::size_t size_;
   std::size_t values_;
+  const OpenNumbers* open_ = nullptr;  ///< of what is copied; null: none
 };
 
 Outputs rearranged(const Evaluation& given) {
@@ -31,7 +48,7 @@ Outputs rearranged(const Evaluation& given) {
   const Shape result = given.result();
   given.op().supports(product(result, 0, result.size()) == held,
                       "change of a parameter's shape to another number of values");
-  return one_output(Contents{x->data_dtype, "", x, has_open(*x)});
+  return one_output(Contents{x->data_dtype, "", x});
 }
 
 /// What a pad puts around numbers. \returns whether it is known and fits the type
@@ -60,9 +77,7 @@ Outputs boxed(const Evaluation& given) {
   for (std::size_t i = 0; i < op.outputs("Out"); ++i) {
     const Shape shape = image_of(op.declared("Out", i));
     const std::int64_t count = product(shape, 0, shape.size());
-    if (count < 0 || !given.reserve(static_cast<std::size_t>(count) * alike->size())) {
-      return std::nullopt;
-    }
+    if (count < 0 || !alike->reserve(given, static_cast<std::size_t>(count))) return std::nullopt;
     empty = empty || count == 0;
     outputs.push_back(alike->zeros(static_cast<std::size_t>(count)));
     if (fills && !fill(given, outputs.back())) return std::nullopt;
@@ -71,8 +86,7 @@ Outputs boxed(const Evaluation& given) {
   const std::vector<Boxes> boxes = read_boxes(op);
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     for (const Box& box : boxes[i]) {
-      const Copier copy(alike->contents(box.input), outputs[i].bytes, alike->size(), 1);
-      each_place(box, copy);
+      each_place(box, Copier(*alike, box.input, outputs[i], 1));
     }
   }
   return outputs;
@@ -91,10 +105,10 @@ Outputs gathered(const Evaluation& given) {
   const auto parts = static_cast<std::int64_t>(indices->size());
   const auto alike = StoredAlike::of({x}, x->dtype);
   const bool fits = static_cast<std::int64_t>(given.count()) == outer * parts * inner;
-  if (!alike || !fits || !given.reserve(given.count() * alike->size())) return std::nullopt;
+  if (!alike || !fits || !alike->reserve(given, given.count())) return std::nullopt;
   Contents made = alike->zeros(given.count());
   if (given.count() == 0) return one_output(std::move(made));
-  const Copier copy(alike->contents(0), made.bytes, alike->size(), inner);
+  const Copier copy(*alike, 0, made, inner);
   const std::int64_t zeros = op.integer("padding_idx", -1);
   for (std::int64_t i = 0; i < parts; ++i) {
     const std::int64_t index = (*indices)[static_cast<std::size_t>(i)];
@@ -111,10 +125,10 @@ Outputs gathered_elements(const Evaluation& given) {
   const auto indices = given.indices("Indices");
   if (x == nullptr || !indices || indices->size() != given.count()) return std::nullopt;
   const auto alike = StoredAlike::of({x}, x->dtype);
-  if (!alike || !given.reserve(given.count() * alike->size())) return std::nullopt;
+  if (!alike || !alike->reserve(given, given.count())) return std::nullopt;
   Contents made = alike->zeros(given.count());
   if (given.count() == 0) return one_output(std::move(made));
-  const Copier copy(alike->contents(0), made.bytes, alike->size(), 1);
+  const Copier copy(*alike, 0, made, 1);
   const bool fits =
       each_element(given.op(), x->shape, given.known("Indices")->shape, *indices, copy);
   return fits ? one_output(std::move(made)) : std::nullopt;
@@ -135,14 +149,14 @@ Outputs gathered_parts(const Evaluation& given) {
   const auto indices = given.indices("Indices");
   if (x == nullptr || !indices || !given.knows_size()) return std::nullopt;
   const auto alike = StoredAlike::of({x}, x->dtype);
-  if (!alike || !given.reserve(given.count() * alike->size())) return std::nullopt;
+  if (!alike || !alike->reserve(given, given.count())) return std::nullopt;
   Contents made = alike->zeros(given.count());
   if (given.count() == 0) return one_output(std::move(made));
   const Value& places = *given.known("Indices");
   const std::int64_t values = part_values(op, *x, places);
   const std::int64_t parts = product(places.shape, 0, places.shape.size() - 1);
   if (parts * values != static_cast<std::int64_t>(given.count())) return std::nullopt;
-  const Copier copy(alike->contents(0), made.bytes, alike->size(), values);
+  const Copier copy(*alike, 0, made, values);
   const bool fits = each_part(op, x->shape, places.shape, *indices,
                               [&](std::int64_t at, std::int64_t part) { copy(at, part * values); });
   return fits ? one_output(std::move(made)) : std::nullopt;
@@ -161,10 +175,10 @@ Outputs scattered(const Evaluation& given) {
   if (!alike || count != given.count()) return std::nullopt;
   const double read = static_cast<double>(indices->size() * sizeof(std::int64_t)) +
                       static_cast<double>(count_values(*updates) * alike->size());
-  if (!given.reserve(count * alike->size(), read)) return std::nullopt;
+  if (!alike->reserve(given, count, read)) return std::nullopt;
   Contents made = alike->zeros(count);
   if (count == 0) return one_output(std::move(made));
-  Copier(alike->contents(0), made.bytes, alike->size(), static_cast<std::int64_t>(count))(0, 0);
+  Copier(*alike, 0, made, static_cast<std::int64_t>(count))(0, 0);
   const Value& places = *given.known("Indices");
   const auto given_updates = static_cast<std::int64_t>(count_values(*updates));
   bool fits = false;
@@ -172,12 +186,12 @@ Outputs scattered(const Evaluation& given) {
     const std::int64_t values = part_values(op, *x, places);
     const std::int64_t parts =
         places.shape.empty() ? 0 : product(places.shape, 0, places.shape.size() - 1);
-    const Copier copy(alike->contents(1), made.bytes, alike->size(), values);
+    const Copier copy(*alike, 1, made, values);
     fits = parts * values == given_updates &&
            each_part(op, x->shape, places.shape, *indices,
                      [&](std::int64_t at, std::int64_t part) { copy(part * values, at); });
   } else {
-    const Copier copy(alike->contents(1), made.bytes, alike->size(), 1);
+    const Copier copy(*alike, 1, made, 1);
     fits = static_cast<std::int64_t>(indices->size()) == given_updates &&
            each_element(op, x->shape, places.shape, *indices,
                         [&](std::int64_t at, std::int64_t place) { copy(place, at); });
@@ -212,7 +226,7 @@ Outputs overwritten(const Evaluation& given) {
   const auto alike = StoredAlike::of(inputs, x->dtype, !computed);
   const std::size_t count = count_values(*x);
   std::string listed;
-  if (!alike || count != given.count() || !given.reserve(count * alike->size()) ||
+  if (!alike || count != given.count() || !alike->reserve(given, count) ||
       (!computed && !read_values(given, alike->dtype(), listed))) {
     return std::nullopt;
   }
@@ -233,7 +247,7 @@ Outputs overwritten(const Evaluation& given) {
   }
   Contents made = alike->zeros(count);
   if (count == 0) return one_output(std::move(made));
-  Copier(alike->contents(0), made.bytes, alike->size(), static_cast<std::int64_t>(count))(0, 0);
+  Copier(*alike, 0, made, static_cast<std::int64_t>(count))(0, 0);
   if (product(part, 0, part.size()) == 0) return one_output(std::move(made));
   std::vector<bool> dropped(part.size());
   for (const std::size_t axis : distinct_axes(op, op.integers("decrease_axes"), part.size())) {
@@ -254,8 +268,7 @@ Outputs overwritten(const Evaluation& given) {
   }
   Box box = box_of(part, from, to);
   box.to = first;
-  each_place(box,
-             Copier(computed ? alike->contents(1) : listed.data(), made.bytes, alike->size(), 1));
+  each_place(box, computed ? Copier(*alike, 1, made, 1) : Copier(*alike, listed, made, 1));
   return one_output(std::move(made));
 }
 
@@ -266,8 +279,7 @@ Outputs triangle(const Evaluation& given) {
   if (x == nullptr || x->shape.size() < 2) return std::nullopt;
   const auto alike = StoredAlike::of({x}, x->dtype);
   const std::size_t count = count_values(*x);
-  const bool fits = alike && !alike->is_open() && count == given.count();
-  if (!fits || !given.reserve(count * alike->size())) return std::nullopt;
+  if (!alike || count != given.count() || !alike->reserve(given, count)) return std::nullopt;
   Contents made = alike->zeros(count);
   if (count == 0) return one_output(std::move(made));
   const bool upper = op.has_attribute("lower") ? !op.flag("lower") : op.flag("upper", true);
@@ -278,7 +290,7 @@ Outputs triangle(const Evaluation& given) {
     const std::int64_t at = row % rows + diagonal;
     const std::int64_t begin = upper ? std::clamp<std::int64_t>(at, 0, columns) : 0;
     const std::int64_t end = upper ? columns : std::clamp<std::int64_t>(at + 1, 0, columns);
-    const Copier copy(alike->contents(0), made.bytes, alike->size(), end - begin);
+    const Copier copy(*alike, 0, made, end - begin);
     if (end > begin) copy(row * columns + begin, row * columns + begin);
   }
   return one_output(std::move(made));

@@ -71,7 +71,9 @@ template <typename T, typename Sum>
 bool add_factors(const Evaluation& given, std::int64_t columns, std::vector<Sum>& sums) {
   const OperatorView& op = given.op();
   const double factors[] = {op.number("alpha", 1), op.number("beta", 1)};
-  if (std::is_integral_v<Sum> && !(is_whole(factors[0]) && is_whole(factors[1]))) return false;
+  for (const double factor : factors) {
+    if (std::is_integral_v<Sum> && !(is_whole(factor) && converts<Sum>(factor))) return false;
+  }
   const auto alpha = static_cast<Sum>(factors[0]);
   const auto beta = static_cast<Sum>(factors[1]);
   for (Sum& sum : sums) sum = multiply(sum, alpha);
@@ -292,30 +294,25 @@ Outputs reduced_to(const Evaluation& given) {
   const double read = static_cast<double>(total) * sizeof(Sum);
   if (!fits || !given.reserve(given.count() * sizeof(Sum), read)) return std::nullopt;
   const std::vector<Sum> numbers = numbers_of<Sum>(*x);
-  const std::vector<bool> open = open_numbers(*x);
   const Reduction<Sum>* const how = find_reduction<Sum>(op.kind());
   std::vector<Sum> results(given.count(), how == nullptr ? Sum{0} : how->first);
-  std::vector<bool> open_results(open.empty() ? 0 : results.size());
+  Contents made{given.result_dtype(), std::string(results.size() * sizeof(T), '\0')};
   if (how != nullptr) {
     each_reduced(x->shape, gone, [&](std::int64_t from, std::int64_t to) {
       const auto at = static_cast<std::size_t>(from);
       Sum& result = results[static_cast<std::size_t>(to)];
       result = how->join(result, how->of_one(numbers[at]));
-      if (!open.empty() && open[at]) open_results[static_cast<std::size_t>(to)] = true;
+      if (has_open(*x) && x->open[at]) made.open[static_cast<std::size_t>(to)] = true;
     });
     const std::size_t count = total / results.size();
     for (Sum& result : results) result = how->finish(result, count);
   } else if constexpr (std::is_floating_point_v<T>) {
-    if (!open.empty() || !reduce_further<T>(given, *x, gone, numbers, results)) return std::nullopt;
+    if (has_open(*x) || !reduce_further<T>(given, *x, gone, numbers, results)) return std::nullopt;
   } else {
     return std::nullopt;
   }
-  Contents made{given.result_dtype(), std::string(results.size() * sizeof(T), '\0')};
   for (std::size_t i = 0; i < results.size(); ++i) store(made.bytes, i, static_cast<T>(results[i]));
-  if (std::find(open_results.begin(), open_results.end(), true) == open_results.end()) {
-    return one_output(std::move(made));
-  }
-  return one_output(store_open<T>(made.bytes, open_results));
+  return one_output(std::move(made));
 }
 
 /// In the type of the result: sums of truths are numbers.

@@ -121,32 +121,9 @@ std::vector<T> numbers_of(const Value& value) {
   return numbers;
 }
 
-/// Which numbers of a value are open (kOpen); empty: none.
-std::vector<bool> open_numbers(const Value& value);
-
 template <typename T>
 void store(std::string& bytes, std::size_t at, T number) {
   std::memcpy(bytes.data() + at * sizeof(T), &number, sizeof(T));
-}
-
-/// Numbers of which some are open, as a list; nothing where the others are no integers.
-template <typename T>
-std::optional<Contents> store_open(const std::string& numbers, const std::vector<bool>& open) {
-  Contents made{kInt64, std::string(open.size() * sizeof(std::int64_t), '\0'), nullptr, true};
-  for (std::size_t i = 0; i < open.size(); ++i) {
-    T number{};
-    std::memcpy(&number, numbers.data() + i * sizeof(T), sizeof(T));
-    std::int64_t whole = kOpen;
-    if (!open[i]) {
-      if constexpr (std::is_floating_point_v<T>) {
-        if (!is_whole(static_cast<double>(number))) return std::nullopt;
-      }
-      whole = static_cast<std::int64_t>(number);
-      if (whole == kOpen) return std::nullopt;
-    }
-    store(made.bytes, i, whole);
-  }
-  return made;
 }
 
 /// One operator, what is known of what it takes, and what it may give.
@@ -234,16 +211,20 @@ class StoredAlike {
   int dtype() const { return dtype_; }
   std::size_t size() const { return element_size(dtype_); }  ///< bytes of one number
   bool is_open() const { return open_; }
-  /// Contents of that many zeros, stored alike.
-  Contents zeros(std::size_t count) const {
-    return {dtype_, std::string(count * size(), '\0'), nullptr, open_};
+  /// Which numbers of an input are open.
+  const OpenNumbers& open(std::size_t input) const { return inputs_[input]->open; }
+  /// Asks for so many numbers. Where some are open, only a list of few may be given.
+  bool reserve(const Evaluation& given, std::size_t count, double read = 0) const {
+    return (!open_ || count <= kMaxListed) && given.reserve(count * size(), read);
   }
+  /// Contents of that many zeros, stored alike.
+  Contents zeros(std::size_t count) const { return {dtype_, std::string(count * size(), '\0')}; }
 
  private:
   std::vector<const Value*> inputs_;
   std::vector<std::string> converted_;  ///< empty where they are stored so
   int dtype_ = -1;
-  bool open_ = false;  ///< some of them are kOpen
+  bool open_ = false;  ///< some numbers are open
 };
 
 using Evaluate = Outputs (*)(const Evaluation&);

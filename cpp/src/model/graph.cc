@@ -407,13 +407,13 @@ std::vector<float> floats_of(const Value& value) {
   return numbers;
 }
 
-std::optional<Integers> known_list(const Value& value) {
+std::optional<OpenIntegers> open_list(const Value& value) {
   const std::size_t count = count_values(value);
   const bool fits = !value.parameter || value.shape.size() <= 1;
   if (!is_integer(value.data_dtype) || !fits || count > kMaxListed) return std::nullopt;
-  Integers list;
+  OpenIntegers list(count);
   for (std::size_t i = 0; i < count; ++i) {
-    list.push_back(number_as<std::int64_t>(value, i));
+    if (!value.open[i]) list[i] = number_as<std::int64_t>(value, i);
   }
   return list;
 }
@@ -442,6 +442,14 @@ std::vector<bool> masks_of(const Graph& graph) {
   std::vector<bool> masks(graph.values.size());
   for (std::size_t i = 0; i < masks.size(); ++i) masks[i] = is_taken[i] && !is_other[i];
   return masks;
+}
+
+std::optional<Integers> known_list(const Value& value) {
+  const auto found = has_open(value) ? std::nullopt : open_list(value);
+  if (!found) return std::nullopt;
+  Integers list;
+  for (const std::optional<std::int64_t>& number : *found) list.push_back(*number);
+  return list;
 }
 
 std::vector<bool> needed_operators(const Graph& graph) {

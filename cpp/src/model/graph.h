@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bitset>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -25,6 +26,16 @@ namespace lenet {
 
 using Integers = std::vector<std::int64_t>;
 using Numbers = std::vector<double>;
+
+inline constexpr std::size_t kMaxListed = 64;  // of integers that a shape is computed from
+
+/// Which numbers of a list are open: during the check those that depend on the height or width of
+/// an image, afterwards those that depend on the number of images as well. What stands in the
+/// list in their place means nothing.
+using OpenNumbers = std::bitset<kMaxListed>;
+
+/// A list of integers. One that is open has no value.
+using OpenIntegers = std::vector<std::optional<std::int64_t>>;
 
 /// The format that a program is from. Behind the readers and their tables nothing asks for it.
 enum class Dialect {
@@ -61,7 +72,8 @@ struct Value {
   /// The contents of a parameter, and by the check those that a program fixes; little-endian and at
   /// any address, as long as the Model lives. Null: not known.
   std::string_view data;
-  Images images;  ///< set by the check
+  OpenNumbers open;  ///< of those in `data`
+  Images images;     ///< set by the check
   /// The first operator that gives it, by index into Graph::operators; set by link_values.
   std::size_t producer = kNone;
 };
@@ -363,7 +375,13 @@ double number_at(const Value& value, std::size_t index);
 void copy_floats(const Value& value, float* to);
 std::vector<float> floats_of(const Value& value);
 
-/// A number or a list of integers, if it is known and short enough to compute a shape from.
+/// Whether some numbers of a known value are open.
+inline bool has_open(const Value& value) { return value.open.any(); }
+
+/// A number or a list of integers, if it is known and short enough to compute a shape from. Some
+/// may be open.
+std::optional<OpenIntegers> open_list(const Value& value);
+/// So too, and none is open.
 std::optional<Integers> known_list(const Value& value);
 
 /// Whether the model fixes what a value holds, also where the graph is not checked.

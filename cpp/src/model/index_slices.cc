@@ -106,7 +106,8 @@ class IndexReader {
     const auto end = number(view, "ends");
     if (sizes[0] < 1 || !start || !end) return std::nullopt;
     const auto [begin, left, stride] = strided_slice(*start, *end, *step, sizes[0]);
-    return IndexSlice{whole->start + begin * whole->step, whole->step * stride, left};
+    return IndexSlice{whole->start + begin * whole->step, whole->step * stride,
+                      std::max<std::int64_t>(left, 0)};
   }
 
   /// Whether it may be a part of an axis: no sum or product of such numbers overflows.
@@ -120,7 +121,7 @@ class IndexReader {
     if (!view.is_given(name)) return std::nullopt;
     const bool is_attribute = view.has_attribute(name);
     const auto list = is_attribute ? view.integers(name) : view.list(name);
-    if (!list || list->size() != 1 || list->front() == kOpen) return std::nullopt;
+    if (!list || list->size() != 1) return std::nullopt;
     return list->front();
   }
 

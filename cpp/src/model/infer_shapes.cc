@@ -29,6 +29,7 @@ using Declared = std::tuple<Shape, int, bool>;
 struct Inferred {
   Shape shape;
   std::string_view data;
+  OpenNumbers open;
 };
 
 /// What later inferences begin with.
@@ -125,8 +126,9 @@ class ShapeInference {
   void infer_operator(std::size_t at) {
     OperatorView view(graph_, at, path_, &graph_);
     rules_[at](view);
+    require_sizes(graph_.operators[at]);
     give_contents(view, graph_.operators[at]);
-    require_sizes(view, graph_.operators[at]);
+    refuse_empty(view, graph_.operators[at]);
     if (!refusal_) refusal_ = view.refusal();
     work_ += view.work();
     const double most = static_cast<double>(kMaxMultiplyAdds) * static_cast<double>(images_);
@@ -163,12 +165,11 @@ class ShapeInference {
       if (contents.same != nullptr) {
         view.give_contents("Out", *contents.same, i);
       } else if (const auto list = list_of(contents, view.declared("Out", i).shape)) {
-        // The least integer would stand for an open number.
-        if (!contents.open && std::count(list->begin(), list->end(), kOpen) > 0) continue;
         view.give_contents("Out", *list, i);
       } else {
         view.give_contents("Out", std::move(contents.bytes), contents.dtype, i);
       }
+      if (contents.same == nullptr) graph_.values[given->second[i]].open = contents.open;
     }
   }
 
@@ -323,6 +324,7 @@ class ShapeInference {
       std::tie(value.shape, value.dtype, value.has_shape) = *declared++;
       value.images = {};
       value.data = {};
+      value.open = {};
     });
     images_ = std::max<std::int64_t>(images, 1);
     graph_.values[graph_.inputs[0]].shape[0] = images;
@@ -429,7 +431,9 @@ class ShapeInference {
     for (std::vector<Inferred>& found : before) {
       infer_for(numbers_[static_cast<std::size_t>(&found - before.data())]);
       found.resize(graph_.values.size());
-      each_given([&](std::size_t i, const Value& value) { found[i] = {value.shape, value.data}; });
+      each_given([&](std::size_t i, const Value& value) {
+        found[i] = {value.shape, value.data, value.open};
+      });
     }
     infer_for(numbers_.back());
     each_given([&](std::size_t i, Value& value) {
@@ -438,9 +442,9 @@ class ShapeInference {
       if (first.shape != value.shape || second.shape != value.shape) {
         join_shapes(first.shape, second.shape, value);
       }
-      if (first.data != value.data || second.data != value.data) {
-        join_lists(first.data, second.data, value);
-      }
+      const bool same_data = first.data == value.data && second.data == value.data;
+      const bool same_open = first.open == value.open && second.open == value.open;
+      if (!same_data || !same_open) join_lists(first, second, value);
     });
   }
 
@@ -471,23 +475,33 @@ class ShapeInference {
     }
   }
 
-  /// Integers that are another for each number of images become kOpen.
-  void join_lists(std::string_view first, std::string_view second, Value& value) {
+  /// Integers that are another for each number of images become open.
+  static void join_lists(const Inferred& first, const Inferred& second, Value& value) {
     const std::string_view last = std::exchange(value.data, {});
-    const bool alike = first.size() == last.size() && second.size() == last.size();
-    if (value.data_dtype != kInt64 || !alike) return;  // it is not known
-    std::string& joined = graph_.decoded.emplace_back(last);
-    for (std::size_t at = 0; at < joined.size(); at += sizeof(kOpen)) {
-      const std::string_view number = last.substr(at, sizeof(kOpen));
-      if (number == first.substr(at, sizeof(kOpen)) && number == second.substr(at, sizeof(kOpen))) {
-        continue;
-      }
-      std::memcpy(&joined[at], &kOpen, sizeof(kOpen));
+    const bool alike = first.data.size() == last.size() && second.data.size() == last.size();
+    constexpr std::size_t kSize = sizeof(std::int64_t);
+    if (value.data_dtype != kInt64 || !alike || last.size() > kMaxListed * kSize) {
+      value.open = {};  // it is not known
+      return;
     }
-    value.data = joined;
+    value.data = last;
+    value.open |= first.open | second.open;
+    for (std::size_t i = 0; i < last.size() / kSize; ++i) {
+      const auto number = [i](std::string_view list) { return list.substr(i * kSize, kSize); };
+      const bool stays = number(first.data) == number(last) && number(second.data) == number(last);
+      if (!stays) value.open[i] = true;
+    }
   }
 
-  void require_sizes(OperatorView& view, const Operator& op) const {
+  /// Bounds the sizes of what an operator gives, before anything is computed with them.
+  void require_sizes(const Operator& op) const {
+    each_value(op.outputs, [&](std::size_t index) {
+      require_dimensions(graph_.values[index], 0, images_, path_);
+    });
+  }
+
+  /// Refuses tensors without values, but those that nobody reads and those that are known.
+  void refuse_empty(OperatorView& view, const Operator& op) const {
     for (const auto& [name, values] : op.outputs) {
       for (const std::size_t index : values) {
         if (index == kNone) continue;
@@ -497,7 +511,6 @@ class ShapeInference {
         if (!refusal_ && !may_be_empty && is_empty(value.shape)) {
           view.refuse_later("kernel for a tensor without values");
         }
-        require_dimensions(value, 0, images_, path_);
       }
     }
   }

@@ -184,6 +184,7 @@ void NetworkReader::keep_contents(std::size_t value, const Value& from) {
   to.images = {};
   to.data = from.data;
   to.data_dtype = from.data_dtype;
+  to.open = from.open;
 }
 
 void NetworkReader::keep_contents(std::size_t value, std::string bytes, int dtype) {

@@ -17,9 +17,10 @@ Shape sizes_of(const OperatorView& op) {
   if (!op.has("sizes")) return op.integers("shape");
   Shape shape;
   for (std::size_t i = 0; i < op.count("sizes"); ++i) {
-    const auto size = op.list("sizes", i);
+    const auto size = op.open_list("sizes", i);
     if (!size || size->size() != 1) op.not_fixed("a size");
-    shape.push_back(size->front() == kOpen ? kUnknown : size->front());
+    op.require(size->front().value_or(0) >= 0, "shape");
+    shape.push_back(size->front().value_or(kUnknown));
   }
   return shape;
 }
@@ -38,11 +39,8 @@ bool give_constant(OperatorView& op, int dtype) {
 
 /// The shape is a list that may be followed; the value is not.
 void infer_full_with_tensor(OperatorView& op) {
-  Shape shape = op.integers("shape");
-  for (std::int64_t& size : shape) {
-    if (size == kOpen) size = kUnknown;
-    op.require(size >= 1 || size == kUnknown, "shape");
-  }
+  const Shape shape = op.integers("shape");
+  for (const std::int64_t size : shape) op.require(size >= 1 || size == kUnknown, "shape");
   op.require(volume(op.in("Value").shape) == 1, "the number of values");
   op.give("Out", shape, dtype_named(op, op.text("dtype")));
 }
@@ -54,7 +52,7 @@ void infer_full(OperatorView& op) {
   const auto count = static_cast<std::size_t>(volume(shape));
   if (is_whole(value)) {
     op.give_contents("Out", Integers(count, static_cast<std::int64_t>(value)));
-  } else {
+  } else if (is_real(op.declared("Out").dtype)) {
     op.give_contents("Out", Numbers(count, value));
   }
 }

@@ -131,7 +131,8 @@ void infer_unfold(OperatorView& op) {
   const Integers kernel = op.integers("kernel_sizes");
   const WindowPlan plan = plan_window(op, kernel, {x.shape[2], x.shape[3]}, false);
   const Shape windows(plan.outputs.begin(), plan.outputs.end());
-  op.give_shape({x.shape[0], x.shape[1] * kernel[0] * kernel[1], product(windows, 0, 2)});
+  const Shape values = {x.shape[1], kernel[0], kernel[1]};
+  op.give_shape({x.shape[0], product(values, 0, 3), product(windows, 0, 2)});
 }
 
 /// Images that are sums of windows, whose values lie one below the other.
@@ -145,6 +146,7 @@ void infer_fold(OperatorView& op) {
   require_range(op, sizes, 2, 1, kMaxValuesPerImage, "the sizes of the image");
   const WindowPlan plan = plan_window(op, kernel, {sizes[0], sizes[1]}, false);
   const std::int64_t places = kernel[0] * kernel[1];
+  if (x[1] == kUnknown) op.not_fixed("a size");
   op.require(x[1] % places == 0 && fits(x[2], plan.outputs[0] * plan.outputs[1]),
              "the number of windows, or of their values");
   const Shape image = {x[0], x[1] / places, sizes[0], sizes[1]};

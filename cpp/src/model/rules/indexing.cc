@@ -167,16 +167,14 @@ void infer_affine_grid(OperatorView& op) {
         "has a grid whose sizes Paddle did not know when it exported the model; give "
         "affine_grid a list of integers and export the model again");
   }
-  const bool computed = op.has("output_size");
-  const auto given = computed ? op.list("output_size") : std::optional(op.integers("output_shape"));
+  const auto given = op.open_list(op.has("output_size") ? "output_size" : "output_shape");
   op.checks(given.has_value(), "makes a grid of a size that is computed");
-  Integers sizes = *given;
+  const OpenIntegers& sizes = *given;
   op.require(sizes.size() == 4, "output_shape");
-  if (sizes[0] == kOpen) sizes[0] = kUnknown;
-  op.require(fits(sizes[0], theta[0]), "output_shape");
-  if (sizes[2] == kOpen || sizes[3] == kOpen) op.not_fixed("a size");
-  op.require(sizes[2] >= 1 && sizes[3] >= 1, "output_shape");
-  op.give_shape({theta[0], sizes[2], sizes[3], 2});
+  op.require(fits(sizes[0].value_or(kUnknown), theta[0]), "output_shape");
+  if (!sizes[2] || !sizes[3]) op.not_fixed("a size");
+  op.require(*sizes[2] >= 1 && *sizes[3] >= 1, "output_shape");
+  op.give_shape({theta[0], *sizes[2], *sizes[3], 2});
 }
 
 constexpr OperatorRule kRules[] = {

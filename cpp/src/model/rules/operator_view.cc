@@ -36,10 +36,16 @@ Integers OperatorView::integers(std::string_view name, std::optional<Integers> o
   if (const auto* many = op_.attribute<Integers>(name)) return *many;
   require(!has_attribute(name), name);
   if (count(name) == 1) {  // not a list of tensors
-    auto values = list(name);
-    if (values && std::count(values->begin(), values->end(), kOpen) == 0) return *std::move(values);
+    if (auto values = list(name)) return *std::move(values);
   }
   not_fixed("a value of " + std::string(name));
+}
+
+std::optional<OpenIntegers> OperatorView::open_list(std::string_view name,
+                                                    std::size_t index) const {
+  if (has(name)) return follows(name, index) ? lenet::open_list(in(name, index)) : std::nullopt;
+  const Integers fixed = integers(name);
+  return OpenIntegers(fixed.begin(), fixed.end());
 }
 
 std::int64_t OperatorView::integer(std::string_view name,
@@ -120,6 +126,7 @@ void OperatorView::give_contents(std::string_view name, const Value& from, std::
   Value& value = output(name, index);
   value.data = from.data.data() == nullptr ? "" : from.data;  // known, though there is nothing
   value.data_dtype = from.data_dtype;
+  value.open = from.open;
 }
 
 template <typename Number>
@@ -134,11 +141,23 @@ void OperatorView::give_contents(std::string_view name, const std::vector<Number
 template void OperatorView::give_contents(std::string_view, const Integers&, std::size_t);
 template void OperatorView::give_contents(std::string_view, const Numbers&, std::size_t);
 
+void OperatorView::give_contents(std::string_view name, const OpenIntegers& numbers) {
+  Integers known;
+  OpenNumbers open;
+  for (const std::optional<std::int64_t>& number : numbers) {
+    open[known.size()] = !number;
+    known.push_back(number.value_or(0));
+  }
+  give_contents(name, known);
+  output(name).open = open;
+}
+
 void OperatorView::give_contents(std::string_view name, std::string bytes, int dtype,
                                  std::size_t index) {
   Value& value = output(name, index);
   value.data = changed_->decoded.emplace_back(std::move(bytes));
   value.data_dtype = dtype;
+  value.open = {};
 }
 
 void OperatorView::fail(std::string_view what, std::string_view more) const {

@@ -44,10 +44,12 @@ class OperatorView {
     const Value& value = in(name, index);
     return is_known(value) && (graph_.fixes_parameters || !value.parameter);
   }
-  /// The numbers of an input that may be followed, where they are few integers.
+  /// The numbers of an input that may be followed, where they are few integers and none is open.
   std::optional<Integers> list(std::string_view name, std::size_t index = 0) const {
     return follows(name, index) ? known_list(in(name, index)) : std::nullopt;
   }
+  /// An attribute, or the numbers of an input that may be followed, where they are few integers.
+  std::optional<OpenIntegers> open_list(std::string_view name, std::size_t index = 0) const;
 
   const Attributes& attributes() const { return op_.attributes; }
   bool has_attribute(std::string_view name) const { return op_.attributes.count(name) > 0; }
@@ -80,6 +82,8 @@ class OperatorView {
   template <typename Number>
   void give_contents(std::string_view name, const std::vector<Number>& numbers,
                      std::size_t index = 0);
+  /// Gives an output integers of which some may be open.
+  void give_contents(std::string_view name, const OpenIntegers& numbers);
   /// Gives an output numbers that are stored in that type.
   void give_contents(std::string_view name, std::string bytes, int dtype, std::size_t index = 0);
   /// Adds to the work that one image costs.

@@ -113,7 +113,7 @@ void infer_slice(OperatorView& op) {
   for (std::size_t i = 0; i < axes.size(); ++i) {
     std::int64_t& size = shape[axes[i]];
     op.require(steps[i] != 0, "a step of 0");
-    if (std::abs(steps[i]) > kMaxStep && names_axes)
+    if (names_axes && (steps[i] > kMaxStep || steps[i] < -kMaxStep))
       op.not_checked("takes steps that are too wide");
     if (size == kUnknown) op.not_fixed("a size");
     // Engines disagree on what a slice backwards gives that begins before the first value.
@@ -225,11 +225,11 @@ void infer_onnx_gather(OperatorView& op) {
   const Value& x = op.in("X");
   const Shape& places = op.in("Indices").shape;
   const std::size_t axis = op.axis(op.integer("axis", 0), x.shape.size());
-  const auto indices = op.list("Indices");
+  const auto indices = op.open_list("Indices");
   const bool known = indices && x.shape[axis] != kUnknown;
-  for (const std::int64_t index : known ? *indices : Integers()) {
-    if (index == kOpen) op.not_fixed("a place");
-    op.axis(index, static_cast<std::size_t>(x.shape[axis]));
+  for (const std::optional<std::int64_t>& index : known ? *indices : OpenIntegers()) {
+    if (!index) op.not_fixed("a place");
+    op.axis(*index, static_cast<std::size_t>(x.shape[axis]));
   }
   Shape shape = x.shape;
   const auto at = shape.erase(shape.begin() + static_cast<std::ptrdiff_t>(axis));
@@ -242,6 +242,7 @@ void infer_onnx_split(OperatorView& op) {
   const Shape& shape = op.in("X").shape;
   const std::size_t axis = op.axis(op.integer("axis", 0), shape.size());
   const auto parts = static_cast<std::int64_t>(op.outputs("Out"));
+  if (shape[axis] == kUnknown) op.not_fixed("a size");
   Integers sections = op.integers("split", Integers());
   for (const std::int64_t section : sections) op.require(section >= 0, "the sections");
   if (op.has_attribute("num_outputs")) {

@@ -182,8 +182,9 @@ Paddings read_paddings(const OperatorView& op) {
     const std::int64_t behind = given[in_pairs ? 2 * i + 1 : i + axes.size()];
     const std::int64_t size = shape[padded[i]];
     if (before == 0 && behind == 0) continue;
-    op.supports(std::max(before, behind) <= kMaxStep, "kernel for paddings so wide");
-    require_range(op, {before, behind}, 2, in_pairs ? 0 : -kMaxStep, kMaxStep, "paddings");
+    op.require(!in_pairs || std::min(before, behind) >= 0, "paddings");
+    op.supports(std::max(before, behind) <= kMaxStep && std::min(before, behind) >= -kMaxStep,
+                "kernel for paddings so wide");
     // Behind its end the image begins again, in Paddle as often as it takes.
     const bool again = name == "circular";
     const std::int64_t most = paddings.mode == PadMode::Reflect          ? size - 1

@@ -12,14 +12,14 @@ namespace {
 
 /// The sizes that Paddle's operators take as an attribute, as one tensor or as several, which come
 /// first; nothing where a tensor is not known, or where there are more than any tensor has. Sizes
-/// that are computed may be kOpen.
+/// that are computed may be open.
 /// \param whole of the attribute and of the one tensor
-std::optional<Integers> given_sizes(const OperatorView& op, std::string_view whole) {
+std::optional<OpenIntegers> given_sizes(const OperatorView& op, std::string_view whole) {
   const std::string_view name = op.has("sizes") ? "sizes" : whole;
-  if (!op.has(name)) return op.integers(name);
-  Integers sizes;
+  if (!op.has(name)) return op.open_list(name);
+  OpenIntegers sizes;
   for (std::size_t i = 0; i < op.count(name); ++i) {
-    const auto list = op.list(name, i);
+    const auto list = op.open_list(name, i);
     if (!list) return std::nullopt;
     sizes.insert(sizes.end(), list->begin(), list->end());
     if (sizes.size() > kMaxRank) return std::nullopt;
@@ -29,16 +29,16 @@ std::optional<Integers> given_sizes(const OperatorView& op, std::string_view who
 
 /// What Paddle reshapes to, where that is known; an open size as one that is copied or left over.
 std::optional<Integers> wanted_sizes(const OperatorView& op, const Shape& from) {
-  std::optional<Integers> given = given_sizes(op, "shape");
-  if (!given || !(op.has("sizes") || op.has("shape"))) return given;
-  Integers& sizes = *given;
-  op.require(std::count(sizes.begin(), sizes.end(), kUnknown) <= 1, "two open dimensions");
-  for (std::size_t i = 0; i < sizes.size(); ++i) {
+  const std::optional<OpenIntegers> given = given_sizes(op, "shape");
+  if (!given) return std::nullopt;
+  op.require(std::count(given->begin(), given->end(), kUnknown) <= 1, "two open dimensions");
+  Integers sizes;
+  for (std::size_t i = 0; i < given->size(); ++i) {
     const bool stays = i < from.size() && from[i] == kUnknown;
-    if (sizes[i] == kOpen) sizes[i] = stays ? 0 : kUnknown;
+    sizes.push_back((*given)[i].value_or(stays ? 0 : kUnknown));
   }
   if (std::count(sizes.begin(), sizes.end(), kUnknown) > 1) return std::nullopt;
-  return given;
+  return sizes;
 }
 
 /// Gives the size that is left open, if all others are known, and compares the numbers of values.
@@ -63,7 +63,6 @@ void infer_reshape(OperatorView& op) {
     return op.give_shape(op.declared("Out").shape);
   }
   Shape shape = *wanted;
-  op.require(std::count(shape.begin(), shape.end(), kUnknown) <= 1, "two open dimensions");
   for (std::size_t i = 0; i < shape.size(); ++i) {
     if (shape[i] == 0) {
       op.require(i < x.shape.size(), "shape");
@@ -159,13 +158,15 @@ void infer_unsqueeze(OperatorView& op) {
 
 /// The sizes of a tensor, or some of them, as a list that shapes are computed from.
 void infer_shape(OperatorView& op) {
-  Integers sizes = op.in("X").shape;
-  std::replace(sizes.begin(), sizes.end(), kUnknown, kOpen);
-  const auto rank = static_cast<std::int64_t>(sizes.size());
+  const Shape& shape = op.in("X").shape;
+  const auto rank = static_cast<std::int64_t>(shape.size());
   const auto [begin, count, step] =
       strided_slice(op.integer("start", 0), op.integer("end", rank), 1, rank);
-  const auto first = sizes.begin() + begin;
-  sizes = {first, first + std::max<std::int64_t>(count, 0)};
+  OpenIntegers sizes;
+  for (std::int64_t i = begin; i < begin + count; ++i) {
+    const std::int64_t size = shape[static_cast<std::size_t>(i)];
+    sizes.push_back(size == kUnknown ? std::nullopt : std::optional(size));
+  }
   const bool narrow = op.flag("narrow", false) && op.declared("Out").dtype == kInt32;
   op.give("Out", {static_cast<std::int64_t>(sizes.size())}, narrow ? kInt32 : kInt64);
   op.give_contents("Out", sizes);
@@ -176,21 +177,22 @@ void infer_size(OperatorView& op) {
   const Shape& shape = op.in("X").shape;
   const std::int64_t count = product(shape, 0, shape.size());
   op.give("Out", {}, kInt64);
-  op.give_contents("Out", Integers{count == kUnknown ? kOpen : count});
+  op.give_contents("Out", OpenIntegers{count == kUnknown ? std::nullopt : std::optional(count)});
 }
 
 void infer_expand(OperatorView& op) {
   const Value& x = op.in("X");
-  const std::optional<Integers> given = given_sizes(op, "shape");
+  const std::optional<OpenIntegers> given = given_sizes(op, "shape");
   if (!given) op.not_fixed("a size");
-  Shape shape = *given;
+  Shape shape(given->size());
   op.require(shape.size() >= x.shape.size() && shape.size() <= kMaxRank, "shape");
   const std::size_t added = shape.size() - x.shape.size();
   for (std::size_t i = 0; i < shape.size(); ++i) {
     const std::int64_t size = i < added ? 1 : x.shape[i - added];
-    if (i >= added && shape[i] == kUnknown) shape[i] = size;  // as it is
-    const bool fixed = shape[i] != kOpen && (size != kUnknown || shape[i] == size);
-    if (!fixed) op.not_fixed("a size");
+    const std::optional<std::int64_t> wanted = (*given)[i];
+    const bool stays = i >= added && wanted == kUnknown;
+    if (!wanted || (size == kUnknown && !stays)) op.not_fixed("a size");
+    shape[i] = stays ? size : *wanted;
     op.require(shape[i] == size || (size == 1 && shape[i] >= 1), "shape");
   }
   op.give_shape(shape);
@@ -212,13 +214,15 @@ void infer_expand_as(OperatorView& op) {
 
 void infer_tile(OperatorView& op) {
   Shape shape = op.in("X").shape;
-  const std::optional<Integers> given = given_sizes(op, "repeat_times");
+  const std::optional<OpenIntegers> given = given_sizes(op, "repeat_times");
   if (!given) op.not_fixed("a number of times");
-  Integers times = *given;
-  op.require(times.size() <= kMaxRank, "the rank");
-  for (const std::int64_t each : times) {
-    op.require(each >= 1, "repeat_times");
-    op.supports(each <= kMaxStep, "kernel for so many times");
+  op.require(given->size() <= kMaxRank, "the rank");
+  Integers times;
+  for (const std::optional<std::int64_t>& each : *given) {
+    if (!each) op.not_fixed("a number of times");
+    op.require(*each >= 0, "repeat_times");
+    op.supports(*each >= 1 && *each <= kMaxStep, "kernel for so many times");
+    times.push_back(*each);
   }
   const std::size_t rank = std::max(shape.size(), times.size());
   shape.insert(shape.begin(), rank - shape.size(), 1);

@@ -52,7 +52,7 @@ std::int64_t groups_of(const OperatorView& op, std::int64_t channels) {
   const std::int64_t groups = op.integer("group", 1);
   const bool divides =
       channels == kUnknown || (channels > 0 && channels % std::max<std::int64_t>(groups, 1) == 0);
-  op.require(groups >= 1 && divides, "groups and channels");
+  op.require(groups >= 1 && groups <= kMaxValuesPerImage && divides, "groups and channels");
   return groups;
 }
 
@@ -82,16 +82,6 @@ Shape broadcast(const OperatorView& op, const Shape& a, const Shape& b, std::int
     shape[i] = one == 1 || (one == kUnknown && other > 1) ? other : one;
   }
   return shape;
-}
-
-bool has_open(const Value& value) {
-  // Lists that the check works out are short; parameters have any integers.
-  if (value.parameter || value.data_dtype != kInt64) return false;
-  const std::size_t count = count_values(value);
-  for (std::size_t i = 0; i < count && count <= kMaxListed; ++i) {
-    if (number_as<std::int64_t>(value, i) == kOpen) return true;
-  }
-  return false;
 }
 
 bool is_whole(double number) { return number == std::floor(number) && std::abs(number) < 1e15; }

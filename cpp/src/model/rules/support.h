@@ -17,7 +17,6 @@ namespace lenet {
 
 inline constexpr std::int64_t kUnknown = -1;
 inline constexpr std::size_t kMaxRank = 9;
-inline constexpr std::size_t kMaxListed = 64;      // of integers that a shape is computed from
 inline constexpr std::int64_t kMaxStep = 1 << 16;  // of strides, dilations, kernels
 
 /// Outputs of training: versions of Paddle differ in the shapes that they declare for them, and no
@@ -29,15 +28,8 @@ inline constexpr std::string_view kUnreadOutputs =
 /// Ends the message on an operator that trains.
 inline constexpr std::string_view kEvalRemedy = "call model.eval() and export the model again";
 
-/// Stands in a list for a size that the model leaves open: during the check the height or width of
-/// an image, afterwards what depends on the number of images as well.
-inline constexpr std::int64_t kOpen = std::numeric_limits<std::int64_t>::min();
-
 /// Whether a text of words separated by blanks has this one.
 bool has_word(std::string_view words, std::string_view wanted);
-
-/// Whether some numbers of a known value are kOpen.
-bool has_open(const Value& value);
 
 inline bool fits(std::int64_t a, std::int64_t b) {
   return a == kUnknown || b == kUnknown || a == b;

@@ -76,7 +76,7 @@ void infer_conv3d(OperatorView& op) {
   op.require(filter.shape.size() == 2 + kAxes && filter.dtype == x.dtype, "the filter");
   for (const std::int64_t size : filter.shape) op.require(size > 0, "the filter is empty");
   const std::int64_t groups = groups_of(op, x.shape[1]);
-  op.require(filter.shape[0] % groups == 0 && filter.shape[1] == x.shape[1] / groups,
+  op.require(filter.shape[0] % groups == 0 && fits(x.shape[1], filter.shape[1] * groups),
              "groups and channels");
   const Integers strides = op.integers("strides");
   const Integers dilations = op.integers("dilations");
@@ -108,9 +108,10 @@ void infer_deformable(OperatorView& op) {
   for (const std::int64_t size : filter.shape) op.require(size > 0, "the filter is empty");
   const std::int64_t groups = groups_of(op, x.shape[1]);
   const std::int64_t parts = op.integer("deformable_groups");
-  op.require(filter.shape[0] % groups == 0 && filter.shape[1] == x.shape[1] / groups,
+  op.require(filter.shape[0] % groups == 0 && fits(x.shape[1], filter.shape[1] * groups),
              "groups and channels");
-  op.require(parts >= 1 && x.shape[1] % parts == 0, "deformable_groups");
+  op.require(parts >= 1 && (x.shape[1] == kUnknown || x.shape[1] % parts == 0),
+             "deformable_groups");
   op.require(op.integer("im2col_step") >= 1, "im2col_step");
   op.checks(op.integer("im2col_step") == 1, "takes several images in one step");
   const Integers kernel = {filter.shape[2], filter.shape[3]};
