@@ -129,12 +129,13 @@ def test_nodes_in_any_order(tmp_path):
     images = floats(3, 3, 9, 10)
     expected = {e: lenet_cpp.Predictor(path, engine=e).run(images) for e in ("native", "auto")}
     in_order = onnx.load(path)
+    count = len(in_order.graph.node)
     rng = np.random.default_rng(0)
     for _ in range(10):
         mixed = onnx.ModelProto()
         mixed.CopyFrom(in_order)
         del mixed.graph.node[:]
-        mixed.graph.node.extend(in_order.graph.node[i] for i in rng.permutation(9))
+        mixed.graph.node.extend(in_order.graph.node[i] for i in rng.permutation(count))
         onnx.save(mixed, path)
         agrees(path)
         for engine, outputs in expected.items():
@@ -142,11 +143,11 @@ def test_nodes_in_any_order(tmp_path):
             np.testing.assert_array_equal(found, outputs)
 
 
-@pytest.mark.parametrize("engine", ["auto", "native", "onnxruntime"])
+@pytest.mark.parametrize("engine", ["auto", "native"])
 @pytest.mark.parametrize(
     ("nodes", "words"),
     [
-        ("a = Relu(x) c = Add(a, b) b = Relu(c) y = Relu(b)", "'c', which is computed from what"),
+        ("p = Add(x, q) q = Relu(p) y = Relu(q)", "'p', which is computed from what it gives"),
         ("a = Add(a, x) y = Relu(a)", "'a', which is computed from what it gives"),
         ("y = Add(x, z) a = Relu(x)", "'z', which nothing gives"),
     ],
@@ -338,6 +339,7 @@ LEAST_INTEGER = {use: f"s = Shape(c) {t} y = Reshape(c, t)" for use, t in LEAST_
 LEAST_INTEGER["of torch.flip"] = "y = Slice(c, last, least, three, last)"
 LEAST_INTEGER["of values"] = "d = Slice(c, least, most, three) y = Relu(d)"
 LEAST_INTEGER["a step"] = "d = Slice(c, last, least, three, least) y = Relu(d)"
+LEAST_INTEGER["a diagonal"] = "l = Squeeze(least) k = Trilu(w, l) y = Conv(x, k, b)"
 LEAST_INTEGER["a step of the most"] = "d = Slice(c, zero, most, three, most) y = Relu(d)"
 
 
@@ -356,14 +358,16 @@ OUT_OF_RANGE = {
     "a step backwards": ("y = Slice(c, {}, zero, three, last)", "no such slice"),
     "paddings": ("p = Concat<axis=0>({0}, zero, zero, {0}) y = Pad(c, p, f, ends)", "paddings"),
     "a place": ("y = Gather<axis=1>(c, {})", "an axis"),
-    "sizes": ("t = Concat<axis=0>({0}, {0}, {0}) y = Expand(c, t)", ""),
-    "values": ("t = Concat<axis=0>({0}, {0}) k = ConstantOfShape(t) y = Add(c, k)", ""),
-    "times": ("t = Concat<axis=0>(one, one, one, {}) y = Tile(c, t)", ""),
+    "sizes": ("t = Concat<axis=0>({0}, {0}, {0}) y = Expand(c, t)", "Expand"),
+    "values": (
+        "t = Concat<axis=0>({0}, {0}) k = ConstantOfShape(t) y = Add(c, k)",
+        "ConstantOfShape|'k'",
+    ),
+    "times": ("t = Concat<axis=0>(one, one, one, {}) y = Tile(c, t)", "Tile"),
     "sections": ("y, z = Split<axis=3>(c, {})", "sections"),
-    "a number of values": ("y, i = TopK(c, {})", ""),
-    "a depth": ("l = Squeeze({}) k = OneHot(zero, l, two) y = Add(c, k)", ""),
-    "a diagonal": ("l = Squeeze({}) k = Trilu(c, l) y = Relu(k)", ""),
-    "a size": ("t = Concat<axis=0>(zero, zero, zero, {}) y = Reshape(c, t)", ""),
+    "a number of values": ("y, i = TopK(c, {})", "TopK"),
+    "a depth": ("l = Squeeze({}) k = OneHot(zero, l, two) y = Add(c, k)", "OneHot|'k'"),
+    "a size": ("t = Concat<axis=0>(zero, zero, zero, {}) y = Reshape(c, t)", "Reshape|'y'"),
     "a rank": ("y = Unsqueeze(c, {})", "an axis"),
 }
 
