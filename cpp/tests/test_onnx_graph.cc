@@ -576,15 +576,17 @@ TEST_CASE("whether one image's result depends on others") {
 /// "none" where nothing is known. \param nodes of which the last gives `n`
 std::string evaluated_of_open(const std::string& nodes, const std::string& tensors) {
   Graph graph = graph_of(model_of(nodes + "; Cast n -> f | to=1; ReduceSum f -> r; Add x r -> y",
-                                  "s[4]i=2,0,3,4 " + tensors));
+                                  "s[4]i=2,9,3,4 " + tensors));
   check_graph(graph, "m.onnx");
-  std::size_t at = graph.operators.size() - 4;
   const std::string path = "m.onnx";
-  const OperatorView view(graph, at, path);
+  const OperatorView view(graph, graph.operators.size() - 4, path);
+  const Integers held = {2, 0, 3, 4};  // with a number that nobody may divide by
   std::deque<Value> values;
   const auto known = [&](std::string_view name, std::size_t index) {
     Value& value = values.emplace_back(view.in(name, index));
-    if (value.name == "s" || value.name == "m") value.open[1] = true;
+    if (value.name != "s" && value.name != "m") return &value;
+    value.data = {reinterpret_cast<const char*>(held.data()), held.size() * sizeof(held[0])};
+    value.open[1] = true;
     return &value;
   };
   const auto outputs = evaluate(view, known, [](std::size_t) { return true; });
@@ -624,7 +626,7 @@ TEST_CASE("numbers that are open stay so, wherever they are moved and whatever t
       {"ScatterElements k k s -> n", "k[4]i=3,2,1,0", "4 3 ? 2"},
       {"ScatterND s k v -> n", "k[1,1]i=0 v[1]i=9", "9 ? 3 4"},
       {"Add s k -> n", "k[1]i=1", "3 ? 4 5"},
-      {"Add s k -> n", "k[17,1]i", "none"},
+      {"Add s k -> n", "k[17,1]i=0", "none"},
       {"Div k s -> n", "k[1]i=12", "6 ? 4 3"},
       {"Neg s -> n", "", "-2 ? -3 -4"},
       {"Equal s k -> n", "k[1]i=3", "0 ? 1 0"},
@@ -819,6 +821,8 @@ TEST_CASE("what the native engine has not, by operator and name") {
       {mixes, "Transpose x -> t | perm=[1,0,2,3]; Softmax t -> s | axis=0; Reshape s a -> y",
        "a[2]i=-1,16", 11},
       {"so many times", "Tile x a -> y", "a[4]i=1,1,1,1000000000000"},
+      {"a tensor without values", "Tile x a -> y", "a[4]i=1,1,0,1"},
+      {"paddings so wide", "Pad x a -> y", "a[8]i=0,0,0,-100000,0,0,0,0"},
       {"paddings so wide", "Pad x -> y | pads=[0,0,0,0,0,0,0,1000000000000]", "", 7},
       {mixes, "CumSum x a -> y", "a[]i=0"},
       {mixes, "ArgMax x -> z | axis=0; Cast z -> y | to=1"},

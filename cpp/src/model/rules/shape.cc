@@ -220,8 +220,8 @@ void infer_tile(OperatorView& op) {
   Integers times;
   for (const std::optional<std::int64_t>& each : *given) {
     if (!each) op.not_fixed("a number of times");
-    op.require(*each >= 0, "repeat_times");
-    op.supports(*each >= 1 && *each <= kMaxStep, "kernel for so many times");
+    op.require(*each >= 1, "repeat_times");
+    op.supports(*each <= kMaxStep, "kernel for so many times");
     times.push_back(*each);
   }
   const std::size_t rank = std::max(shape.size(), times.size());
@@ -291,6 +291,14 @@ void infer_onnx_expand(OperatorView& op) {
   op.give_shape(broadcast(op, op.in("X").shape, shape));
 }
 
+/// None at all is a number of times, unlike in Paddle.
+void infer_onnx_tile(OperatorView& op) {
+  for (const std::int64_t times : op.integers("repeat_times")) {
+    op.supports(times != 0, "kernel for a tensor without values");
+  }
+  infer_tile(op);
+}
+
 constexpr OperatorRule kRules[] = {
     {kPaddle, "reshape2/reshape", "Reshape", "X Shape>shape?/shape* ShapeTensor>sizes*?/",
      "Out XShape?/", "shape:ints/", infer_reshape},
@@ -324,7 +332,7 @@ constexpr OperatorRule kRules[] = {
      "X RepeatTimes>repeat_times?/repeat_times* repeat_times_tensor>sizes*?/", "Out",
      "repeat_times:ints/", infer_tile},
     {kOnnx, "Expand", "", "X shape", "Out", "", infer_onnx_expand},
-    {kOnnx, "Tile", "", "X repeat_times", "Out", "", infer_tile},
+    {kOnnx, "Tile", "", "X repeat_times", "Out", "", infer_onnx_tile},
     {kPaddle, "flip", "Flip", "X", "Out", "axis:ints?/axis:ints dims>axis:ints?/", infer_flip},
     {kDesc, "reverse", "Flip", "X", "Out", "axis:ints", infer_flip},
     {kPir, "roll", "Roll", "X shifts", "Out", "axis:longs", infer_roll},
