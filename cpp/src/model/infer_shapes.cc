@@ -62,10 +62,7 @@ class ShapeInference {
 
   /// Infers the shapes for an input of exactly this shape.
   void infer_exactly(const Shape& input) {
-    each_given([](std::size_t, Value& value) {
-      value.images = {};
-      value.data = {};
-    });
+    each_given([](std::size_t, Value& value) { forget(value); });
     images_ = input.empty() ? 1 : std::max<std::int64_t>(input[0], 1);
     graph_.values[graph_.inputs[0]].shape = input;
     require_dimensions(graph_.values[graph_.inputs[0]], 1, images_, path_);
@@ -318,13 +315,18 @@ class ShapeInference {
     return true;
   }
 
+  /// Drops what was inferred for another input, but for the shape.
+  static void forget(Value& value) {
+    value.images = {};
+    value.data = {};
+    value.open = {};
+  }
+
   void infer_for(std::int64_t images) {
     auto declared = declared_.begin();
     each_given([&](std::size_t, Value& value) {
       std::tie(value.shape, value.dtype, value.has_shape) = *declared++;
-      value.images = {};
-      value.data = {};
-      value.open = {};
+      forget(value);
     });
     images_ = std::max<std::int64_t>(images, 1);
     graph_.values[graph_.inputs[0]].shape[0] = images;
