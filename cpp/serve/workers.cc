@@ -58,9 +58,12 @@ bool can_join(const Job& a, const Job& b) {
   };
   // The work of the first was checked, that of the others for open sizes was not.
   const bool is_known = a.model->multiply_adds > 0 || y.images() <= x.images();
-  return a.is_parsed && b.is_parsed && is_known && a.model == b.model && !a.model->joins_images &&
-         x.kind == y.kind && x.kind != Kind::Files && x.shape.size() == y.shape.size() &&
-         !x.shape.empty() && std::equal(x.shape.begin() + 1, x.shape.end(), y.shape.begin() + 1) &&
+  // A batch of a short request and a long one would be long, and other short ones wait behind it.
+  const bool is_as_short = a.is_long || !b.is_long;
+  return a.is_parsed && b.is_parsed && is_known && is_as_short && a.model == b.model &&
+         !a.model->joins_images && x.kind == y.kind && x.kind != Kind::Files &&
+         x.shape.size() == y.shape.size() && !x.shape.empty() &&
+         std::equal(x.shape.begin() + 1, x.shape.end(), y.shape.begin() + 1) &&
          std::equal(x.outputs.begin(), x.outputs.end(), y.outputs.begin(), y.outputs.end(),
                     same_output);
 }
