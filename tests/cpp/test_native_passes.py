@@ -41,12 +41,18 @@ def count_layers(path, **options):
 # ---- attention
 
 
-def attention(tokens, channels, heads, on_scores, on_values, *, rank=1, scaled=False):
-    """Return softmax(q k^T) v whose products are added to, or multiplied by, a row."""
+def attention(tokens, channels, heads, on_scores, on_values, *, rank=1, scaled=False, masked=False):
+    """Return softmax(q k^T) v whose products are added to, or multiplied by, a row.
+
+    Args:
+        masked: Whether the row is -infinity for the last third of the tokens.
+    """
     rng = np.random.default_rng(0)
     depth = channels // heads
     tensors = {name: rng.uniform(-0.7, 0.7, (channels, channels)) for name in ("wq", "wk", "wv")}
     tensors |= {"m": rng.uniform(0.5, 2, (1,) * (rank - 1) + (tokens,))}
+    if masked:
+        tensors["m"][..., -(tokens // 3) :] = -np.inf
     tensors |= {"b": rng.uniform(0.5, 2, depth), "half": np.float32(0.5)}
     tensors = {name: value.astype(np.float32) for name, value in tensors.items()}
     tensors["heads"] = np.array([0, tokens, heads, depth])
@@ -98,6 +104,14 @@ def test_a_row_beside_the_products_of_an_attention(
         images = np.random.default_rng(1).uniform(-1, 1, (3, channels, tokens, 1))
         check(path, images.astype(np.float32), monkeypatch)
     assert count_layers(path) < count_layers(path, ir_optim=False)
+
+
+@pytest.mark.parametrize("on_scores", [["Add"], ["Add", "Add", "Add"]])
+def test_a_row_that_hides_tokens_from_an_attention(on_scores, tmp_path, monkeypatch):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(attention(6, 8, 2, on_scores, [], masked=True))
+    images = np.random.default_rng(1).uniform(-1, 1, (3, 8, 6, 1))
+    check(path, images.astype(np.float32), monkeypatch)
 
 
 # ---- what fills the last vector of channels

@@ -210,6 +210,23 @@ class Resized(nn.Module):
 
 
 CORNERS = {"align_corners": True}
+
+
+class MaskedAttention(nn.Module):
+    """Attends to some of eight tokens, by a mask of one row, which is a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(12, 36)
+        self.register_buffer("mask", torch.tensor([0.0, 0, -1e4, 0, 0, 0, -1e4, -1e4]))
+
+    def forward(self, x):
+        queries, keys, values = self.linear(x).chunk(3, -1)
+        return nn.functional.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=self.mask.reshape(1, 1, 1, 8)
+        )
+
+
 IMAGE_LAYERS = {
     "nearest": Resized({"scale_factor": 2}),
     "bilinear": Resized({"size": (7, 13), "mode": "bilinear"}),
@@ -221,6 +238,7 @@ IMAGE_LAYERS = {
     "shuffled": nn.Sequential(nn.Conv2d(3, 8, 1), nn.PixelShuffle(2), nn.PixelUnshuffle(4)),
     "pools": nn.Sequential(nn.MaxPool2d(3, 2, 1, 2), nn.AvgPool2d(3, 2, 1, ceil_mode=True)),
     "signals": nn.Sequential(nn.Flatten(2), nn.Conv1d(3, 4, 3, 2), nn.BatchNorm1d(4)),
+    "masked attention": MaskedAttention(),
 }
 
 
