@@ -6,6 +6,7 @@ from onnx import TensorProto, helper, numpy_helper, parser
 
 import lenet_cpp
 from lenet_cpp.agreement import compare
+from references import check_references
 
 
 def model(nodes, x="float[N,2] x", y="float[N,2] y", tensors=None, *, opset=17, ir_version=8):
@@ -43,15 +44,18 @@ def reference(path, x, *, threads=1, optimize=True):
     return output
 
 
-def agrees(path, counts=(1, 3, 20)):
-    """Compare the native engine with it, for several batch sizes."""
+def agrees(path, counts=(1, 3, 20), *, plain=True):
+    """Compare the native engine with it, for several batch sizes, and with its references."""
     with lenet_cpp.Predictor(path, engine="native") as predictor:
         assert predictor.options["engine"] == "native"
         shape = predictor.input_spec.shape[1:]
         images = np.random.default_rng(0).standard_normal((max(counts), *shape)).astype("f4")
         outputs = [predictor.run(images[:count]) for count in counts]
+        fixed = predictor.input_spec.shape[0]
+        few = images[: fixed if fixed > 0 else counts[0]]
+        found = predictor.run_outputs(few)
         spec = predictor.output_spec
-    fixed = predictor.input_spec.shape[0]
+    check_references(path, images=few, found=found, plain=plain)
     pieces = np.split(images, len(images) // fixed) if fixed > 0 else [images]
     expected = np.concatenate([reference(path, piece) for piece in pieces])
     assert spec.shape[1:] == expected.shape[1:]

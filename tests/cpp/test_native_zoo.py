@@ -15,6 +15,7 @@ from lenet_cpp.interchange.onnx import export
 from lenet_cpp.models import MODELS
 from one_child import one_child
 from processor import needs_bf16
+from references import check_references
 from shared_models import both_formats, once
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Paddle's networks
@@ -160,6 +161,7 @@ def test_classifier_agrees_with_paddle(name, suffix):
     model = converted(name) if suffix == "onnx" else exported(name) / f"{suffix}.{suffix}"
     with lenet_cpp.Predictor(model, engine="native") as predictor:
         found = {count: predictor.run_outputs(images[:count]) for count in (1, 2, 3)}
+    check_references(model, images=images[:1], found=found[1])
     if name in FULL:  # up to 1.1 GB, for this test alone
         shutil.rmtree(exported(name))
     for output, one in zip(found[3], expected, strict=True):

@@ -9,6 +9,7 @@ import pytest
 
 import lenet_cpp
 from lenet_cpp._base.files import cache_folder
+from references import REFERENCES
 from tools.benchmark.contenders import processor_flags
 from tools.exporters.corpus import (
     CORPUS,
@@ -51,6 +52,23 @@ def test_answers_are_right_and_refusals_those_that_the_table_has(tool, engine, f
     refused = {name: reason(said) for name, (kind, said) in found.items() if kind == "Unsupported"}
     listed = ROWS[tool][engine]["refused"].items()
     assert refused == {name: why for why, names in listed for name in names}
+    if engine == "native":
+        check_references_of(tool, folder, refused)
+
+
+def check_references_of(tool, folder, refused):
+    """Judge what native runs of a tool without passes, and by the plain program."""
+    for name, options in REFERENCES.items():
+        if name == "plain" and tool == "quantized-qoperator":
+            continue  # it has no operators of integers
+        others = {
+            file.name: judge(file, folder, **options)[0]
+            for file in files()
+            if file.tool == tool and file.name not in refused
+        }
+        if name == "plain":
+            others.pop("resnet-one-image", None)  # it takes no other number of images
+        assert set(others.values()) <= {"right", "near"}, (name, others)
 
 
 def test_the_corpus_is_small_complete_and_of_no_machine(folder):

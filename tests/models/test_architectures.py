@@ -13,6 +13,7 @@ from paddle.nn import functional as F  # noqa: N812 - Paddle's own convention
 
 import lenet_cpp
 from lenet_cpp.agreement import compare
+from references import check_references
 from tools.versions.common import seed_of
 from tools.zoo.frameworks import Paddle, Torch
 
@@ -456,3 +457,5 @@ def test_architecture_with_default_options(name, suffix, tmp_path):
     with lenet_cpp.Predictor(path) as predictor:
         for count in (1, 3):
             assert compare(expected[:count], predictor.run(images[:count])).agrees, count
+        if predictor.options["engine"] == "native":
+            check_references(path, images=images, found=predictor.run_outputs(images))

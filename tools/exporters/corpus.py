@@ -119,8 +119,14 @@ def unpack(folder: Path) -> None:
         tar.extractall(folder)
 
 
-def judge(file: File, folder: Path, engine: Any) -> tuple[str, str]:
+def judge(file: File, folder: Path, engine: Any, **options: Any) -> tuple[str, str]:
     """Run an unpacked file for three images and for one.
+
+    Args:
+        file: Of the corpus.
+        folder: Where :func:`unpack` wrote it.
+        engine: The engine of the predictor.
+        options: Its other options.
 
     Returns:
         ``right``, ``near`` (a quantized file within ``STEPS`` of its output's steps, and no class
@@ -131,7 +137,7 @@ def judge(file: File, folder: Path, engine: Any) -> tuple[str, str]:
     path = folder / file.tool / f"{file.name}.onnx"
     images = draw_images(file.network, file.shape, file.kind).astype("float32")
     try:
-        with lenet_cpp.Predictor(path, engine=engine, precision=precision) as predictor:
+        with lenet_cpp.Predictor(path, engine=engine, precision=precision, **options) as predictor:
             found = np.concatenate([predictor.run(images), predictor.run(images[:1])])
     except lenet_cpp.Error as error:
         return type(error).__name__, str(error).replace(f"{path}", path.name)
