@@ -114,7 +114,7 @@ def native_kinds():
 
 def plain_kinds():
     paths = (SOURCES / "engines" / "plain").glob("*.cc")
-    return {kind for path in paths for kind in kinds_of(path, r",\s*[a-z]\w*\}")}
+    return {kind for path in paths for kind in kinds_of(path, r",\s*[a-z]\w*(?:, true)?\}")}
 
 
 WITHOUT_DEFINITION = set()
@@ -324,3 +324,24 @@ def test_time_limit_ends_a_run_between_operators():
     contents = model(nodes, "float[N,100000] x0", "float[N,100000] x200")
     with pytest.raises(lenet_cpp.BackendFailure, match="time_limit_ms"):
         run(contents, array((4, 100000)), time_limit_ms=1)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "x", "shape", "tensors"),
+    [
+        ("i = Cast<to = 7>(x) s = Softmax(i) y = Cast<to = 1>(s)", "[N,3]", (2, 3), {}),
+        ("i = Cast<to = 7>(x) g = Gather<axis = 1>(x, i) y = ReduceSum(g)", "[N,3]", (2, 3), {}),
+        (
+            "i = Cast<to = 7>(x) y = GatherElements<axis = 1>(t, i)",
+            "[N,3]",
+            (4, 3),
+            {"t": array((2, 3))},
+        ),
+        ("i = Cast<to = 7>(x) y = ScatterND(x, i, x)", "[N,2]", (2, 2), {}),
+    ],
+)
+def test_what_cannot_be_computed_is_an_error(nodes, x, shape, tensors):
+    """Types and indices that only a run shows to be wrong."""
+    contents = model(nodes, f"float{x} x", "float y", tensors)
+    with pytest.raises(lenet_cpp.Error):
+        run(contents, np.full(shape, 7, np.float32))

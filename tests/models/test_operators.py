@@ -101,6 +101,35 @@ def test_operator(exported, name):
             assert compare(expected, found).agrees, (suffix, accelerator, engine)
 
 
+WITHOUT_DEFINITION = {
+    **dict.fromkeys(("arranged", "taken_along"), "argsort"),
+    **dict.fromkeys(("gru", "lstm", "rnn"), "rnn"),
+    "convolution_3d": "conv3d",
+    "deformable": "deformable_conv",
+    "local_response": "pool3d",
+    "maxout": "maxout",
+    "powers": "lp_pool2d",
+    "random_slopes": "rrelu",
+    "spectrum": "fft_r2c",
+    "sums_so_far": "cumprod",
+}
+"""Operators that neither the native engine nor the plain one runs."""
+
+
+@pytest.mark.parametrize("name", sorted({*NAMES, *PIR_NAMES} - {"loop"}))
+def test_definition_of_an_operator(exported, name):
+    for suffix, folder in exported.items():
+        if suffix == "pdmodel" and name in PIR_NAMES:
+            continue
+        expected = np.load(folder / f"{name}.npy")
+        if operator := WITHOUT_DEFINITION.get(name):
+            with pytest.raises(lenet_cpp.Unsupported, match=rf"plain engine \({operator}"):
+                run(folder, name, suffix, "auto", "plain")
+            continue
+        found, _ = run(folder, name, suffix, "auto", "plain")
+        assert np.abs(expected - found).max() <= 2e-6 * max(1, np.abs(expected).max()), suffix
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -213,8 +213,8 @@ constexpr Definition kDefinitions[] = {
      "Sin Cos Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh Floor Ceil Trunc Round LogSigmoid "
      "TanhShrink Shrink SoftShrink ScaledTanh Logit Not IsNaN IsFinite IsInf",
      activate},
-    {"Gelu", gelu},
-    {"HardSwish", hard_swish},
+    {"Gelu", gelu, true},
+    {"HardSwish", hard_swish, true},
     {"Clip", clip},
 };
 

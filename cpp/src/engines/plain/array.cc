@@ -19,6 +19,12 @@ void Array::set(std::size_t at, double number) {
 
 int plain_dtype(int dtype) { return lenet::is_real(dtype) ? kFloat64 : dtype; }
 
+void contradict(const std::string& what) {
+  throw Error(ErrorCode::BackendFailure,
+              "the plain engine contradicts itself: " + what +
+                  "; this is a fault of lenet_cpp: please report it, and use another engine");
+}
+
 std::int64_t wrapped(int dtype, std::int64_t number) {
   switch (dtype) {
     case kBool:
@@ -88,10 +94,13 @@ Integers repeated_steps(const Shape& from, const Shape& to, std::int64_t axis) {
   const Integers own = steps_of_shape(from);
   const std::size_t behind = to.size() - from.size();
   const std::size_t begin = axis < 0 ? behind : static_cast<std::size_t>(axis);
+  bool fits = from.size() <= to.size() && begin + from.size() <= to.size();
   Integers steps(to.size(), 0);
-  for (std::size_t i = 0; i < from.size(); ++i) {
+  for (std::size_t i = 0; fits && i < from.size(); ++i) {
     if (from[i] != 1) steps[begin + i] = own[i];
+    fits = from[i] == 1 || from[i] == to[begin + i];
   }
+  if (!fits) contradict("it repeats " + to_string(from) + " to " + to_string(to));
   return steps;
 }
 
@@ -118,8 +127,10 @@ Integers repeated_places(const Shape& from, const Shape& to, std::int64_t axis) 
 
 Array taken(const Array& from, const Integers& places, const Shape& shape, double fill) {
   Array made = make_array(from.dtype, shape);
+  if (places.size() != made.count()) contradict("it gives another number of values");
   for (std::size_t i = 0; i < places.size(); ++i) {
     const auto place = static_cast<std::size_t>(places[i]);
+    if (places[i] >= 0 && place >= from.count()) contradict("it reads behind a tensor");
     if (places[i] < 0) {
       made.set(i, fill);
     } else if (made.is_real()) {

@@ -4,7 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
+#include <string>
 #include <vector>
 
 #include "model/graph.h"
@@ -31,6 +31,9 @@ struct Array {
 /// The type that values of a type of the program have in an Array.
 int plain_dtype(int dtype);
 
+/// Reports a fault of this engine. \throws Error BackendFailure.
+[[noreturn]] void contradict(const std::string& what);
+
 /// A value of an integer type that has the low bits of a number; of bool, whether it is not 0.
 std::int64_t wrapped(int dtype, std::int64_t number);
 /// Cuts off the fraction. What is out of the range of int64 becomes its nearest number, and NaN the
@@ -50,6 +53,7 @@ Integers steps_of_shape(const Shape& shape);
 
 /// The steps along `to` through a tensor that is repeated there: 0 along an axis where it has one
 /// value and `to` has more. \param axis of `to` with which `from` begins; -1: they end together
+/// \throws Error BackendFailure: it cannot be repeated so
 Integers repeated_steps(const Shape& from, const Shape& to, std::int64_t axis = -1);
 
 /// For each index of `shape`, in order: `first` and the index of each axis times its step.
@@ -59,6 +63,7 @@ Integers places_of(const Shape& shape, const Integers& steps, std::int64_t first
 Integers repeated_places(const Shape& from, const Shape& to, std::int64_t axis = -1);
 
 /// Values of `from` by their places. \param fill in the place of -1
+/// \throws Error BackendFailure: there is no such place
 Array taken(const Array& from, const Integers& places, const Shape& shape, double fill = 0);
 
 /// The values along one axis of a shape, and how many such lines there are.
@@ -70,6 +75,7 @@ struct Lines {
   /// Calls `work(first)` with the place of the first value of each line.
   template <typename Work>
   void each(const Work& work) const {
+    if (count == 0) return;
     for (std::int64_t o = 0; o < outer; ++o) {
       for (std::int64_t i = 0; i < inner; ++i) work(o * count * inner + i);
     }

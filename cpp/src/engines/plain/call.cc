@@ -17,10 +17,8 @@ void Call::give(Array made, std::size_t index, std::string_view name) const {
   const Value& declared = view_.declared(name, index);
   if (made.dtype != plain_dtype(declared.dtype) ||
       static_cast<std::int64_t>(made.count()) != count_of(declared.shape)) {
-    throw Error(ErrorCode::BackendFailure, "the plain engine contradicts itself: " + view_.where() +
-                                               " gives " + std::to_string(made.count()) +
-                                               " values where the shape is " +
-                                               to_string(declared.shape));
+    contradict(view_.where() + " gives " + std::to_string(made.count()) +
+               " values where the shape is " + to_string(declared.shape));
   }
   made.shape = declared.shape;
   values_[outputs[index]] = std::move(made);
@@ -73,7 +71,7 @@ bool Call::channels_last() const {
   return layout == "NHWC" || layout == "NDHWC" || layout == "NLC";
 }
 
-Define find_definition(std::string_view kind) {
+const Definition* find_definition(std::string_view kind) {
   for (const auto family :
        {activation_definitions, constant_definitions, elementwise_definitions, indexing_definitions,
         line_definitions, move_definitions, normalization_definitions, pool_definitions,
@@ -81,10 +79,19 @@ Define find_definition(std::string_view kind) {
         window_definitions}) {
     const auto [begin, end] = family();
     for (const Definition* row = begin; row != end; ++row) {
-      if (has_word(row->kinds, kind)) return row->define;
+      if (has_word(row->kinds, kind)) return row;
     }
   }
   return nullptr;
+}
+
+void compute(const Definition& definition, const Call& call) {
+  for (const char* const name : {"X", "Filter", "Bias", "Scale", "Mean", "Variance", "Alpha"}) {
+    const bool checked = definition.of_reals && call.has(name);
+    call.view().supports(!checked || call.in(name).is_real(),
+                         "definition in the plain engine for such a type");
+  }
+  definition.define(call);
 }
 
 }  // namespace lenet::plain

@@ -76,6 +76,7 @@ using Define = void (*)(const Call& call);
 struct Definition {
   std::string_view kinds;
   Define define;
+  bool of_reals = false;  ///< all that it takes to compute with is floating-point
 };
 using Definitions = std::pair<const Definition*, const Definition*>;
 
@@ -94,6 +95,10 @@ Definitions resize_definitions();
 Definitions window_definitions();
 
 /// Null: the plain program has no definition of operators of that kind.
-Define find_definition(std::string_view kind);
+const Definition* find_definition(std::string_view kind);
+
+/// Computes what the operator gives.
+/// \throws Error Unsupported: not for such types; BadModel: an index is out of range, and so on
+void compute(const Definition& definition, const Call& call);
 
 }  // namespace lenet::plain

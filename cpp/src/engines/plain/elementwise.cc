@@ -246,8 +246,8 @@ constexpr Definition kDefinitions[] = {
     {"Where", choose},
     {"Scale", scale},
     {"Cast", cast},
-    {"Dropout", dropout},
-    {"PRelu", prelu},
+    {"Dropout", dropout, true},
+    {"PRelu", prelu, true},
 };
 
 }  // namespace

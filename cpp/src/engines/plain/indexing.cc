@@ -39,6 +39,11 @@ Integers places_of_elements(const Call& call, const Array& x, const Array& indic
   const Integers steps = steps_of_shape(x.shape);
   Integers others = steps;
   others[axis] = 0;
+  bool fits = indices.shape.size() == x.shape.size();
+  for (std::size_t i = 0; fits && i < x.shape.size(); ++i) {
+    fits = i == axis || indices.shape[i] <= x.shape[i];
+  }
+  call.view().require(fits, "the shape of the indices");
   Integers places = places_of(indices.shape, others);
   for (std::size_t i = 0; i < places.size(); ++i) {
     places[i] += place_in(call, indices.integers[i], x.shape[axis]) * steps[axis];
@@ -92,7 +97,8 @@ void scatter(const Call& call) {
   const std::string how = call.text("reduction", "none");
   const Integers places = call.kind() == "ScatterND" ? places_of_parts(call, made, indices)
                                                      : places_of_elements(call, made, indices);
-  call.view().require(places.size() == updates.count(), "the number of updates");
+  call.view().require(places.size() == updates.count() && updates.is_real() == made.is_real(),
+                      "the number or type of the updates");
   const auto joined = [&](auto before, auto update) {
     if (how == "add") return before + update;
     if (how == "mul") return before * update;

@@ -150,7 +150,7 @@ void take_largest(const Call& call) {
       const Integers order = ordered(x, from, first, call.flag("largest", true));
       for (std::int64_t k = 0; k < to.count; ++k) {
         const std::size_t at = to.at(o * to.count * to.inner + i, k);
-        const std::int64_t index = order[static_cast<std::size_t>(k)];
+        const std::int64_t index = order.at(static_cast<std::size_t>(k));
         places[at] = static_cast<std::int64_t>(from.at(first, index));
         indices.integers[at] = index;
       }
@@ -163,9 +163,8 @@ void take_largest(const Call& call) {
 }
 
 constexpr Definition kDefinitions[] = {
-    {"Softmax LogSoftmax", softmax}, {"Hardmax", hardmax},
-    {"CumSum", sum_so_far},          {"LpNormalization", normalize},
-    {"ArgMax ArgMin", find_extreme}, {"TopK", take_largest},
+    {"Softmax LogSoftmax", softmax, true}, {"Hardmax", hardmax, true},      {"CumSum", sum_so_far},
+    {"LpNormalization", normalize, true},  {"ArgMax ArgMin", find_extreme}, {"TopK", take_largest},
 };
 
 }  // namespace

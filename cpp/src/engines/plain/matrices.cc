@@ -64,7 +64,7 @@ void add_bias(const Call& call, Array& made) {
   for (std::size_t i = 0; i < places.size(); ++i) {
     const auto place = static_cast<std::size_t>(places[i]);
     if (made.is_real()) {
-      made.reals[i] += beta * bias.reals[place];
+      made.reals[i] += beta * bias.number(place);
     } else {
       made.set(i, made.number(i) + beta * bias.number(place));
     }

@@ -86,9 +86,9 @@ void join(const Call& call) {
     for (std::size_t k = 0; k < places.size(); ++k) {
       const auto place = static_cast<std::size_t>(places[k]);
       if (made.is_real()) {
-        made.reals[place] = x.reals[k];
+        made.reals.at(place) = x.reals.at(k);
       } else {
-        made.integers[place] = x.integers[k];
+        made.integers.at(place) = x.integers.at(k);
       }
     }
     first += part[axis];
@@ -171,7 +171,7 @@ Integers padded_axes(const Call& call, std::size_t rank) {
 /// The index that stands at a place around the values 0 to size - 1; -1: none.
 std::int64_t padded_index(const std::string& mode, std::int64_t at, std::int64_t size) {
   if (at >= 0 && at < size) return at;
-  if (mode == "constant") return -1;
+  if (mode == "constant" || size == 0) return -1;
   if (mode == "edge" || mode == "replicate") return std::clamp<std::int64_t>(at, 0, size - 1);
   if (mode == "wrap" || mode == "circular") return (at % size + size) % size;
   const std::int64_t period = std::max<std::int64_t>(2 * (size - 1), 1);  // reflect

@@ -127,6 +127,7 @@ void normalize_trailing(const Call& call) {
     if (!call.has(name)) return Integers();
     const Array& given = call.in(name);
     const bool flat = call.flag("flat");
+    call.view().require(!flat || static_cast<std::int64_t>(given.count()) == count, name);
     return repeated_places(flat ? normalized : given.shape, x.shape);
   };
   const Integers of_scale = places("Scale");
@@ -174,9 +175,9 @@ void normalize_locally(const Call& call) {
   lines.each([&](std::int64_t first) {
     for (std::int64_t c = 0; c < lines.count; ++c) {
       double sum = 0;
-      for (std::int64_t i = 0; i < size; ++i) {
-        const std::int64_t other = c - (size - 1) / 2 + i;
-        if (other < 0 || other >= lines.count) continue;
+      const std::int64_t begin = c - (size - 1) / 2;
+      const std::int64_t end = std::min(begin + size, lines.count);
+      for (std::int64_t other = std::max<std::int64_t>(begin, 0); other < end; ++other) {
         const double number = x.reals[lines.at(first, other)];
         sum += number * number;
       }
@@ -187,11 +188,11 @@ void normalize_locally(const Call& call) {
 }
 
 constexpr Definition kDefinitions[] = {
-    {"BatchNormalization", normalize_batch},
-    {"ChannelAffine", scale_channels},
-    {"GroupNormalization InstanceNormalization", normalize_groups},
-    {"LayerNormalization RMSNormalization", normalize_trailing},
-    {"LRN", normalize_locally},
+    {"BatchNormalization", normalize_batch, true},
+    {"ChannelAffine", scale_channels, true},
+    {"GroupNormalization InstanceNormalization", normalize_groups, true},
+    {"LayerNormalization RMSNormalization", normalize_trailing, true},
+    {"LRN", normalize_locally, true},
 };
 
 }  // namespace

@@ -106,7 +106,7 @@ class PlainEngine final : public Engine {
       if (has_contents) values[index] = plain::read_array(value, value.shape);
     });
     const plain::Call call(*graph_, at, program_->model->path, values);
-    plain::find_definition(op.kind)(call);
+    plain::compute(*plain::find_definition(op.kind), call);
     each_value(op.inputs, [&](std::size_t index) {
       if (program_->last_use[index] == at) values[index].reset();
     });

@@ -46,7 +46,7 @@ void pool(const Call& call) {
   const Shape image = image_sizes(x);
   Shape shape = call.shape();
   if (call.channels_last()) std::rotate(shape.begin() + 1, shape.end() - 1, shape.end());
-  Array made = make_array(kFloat64, shape);
+  Array made = make_array(x.dtype, shape);
   const Shape windows = image_sizes(made);
   std::array<std::vector<Span>, 3> spans;
   const WindowAxes axes =
@@ -75,8 +75,8 @@ void pool(const Call& call) {
           for (const std::int64_t z : d.places) {
             for (const std::int64_t y : h.places) {
               for (const std::int64_t column : w.places) {
-                const double value = x.reals[static_cast<std::size_t>(
-                    channel * size + (z * height + y) * width + column)];
+                const double value = x.number(
+                    static_cast<std::size_t>(channel * size + (z * height + y) * width + column));
                 sum += value;
                 most = value > most || value != value ? value : most;
               }
@@ -86,7 +86,7 @@ void pool(const Call& call) {
               static_cast<std::int64_t>(d.places.size() * h.places.size() * w.places.size());
           const std::int64_t divisor =
               counts_padding ? d.positions * h.positions * w.positions : inside;
-          made.reals[at++] = largest ? most : sum / static_cast<double>(divisor);
+          made.set(at++, largest ? most : sum / static_cast<double>(divisor));
         }
       }
     }

@@ -236,10 +236,10 @@ void fold(const Call& call) {
 }
 
 constexpr Definition kDefinitions[] = {
-    {"Conv", convolve},
-    {"ConvTranspose", convolve_transposed},
-    {"Unfold", unfold},
-    {"Col2Im", fold},
+    {"Conv", convolve, true},
+    {"ConvTranspose", convolve_transposed, true},
+    {"Unfold", unfold, true},
+    {"Col2Im", fold, true},
 };
 
 }  // namespace
