@@ -146,6 +146,8 @@ def test_what_rounding_decides_in_paddle_is_no_fault(tmp_path, steps, outcome):
     [
         (3, 5, "equal"),
         (3, 7, "wrong"),
+        (29, 70, "wrong"),
+        (31, 1e4, "equal"),  # nothing can be said of it
         (0.5, 0.9, "equal"),
         (0.5, 1.6, "wrong"),
         (np.inf, 5, "wrong"),
