@@ -109,18 +109,6 @@ class ClassToken(nn.Layer):
         return paddle.concat([token, self.linear(x)], axis=1)
 
 
-class MaskedAttention(nn.Layer):
-    """Attends to the first four of six tokens: its mask is one row of numbers, a buffer."""
-
-    def __init__(self):
-        super().__init__()
-        self.attention = nn.MultiHeadAttention(8, 2)
-        self.register_buffer("mask", paddle.to_tensor([0.0, 0, 0, 0, -1e4, -1e4]))
-
-    def forward(self, x):
-        return self.attention(x, x, x, self.mask)
-
-
 def shuffled(x, groups):
     sizes = x.shape
     x = paddle.reshape(x, [-1, groups, sizes[1] // groups, *sizes[2:]])
@@ -209,7 +197,6 @@ NETWORKS = {
     "stack": ((2, 6, 5), lambda: Then(lambda x: paddle.stack([x, x * 2], axis=2))),
     "tile": ((2, 6, 5), lambda: Then(lambda x: paddle.tile(x, [1, 2, 1, 3]), 12)),
     "expand": ((2, 6, 1), lambda: Then(lambda x: paddle.expand(x, [-1, 6, 6, 4]), 6)),
-    "masked attention": ((6, 8), MaskedAttention),
     "class token of sizes": ((6, 5), lambda: ClassToken("sizes")),
     "class token of times": ((6, 5), lambda: ClassToken("times")),
     "class token of zeros": ((6, 5), lambda: ClassToken("zeros")),

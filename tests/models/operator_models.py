@@ -43,15 +43,20 @@ class Classifier(nn.Layer):
 
 
 class Tokens(nn.Layer):
-    """Attention among the 64 pixels, as in a vision transformer, and the first token's result."""
+    """Attention among the 64 pixels, as in a vision transformer, and the first token's result.
 
-    def __init__(self):
+    With a mask it is to the first 40 alone, by a row of numbers, which is a buffer.
+    """
+
+    def __init__(self, masked=False):
         super().__init__()
         self.attention = nn.MultiHeadAttention(4, 2)
+        self.masked = masked
+        self.register_buffer("mask", paddle.concat([paddle.zeros([40]), paddle.full([24], -1e4)]))
 
     def forward(self, x):
         tokens = paddle.transpose(paddle.flatten(x, 2), [0, 2, 1])
-        tokens = self.attention(tokens, tokens, tokens)
+        tokens = self.attention(tokens, tokens, tokens, self.mask if self.masked else None)
         return paddle.reshape(tokens[:, 0], [-1, 4, 1, 1])
 
 
@@ -358,6 +363,7 @@ PIR_MODELS = {
     "taken_along": lambda: lambda x: paddle.take_along_axis(x, paddle.argsort(x, 1)[:, :2], 1),
     "amax": lambda: lambda x: paddle.amax(x, [1], keepdim=True),
     "attention": lambda: Tokens(),
+    "attention_masked": lambda: Tokens(masked=True),
     "branch_taken": lambda: Branches(-100),
     "branch_not_taken": lambda: Branches(100),
     "bmm": lambda: lambda x: paddle.bmm(x[:, 0], x[:, 1]).unsqueeze(1),

@@ -26,6 +26,7 @@ OF_JSON_ALONE = {
 }
 ONEDNN_REFUSES = {
     "attention": "matmul with an input X of shape",
+    "attention_masked": "matmul with an input X of shape",
     "average_zeros_after": r"pool2d with paddings=\[0, 1, 0, 1\]",
     "average_zeros_ceil": "pool2d with ceil_mode=1",
     "average_zeros_same": "pool2d with padding_algorithm=SAME",
