@@ -195,7 +195,7 @@ class _Running(Specified, Generic[_Core]):
 
 
 def _log_choices(core: _core.Predictor) -> _core.Predictor:
-    """Log, at level INFO, why another engine or precision computes a model than the first choice."""
+    """Log, at level INFO, why a model does not run on the first engine or in its precision."""
     for reason in (core.engine_refusals, core.precision_reason):
         if reason:
             import logging
