@@ -38,13 +38,13 @@ def compile_library(folder, source):
     return str(library)
 
 
-def put_model(path, name="loads"):
-    """Write a model that onnxruntime alone runs.
+def put_model(path, name="loads", nodes="y = EyeLike(x)"):
+    """Write a model, which onnxruntime alone runs.
 
     Named LENET_NEVER_LOADS it is not loaded, and named LENET_CRASHES it ends who loads it.
     """
     onnx = pytest.importorskip("onnx", reason="the model is made with it")
-    graph = onnx.parser.parse_graph("g (float[N,4] x) => (float[N,4] y) { y = EyeLike(x) }")
+    graph = onnx.parser.parse_graph(f"g (float[N,4] x) => (float[N,4] y) {{ {nodes} }}")
     graph.name = name
     opsets = [onnx.helper.make_opsetid("", 13)]
     path.parent.mkdir(parents=True, exist_ok=True)

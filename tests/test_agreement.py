@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import lenet_cpp
-from lenet_cpp import verify
+from lenet_cpp import _core, agreement, verify
 from lenet_cpp.agreement import compare, compare_batches, compare_outputs, difference
 from lenet_cpp.errors import BackendFailure, BadModel
 from lenet_cpp.export import checks, inference_model, separate_layout
@@ -272,3 +272,17 @@ COMPARISONS = [each for name, each in list(globals().items()) if name.startswith
 def test_all_comparisons_are_one_rule(comparison, pair, refused, monkeypatch, tmp_path):
     a, b = (rows(values) for values in pair)
     assert comparison(a, b, monkeypatch=monkeypatch, tmp_path=tmp_path) is refused
+
+
+@pytest.mark.parametrize("precision", agreement.TOLERANCES)
+def test_cpp_has_the_same_tolerances(precision):
+    """Those of self_check, and of verify against the plain program."""
+    config = _core.Config()
+    config.precision = precision
+    config.engine = "onnxruntime"
+    assert _core.plain_tolerance(config, False) == agreement.TOLERANCES[precision]
+    # Two routes that round by the same scales.
+    config.engine = "native"
+    rounding = precision in {"fp32", "int8"}
+    expected = agreement.ROUNDING_TOLERANCE if rounding else agreement.TOLERANCES[precision]
+    assert _core.plain_tolerance(config, True) == expected

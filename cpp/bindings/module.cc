@@ -1,18 +1,24 @@
+#include <pybind11/functional.h>
 #include <pybind11/stl.h>
 #include <pybind11/stl/filesystem.h>
 
 #include <filesystem>
+#include <functional>
 #include <new>
+#include <optional>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "bindings.h"
 #include "config_option.h"
+#include "engines/engine.h"
 #include "io/file.h"
 #include "lenet/engines.h"
 #include "lenet/error.h"
 #include "lenet/version.h"
+#include "lenet/wrong_layer.h"
 #include "model/parameters.h"
 #include "model/readers.h"
 #include "platform/platform.h"
@@ -66,7 +72,8 @@ void register_config(py::module_& module) {
       .def_readwrite("time_limit_ms", &Config::time_limit_ms)
       .def_readwrite("load_seconds", &Config::load_seconds)
       .def_readwrite("output_name", &Config::output_name)
-      .def_readwrite("max_sizes", &Config::max_sizes);
+      .def_readwrite("max_sizes", &Config::max_sizes)
+      .def_readwrite("self_check", &Config::self_check);
 }
 
 /// The parameters of a program of Paddle's, in the order of a combined file; of one that nothing
@@ -120,6 +127,15 @@ PYBIND11_MODULE(_core, module) {
   module.def("hint_of_missing", &platform::hint_of_missing, py::arg("path"));
   module.def("parameter_names", &parameter_names);
   module.def("read_variables", &read_variables);
+  module.def(
+      "find_wrong_layer",
+      [](const Config& config,
+         const std::function<std::optional<bool>(const std::string&)>& is_wrong) {
+        const auto layer = find_wrong_layer(config, is_wrong);
+        return layer ? std::optional(std::pair(layer->type, layer->name)) : std::nullopt;
+      },
+      py::arg("config"), py::arg("is_wrong"));
+  module.def("plain_tolerance", &plain_tolerance, py::arg("config"), py::arg("quantized"));
   module.def("version", &version);
   module.def(
       "available_engines",

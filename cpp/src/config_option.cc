@@ -70,7 +70,7 @@ Accelerator parse_accelerator(std::string_view name) {
   return parse(kAccelerators, name, "accelerator");
 }
 
-const std::array<ConfigOption, 19> kConfigOptions = {{
+const std::array<ConfigOption, 20> kConfigOptions = {{
     {"model_file", "FILE", "program: NAME.pdmodel, NAME.json or NAME.onnx",
      set<&Config::model_file>},
     {"params_file", "FILE",
@@ -132,6 +132,10 @@ const std::array<ConfigOption, 19> kConfigOptions = {{
      "compile a model with open sizes for at most N sizes in the native engine, and refuse others "
      "(default: 0: compile any size, and keep the last 8)",
      set<&Config::max_sizes, 0>},
+    {"self_check", "true|false",
+     "compare the model with the plain program when it is loaded, and refuse it where they differ "
+     "(default: false)",
+     set<&Config::self_check>},
 }};
 
 std::int64_t parse_integer(std::string_view name, std::string_view text, std::int64_t least,

@@ -45,7 +45,7 @@ struct ConfigOption {
 };
 
 /// In the order of the programs' help.
-extern const std::array<ConfigOption, 19> kConfigOptions;
+extern const std::array<ConfigOption, 20> kConfigOptions;
 
 /// Sets the field of that name.
 /// \throws Error naming the options, or the values that this one takes: BadInput, and Unsupported

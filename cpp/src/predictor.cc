@@ -15,6 +15,7 @@
 #include "model/element_types.h"
 #include "own_numbers.h"
 #include "pixels.h"
+#include "self_check.h"
 
 namespace lenet {
 namespace {
@@ -325,9 +326,13 @@ struct Predictor::State final : Loaded, Outputs {
   std::shared_ptr<LayerValues> shows;  // after a run; set atomically, for cancel()
 };
 
-Predictor::Predictor(const Config& config) : Predictor(config, nullptr) {}
+Predictor::Predictor(const Config& config) : Predictor(config, nullptr) {
+  if (config.self_check) self_check(*this, nullptr);
+}
 
-Predictor::Predictor(const Config& config, const ModelBytes& model) : Predictor(config, &model) {}
+Predictor::Predictor(const Config& config, const ModelBytes& model) : Predictor(config, &model) {
+  if (config.self_check) self_check(*this, &model);
+}
 
 Predictor::Predictor(const Config& given, const ModelBytes* bytes) try
     : state_(std::make_unique<State>()) {

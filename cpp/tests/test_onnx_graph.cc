@@ -13,6 +13,7 @@
 #include "model/evaluate.h"
 #include "model/graph.h"
 #include "model/readers.h"
+#include "model/wrong_layer.h"
 #include "notation.h"
 
 namespace lenet::tests {
@@ -899,6 +900,46 @@ TEST_CASE("what the native engine has not, by operator and name") {
   refuse("images of any size", onnx_model(relu("x[-1,1,-1,4] -> y")));
   const std::string truths = delimited(11, onnx_value("x[-1,1,4,4]", 9));
   refuse("no tensor of float32", onnx_model(relu("-> y") + truths));
+}
+
+TEST_CASE("the first wrong value is one of which the operator takes right values alone") {
+  // y is computed by way of a chain, a branch beside it and a value that is not known.
+  Graph graph =
+      graph_of(model_of("Relu x -> a; Relu a -> b; Relu b -> c; Relu c -> d; Neg a -> e; "
+                        "Add d e -> f; Identity f -> g; Relu g -> y"));
+  const auto found = [&](const std::string& wrong, const std::string& unknown = "",
+                         int* questions = nullptr) -> std::string {
+    const std::size_t value =
+        find_wrong_value(graph, [&](std::size_t index) -> std::optional<bool> {
+          const std::string& name = graph.values[index].name;
+          if (questions != nullptr) ++*questions;
+          if (unknown.find(name) != std::string::npos) return std::nullopt;
+          return wrong.find(name) != std::string::npos;
+        });
+    return value == kNone ? "" : graph.values[value].name;
+  };
+  CHECK(found("") == "");
+  CHECK(found("y") == "y");
+  CHECK(found("fgy") == "f");
+  CHECK(found("cdfgy") == "c");
+  CHECK(found("efgy") == "e");         // in the branch, whatever is right in the chain
+  CHECK(found("abcdefgy") == "a");     // which both begin with
+  CHECK(found("bfgy") == "f");         // c and d are right again
+  CHECK(found("cdfgy", "fg") == "c");  // what is not known is looked through
+  CHECK(found("fgy", "fg") == "y");
+
+  std::string nodes = "Relu x -> v0; ";
+  for (int i = 1; i < 1000; ++i) {
+    nodes += "Relu v" + std::to_string(i - 1) + " -> v" + std::to_string(i) + "; ";
+  }
+  graph = graph_of(model_of(nodes + "Relu v999 -> y"));
+  int questions = 0;
+  const std::size_t first = find_wrong_value(graph, [&](std::size_t index) {
+    ++questions;
+    return graph.values[index].name == "y" || graph.values[index].producer >= 700;
+  });
+  CHECK(graph.values.at(first).name == "v700");
+  CHECK(questions < 15);
 }
 
 }  // namespace lenet::tests

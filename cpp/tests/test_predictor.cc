@@ -1,9 +1,12 @@
 #include <chrono>
+#include <limits>
 
+#include "agreement.h"
 #include "lenet/image_pipeline.h"
 #include "lenet/predictor_pool.h"
 #include "lenet/version.h"
 #include "notation.h"
+#include "self_check.h"
 #include "shared_predictor.h"
 
 namespace lenet::tests {
@@ -173,6 +176,66 @@ TEST_CASE("the native engine reads the files again for a layer callback") {
   paddle.set_layer_callback(show);
   check_close(paddle.run(images.view()), expected);
   CHECK(layers > 0);
+}
+
+TEST_CASE("outputs agree within a share of the largest value of the image") {
+  const float inf = std::numeric_limits<float>::infinity();
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const auto share = [](const std::vector<float>& a, const std::vector<float>& b,
+                        bool real = true) {
+    const Shape shape = {2, static_cast<std::int64_t>(a.size() / 2)};
+    return compare({a, shape}, {b, shape}, real, 1e-5).share;
+  };
+  CHECK(share({0, 1, 0, 0}, {0, 1, 0, 0}) == 0);
+  CHECK(share({0, 1, 0, 0}, {9e-6F, 1, 0, 0}) < 1);
+  CHECK(share({0, 1, 0, 0}, {1.1e-5F, 1, 0, 0}) > 1);
+  CHECK(share({0, 100, 0, 0}, {0, 100.0009F, 0, 0}) < 1);
+  CHECK(share({0, 100, 0, 0}, {0, 100, 2e-5F, 0}) > 1);  // the other image's values are small
+  CHECK(share({nan, inf, 0, -inf}, {nan, inf, 0, -inf}) == 0);
+  CHECK(share({nan, 0, 0, 0}, {0, 0, 0, 0}) == static_cast<double>(inf));
+  CHECK(share({inf, 0, 0, 0}, {-inf, 0, 0, 0}) == static_cast<double>(inf));
+  CHECK(share({0, 0, 0, 16777216}, {0, 0, 0, 16777215}, false) == static_cast<double>(inf));
+  CHECK(compare({{1, 2}, {2}}, {{1, 2}, {1, 2}}, true, 1).share == static_cast<double>(inf));
+}
+
+TEST_CASE("a predictor compares itself with the plain program when it is loaded") {
+  const Tensor images = random_images(2);
+  for (const std::string options :
+       {"engine=native", "engine=auto threads=2 time_limit_ms=10000", "engine=paddle"}) {
+    CAPTURE(options);
+    const Tensor expected = Predictor(bundled(options)).run(images.view());
+    Predictor checked(bundled(options + " self_check=true"));
+    CHECK(checked.config().self_check);
+    CHECK(checked.clone().run(images.view()).data == expected.data);
+    checked.set_layer_callback([](auto&&...) {});  // loads the model again, without the check
+    CHECK(checked.run(images.view()).data == expected.data);
+  }
+}
+
+TEST_CASE("a predictor that differs from the plain program is refused") {
+  const ModelFolder folder;
+  fs::remove(folder / "SHA256SUMS");
+  const std::string program = read_file(folder / "lenet.pdmodel");
+  std::string params = read_file(folder / "lenet.pdiparams");
+  const std::string files = "model_file=" + (folder / "lenet.pdmodel");
+  for (const std::string engine : {"native", "paddle"}) {
+    CAPTURE(engine);
+    Predictor on_files(config_of("engine=" + engine + " " + files));
+    Predictor in_memory(config_of("engine=" + engine), ModelBytes{program, params});
+    self_check(on_files, nullptr);
+    const ModelBytes same{program, params};
+    self_check(in_memory, &same);
+    // Other parameters than the predictor runs stand for kernels that compute something else.
+    std::string others = params;
+    others.replace(others.size() - 8, 4, bytes_of<float>({0.5F}));
+    write_file(folder / "lenet.pdiparams", others);
+    const std::string words = "the " + engine + " engine computes the output '";
+    CHECK_ERROR(BackendFailure, words, self_check(on_files, nullptr));
+    const ModelBytes changed{program, others};
+    CHECK_ERROR(BackendFailure, "'model in memory': self_check: " + words,
+                self_check(in_memory, &changed));
+    write_file(folder / "lenet.pdiparams", params);
+  }
 }
 
 TEST_CASE("a model that was replaced is not mixed with the one that was loaded") {

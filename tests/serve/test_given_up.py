@@ -77,6 +77,33 @@ def test_a_model_that_never_loads_at_the_start(serve_program, tmp_path, slow):
     assert "its load takes longer than load_seconds, 1" in done.stderr
 
 
+def test_a_version_that_cannot_be_checked_is_not_served(
+    run_server, serve_program, model_dir, tmp_path
+):
+    """With self_check each load is compared with the plain program, which has no EyeLike."""
+    pytest.importorskip("onnxruntime", reason="it runs the operator")
+    shutil.copytree(model_dir, tmp_path / "m" / "1")
+    options = ("--port=0", "--poll_seconds=1", "--self_check=true")
+    with run_server(serve_program, tmp_path, *options) as server:
+        assert states(server)["m", "1"][0] == "READY"
+        put_model(tmp_path / "m" / "2" / "m.onnx")
+        wait_until(lambda: ("m", "2") in states(server))
+        state, reason = states(server)["m", "2"]
+        assert state == "UNAVAILABLE"
+        assert "self_check is not possible" in reason
+        assert "EyeLike" in reason
+        assert states(server)["m", "1"][0] == "READY"
+
+
+def test_a_model_that_fails_its_check(serve_program, tmp_path, slow):
+    put_model(tmp_path / "m.onnx", nodes="y = Relu(x)")
+    command = (serve_program, tmp_path / "m.onnx", "--port=0", "--engine=onnxruntime")
+    wrong = slow | {"ONNXRUNTIME_IS_WRONG": "1"}
+    done = run_command(*command, "--self_check=true", env=wrong, timeout=60)
+    assert done.returncode == 8
+    assert "self_check: the onnxruntime engine computes the output 'y' otherwise" in done.stderr
+
+
 def tall_png(rows):
     """Return a PNG of one column, which takes long to decode for its size."""
 

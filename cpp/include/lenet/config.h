@@ -137,6 +137,11 @@ struct Config {
   /// such as [N, 3, -1, -1]: it compiles the model for each size, and any further size is
   /// Unsupported. With 0, any number is run, and what was compiled for the last eight is kept.
   int max_sizes = 0;
+  /// Compare the model with the plain program when it is loaded: three images of random values,
+  /// each alone and all together. The load ends with BackendFailure where they differ by more than
+  /// docs/same-numbers.md allows, and with Unsupported where the comparison is not possible. It
+  /// takes many times the time of a run (docs/options.md).
+  bool self_check = false;
   /// A value of the program, which is the only output instead of those that it declares: the name
   /// of what an operator gives, or "features", what the last product of a matrix (the classifier)
   /// takes. The native engine computes only what it needs; the others give the program's own

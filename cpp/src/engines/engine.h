@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "agreement.h"
 #include "engines/run_control.h"
 #include "lenet/config.h"
 #include "lenet/error.h"
@@ -159,6 +160,22 @@ std::string name_other_engine(const Config& config, const Model& model);
 /// The precisions in which a model that is not quantized runs with the engine of the configuration,
 /// such as "fp32 or bf16"; empty where there is none.
 std::string name_precisions(const Config& config, const Model& model);
+
+/// The configuration of the plain program, which other engines are compared with: of the same model
+/// with the same outputs.
+Config plain_config(const Config& config);
+
+/// Whether it gives each value of a program, as `Config::output_name` chooses one.
+bool gives_any_value(EngineKind engine);
+
+/// What `compare` allows between a predictor of this configuration and the plain program.
+inline double plain_tolerance(const Config& config, bool quantized) {
+  // In int8 the native engine rounds by the program's own scales, as the plain program does.
+  const bool rounds_alike =
+      config.precision == Precision::Fp32 ||
+      (config.precision == Precision::Int8 && config.engine == EngineKind::Native);
+  return quantized && rounds_alike ? kRoundingTolerance : tolerance_of(config.precision);
+}
 
 /// Whether a folder's .onnx comes before its other models: the engine reads no others.
 bool prefers_onnx(EngineKind engine);

@@ -229,6 +229,22 @@ std::string name_precisions(const Config& config, const Model& model) {
   return names;
 }
 
+Config plain_config(const Config& config) {
+  Config plain;
+  plain.model_file = config.model_file;
+  plain.params_file = config.params_file;
+  plain.model_dir = config.model_dir;
+  plain.output_name = config.output_name;
+  plain.threads = config.threads;
+  plain.check_finite = config.check_finite;
+  plain.check_program = config.check_program;
+  plain.check_hashes = config.check_hashes;
+  plain.engine = EngineKind::Plain;
+  return plain;
+}
+
+bool gives_any_value(EngineKind engine) { return row_of(engine).gives_any_value; }
+
 const char* to_string(EngineKind engine) {
   for (const EngineRow& row : engine_rows()) {
     if (row.kind == engine) return row.name;

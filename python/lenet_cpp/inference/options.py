@@ -106,6 +106,11 @@ class Options(TypedDict, total=False):
             different sizes are run by the native engine, which compiles the model for each; of
             others it is :class:`lenet_cpp.Unsupported`. Default 0: any number, and the engine keeps
             what it compiled for the last eight.
+        self_check: Compare the model with the plain program when it is loaded: three images of
+            random values, each alone and all together. A load ends with
+            :class:`lenet_cpp.BackendFailure` where they differ by more than docs/same-numbers.md
+            allows, and with :class:`lenet_cpp.Unsupported` where the comparison is not possible.
+            It takes many times the time of a run (docs/options.md). Default False.
         output_name: A value of the program, by its name as a profile prints it, that is
             the output, in the shape that it has there; or ``"features"``, what the last
             product of a matrix, the classifier, takes. The native engine computes only what it
@@ -128,6 +133,7 @@ class Options(TypedDict, total=False):
     time_limit_ms: int
     load_seconds: int
     max_sizes: int
+    self_check: bool
     output_name: str
 
 
