@@ -167,7 +167,6 @@ def test_commands_say_what_to_install(bare_run, root, model_dir, tmp_path):
         "infer -i digit.pgm -m lenet -p lenet.pdparams",
         "py_infer -i digit.pgm -d {model}",
         "predict -i digit.pgm -d {model} --engine=python",
-        "verify --model-dir {model}",
         "verify --model-dir {model} --across",
         "verify --model-dir {model} --layers --params lenet.pdparams",
         "convert_model {model}/lenet.pdmodel -o out --to separate",
@@ -185,6 +184,12 @@ def test_commands_say_what_to_install(bare_run, root, model_dir, tmp_path):
         assert len(errors.splitlines()) == 1, command
         assert REMEDY in errors.splitlines()[-1], command
     assert {path.name for path in tmp_path.iterdir()} == {"digit.pgm", "commands.json"}
+
+
+def test_verify_compares_with_the_plain_program(bare_run, root, model_dir):
+    done = bare_run(f"{root}/scripts/verify.py", "--model-dir", model_dir)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "The engines agree with the plain program" in done.stdout
 
 
 # Of those that the commands above do not reach.

@@ -1,4 +1,4 @@
-"""``lenet-cpp verify``: check that C++ and Python give the same outputs."""
+"""``lenet-cpp verify``: check that engines, C++ and Python give the same outputs."""
 
 import json
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import click
 import numpy as np
 from click import option
+from click.core import ParameterSource
 from numpy.typing import NDArray
 
 from lenet_cpp._base.files import write_text
@@ -20,9 +21,11 @@ from lenet_cpp.cli import _options as cli
 from lenet_cpp.data.images import find_images
 from lenet_cpp.data.mnist import load_mnist, to_model_input
 from lenet_cpp.data.synthetic import made_images
-from lenet_cpp.errors import BadInput
+from lenet_cpp.errors import BadInput, Unsupported
 from lenet_cpp.export.inference_model import export_model
 from lenet_cpp.formats.manifest import find_manifest
+from lenet_cpp.formats.source import find_sources
+from lenet_cpp.inference.model import Model, Overrides
 from lenet_cpp.inference.options import Precision
 from lenet_cpp.models import ModelSpec, resolve
 from lenet_cpp.paddle_engines.classification import InferenceEngine
@@ -30,13 +33,19 @@ from lenet_cpp.verify import BATCH_SIZES, PRECISIONS, verify
 from lenet_cpp.verify.across import across as compare_across
 from lenet_cpp.verify.files import PROGRAM_FORMATS, find_models, random_seed
 from lenet_cpp.verify.layers import compare_layers
+from lenet_cpp.verify.plain import PLAIN_BATCH_SIZES, PLAIN_THREADS, Files, compare_with_plain
 from lenet_cpp.verify.reprod import write_records
 from lenet_cpp.verify.routes import ACCELERATORS
-from lenet_cpp.verify.text import across_text, report_document, report_text
+from lenet_cpp.verify.text import across_text, plain_text, report_document, report_text
 
 _OTHER_BATCH_SIZES = (1, 3)
 _MADE_IMAGES = 3
 _DIGIT_SHAPE = (1, 28, 28)
+_OF_ROUTES = (
+    *("network", "params", "num_classes", "seed", "data_dir", "accelerators", "formats"),
+    *("across", "torch", "program", "reprod_dir"),
+)
+"""Options that --plain has no use for."""
 
 
 @cli.command("""
@@ -44,14 +53,16 @@ _DIGIT_SHAPE = (1, 28, 28)
     verify the model that ./run.sh made, and find the first layer that differs
 %prog resnet50-vd -p ResNet50_vd_pretrained.pdparams -i photos/ -i cat.jpg
     verify an exported model with published weights, on your own images
+%prog model.onnx
+    compare the engines with the plain program on random images; this needs no other library
 %prog --across
     compare each pair of the installed frameworks: PyTorch, ONNX, Paddle, OpenVINO, C++, Caffe2
 """)
 @cli.exported(
-    type=cli.FOLDER,
     flags=("-d", "--model-dir"),
-    help="folder of the exported model (default: inference_model/NAME; if that does not exist, the"
-    " parameters, or random ones from --seed, are exported to a temporary folder)",
+    help="an exported model: its folder, or .pdmodel, .json or .onnx (default: the folder"
+    " inference_model/NAME; if that does not exist, the parameters, or random ones from --seed, are"
+    " exported to a temporary folder)",
 )
 @cli.option_group(
     "Model",
@@ -65,7 +76,10 @@ _DIGIT_SHAPE = (1, 28, 28)
         " route dygraph is skipped)"
     ),
     cli.num_classes(help="number of classes of a network that is not exported yet"),
-    cli.image_size(help="height and width of the images, for a network that is not exported yet"),
+    cli.image_size(
+        help="height and width of the images, for a network that is not exported yet, or of random"
+        " images for a model that takes any size"
+    ),
     cli.seed(default=0, help="seed of random parameters, if there are no trained ones"),
 )
 @cli.option_group(
@@ -78,7 +92,7 @@ _DIGIT_SHAPE = (1, 28, 28)
         multiple=True,
         metavar="FILE...",
         help="an image, a folder, a glob or a .txt list of paths; may be repeated (default: digits,"
-        " or generated images)",
+        " or generated images; with --plain random ones)",
     ),
     cli.preprocess(),
     cli.data_dir(),
@@ -95,7 +109,8 @@ _DIGIT_SHAPE = (1, 28, 28)
         "--batch-sizes",
         type=cli.Several(cli.COUNT),
         help=f"images per run, 1 to 1024 (default: {','.join(map(str, BATCH_SIZES))} for digits,"
-        f" {','.join(map(str, _OTHER_BATCH_SIZES))} for other images)",
+        f" {','.join(map(str, _OTHER_BATCH_SIZES))} for other images,"
+        f" {','.join(map(str, PLAIN_BATCH_SIZES))} with --plain)",
     ),
     option(
         "--accelerators",
@@ -122,6 +137,12 @@ _DIGIT_SHAPE = (1, 28, 28)
         f" {', '.join(f'{TOLERANCES[name]:g} in {name}' for name in PRECISIONS)})",
     ),
     option(
+        "--plain",
+        is_flag=True,
+        help="compare the engines with the plain program, which computes each operator by its"
+        " definition (default for a single file, for a folder of .onnx and without Paddle)",
+    ),
+    option(
         "--across",
         is_flag=True,
         help="run the model's weights in every installed framework instead (PyTorch, its ONNX in"
@@ -137,7 +158,11 @@ _DIGIT_SHAPE = (1, 28, 28)
 )
 @cli.option_group(
     "Engine",
-    cli.threads(),
+    cli.threads(
+        default=None,
+        help="CPU threads per run (default: 1; with --plain"
+        f" {' and '.join(map(str, PLAIN_THREADS))})",
+    ),
     cli.program(
         help="the C++ program (default: build/lenet_infer_test, or the one in PATH; if there is"
         " none, that route is skipped)"
@@ -145,7 +170,11 @@ _DIGIT_SHAPE = (1, 28, 28)
 )
 @cli.option_group(
     "Results",
-    option("--layers", is_flag=True, help="also find the first layer that differs"),
+    option(
+        "--layers",
+        is_flag=True,
+        help="also find the first layer that differs; --plain always does",
+    ),
     option(
         "--reprod-dir",
         type=cli.FOLDER,
@@ -171,9 +200,10 @@ def main(
     precision: Precision,
     formats: tuple[str, ...] | None,
     threshold: float | None,
+    plain: bool,
     across: bool,
     torch: Path | None,
-    threads: int,
+    threads: int | None,
     program: Path | None,
     layers: bool,
     reprod_dir: Path | None,
@@ -194,8 +224,28 @@ def main(
     equal. All outputs are compared, by name. The exit status is 1 if they differ.
 
     A model that does not take digits gets the images of -i, or photo-like images from a seed.
+
+    A single file, a folder of .onnx, and without Paddle any model is compared otherwise, as with
+    --plain: each engine that reads it with the plain program, which computes every operator by its
+    definition in float64. Where the native engine differs, the layer is named at which its values
+    become wrong. An engine that refuses the model is listed with the reason.
     """
     _check_usage(image_file, data_dir, torch, across=across)
+    if plain or _needs_plain(model):
+        cli.refuse(*_OF_ROUTES, why="cannot be combined with --plain")
+        root = cli.of_script("root", Path())
+        answer = _plain(
+            model or Path(root, "inference_model", "lenet"),
+            image_file,
+            preprocess,
+            count,
+            image_size=image_size,
+            precision=precision,
+            batch_sizes=batch_sizes or PLAIN_BATCH_SIZES,
+            threads=(threads,) if threads else PLAIN_THREADS,
+            tolerance=threshold,
+        )
+        return _write(answer, report, as_json=as_json)
     require_paddle()
     spec = None if network is None else resolve(network)
     if model is None:
@@ -214,7 +264,7 @@ def main(
         images, labels, data = _images(model, spec, sources, count, preprocess, formats)
         common: dict[str, Any] = {
             "formats": formats,
-            "threads": threads,
+            "threads": threads or 1,
             "program": cli.find_program(program),
             "spec": spec,
             "tolerance": threshold,
@@ -235,11 +285,60 @@ def main(
                 reprod_dir=reprod_dir,
                 notes=notes,
             )
-    document = json.dumps({"data": data, **answer.document}, allow_nan=False)
+    answer.document["data"] = data
+    return _write(answer, report, as_json=as_json)
+
+
+def _write(answer: "_Answer", report: Path | None, *, as_json: bool) -> int:
+    """Print what was found, and write the report; return the exit status."""
+    document = json.dumps(answer.document, allow_nan=False)
     if report is not None:
         write_text(report, document + "\n")
     print(document if as_json else answer.text)
     return 0 if answer.agrees else 1
+
+
+def _needs_plain(model: Path | None) -> bool:
+    """Return whether the routes of Paddle do not run a model, or not here."""
+    if model is not None and model.is_file():
+        return True
+    if model is not None and model.is_dir():
+        formats = {source.format for source in find_sources(model)}
+        if "onnx" in formats and not formats.intersection(PROGRAM_FORMATS):
+            return True
+    given = click.get_current_context().get_parameter_source
+    if any(given(name) is ParameterSource.COMMANDLINE for name in ("layers", *_OF_ROUTES)):
+        return False  # the routes say that they need Paddle
+    try:
+        require_paddle()
+    except Unsupported:
+        return True
+    return False
+
+
+def _plain(
+    model: Path,
+    image_file: tuple[Path, ...],
+    preprocess: Path | None,
+    count: int | None,
+    **settings: Any,
+) -> "_Answer":
+    """Compare the engines with the plain program; ``settings`` are those of the comparison."""
+
+    def prepare(opened: Model) -> NDArray[np.float32]:
+        overrides = Overrides(preprocess=preprocess)
+        return opened.overridden(overrides).prepare(find_images(image_file)[:count])
+
+    files = Files(model_dir=model) if model.is_dir() else Files(model_file=model)
+    found = compare_with_plain(
+        files,
+        prepare if image_file else None,
+        count=count or _MADE_IMAGES,
+        progress=True,
+        **settings,
+    )
+    data = f"{found.images} {'image files' if image_file else 'random images'}"
+    return _Answer(found.agrees, {"data": data, **found.to_dict()}, plain_text(found, data))
 
 
 def _check_usage(

@@ -9,6 +9,7 @@ from lenet_cpp.agreement import Comparison
 from lenet_cpp.formats.source import format_label
 from lenet_cpp.verify.across import Across
 from lenet_cpp.verify.layers import LayerComparison
+from lenet_cpp.verify.plain import PLAIN, AgainstPlain
 from lenet_cpp.verify.report import Report, finite
 
 _INFERENCE = "paddle.inference"
@@ -166,3 +167,34 @@ def _across_table(report: Across) -> str:
     )
     missing = [f"{name}: left out: {reason}" for name, reason in report.unavailable.items()]
     return "\n".join([table, *missing])
+
+
+def plain_text(report: AgainstPlain, data: str) -> str:
+    """Return what ``lenet-cpp verify --plain`` prints: each engine beside the plain program."""
+    reference = "the plain program" if report.reference == PLAIN else f"engine {report.reference}"
+    computed = "" if report.precision == "fp32" else f", computed in {report.precision}"
+    header = ["engine", "threads", "batch", f"largest difference\nfrom {reference}", "verdict"]
+    lines = [
+        [row.engine, row.threads, row.batch_size, row.size, row.verdict] for row in report.rows
+    ]
+    align = ("left", "right", "right", "left", "left")
+    parts = [
+        f"model {report.model}{computed}, {data}",
+        tabulate(lines, header, colalign=align, disable_numparse=True),
+        SHARES,
+        *(f"not compared: {engine}: {why}" for engine, why in report.refusals.items()),
+        _plain_verdict(report, reference),
+    ]
+    return "\n\n".join(parts)
+
+
+def _plain_verdict(report: AgainstPlain, reference: str) -> str:
+    if report.agrees:
+        return f"The engines agree with {reference}: largest difference {report.size}."
+    wrong = list(dict.fromkeys(row.engine for row in report.rows if not row.agrees))
+    said = [f"DIFFERS from {reference}: {', '.join(wrong)}; largest difference {report.size}."]
+    if report.layer is not None:
+        said.append(f"The first layer that differs is {report.layer}.")
+    if report.cause:
+        said.append(f"The cause is {report.cause}.")
+    return " ".join(said)
