@@ -312,7 +312,7 @@ def test_what_it_does_not_define_is_named():
 
 def test_auto_does_not_take_it_and_no_message_advises_it():
     contents = model("y = Softmax<axis = 0>(x)", "float[N,3] x", "float[N,3] y")
-    with pytest.raises(lenet_cpp.Unsupported, match="mixes images") as caught:
+    with pytest.raises(lenet_cpp.Unsupported, match="images stay apart") as caught:
         lenet_cpp.Predictor.from_bytes(contents, engine="native")
     assert "plain" not in str(caught.value)
     with lenet_cpp.Predictor.from_bytes(contents) as predictor:
@@ -345,3 +345,16 @@ def test_what_cannot_be_computed_is_an_error(nodes, x, shape, tensors):
     contents = model(nodes, f"float{x} x", "float y", tensors)
     with pytest.raises(lenet_cpp.Error):
         run(contents, np.full(shape, 7, np.float32))
+
+
+@pytest.mark.parametrize("opset", [11, 13])
+@pytest.mark.parametrize("kind", ["Softmax", "LogSoftmax", "Hardmax"])
+def test_softmax_of_older_operator_sets(kind, opset):
+    """Before 13 they go along all axes from theirs on, by default from the second."""
+    contents = model(f"y = {kind}(x)", "float[N,2,3] x", "float[N,2,3] y", opset=opset)
+    x = array((2, 2, 3))
+    rows = x.astype("f8").reshape((2, 6) if opset < 13 else (4, 3))
+    powers = np.exp(rows) / np.exp(rows).sum(1, keepdims=True)
+    expected = {"Softmax": powers, "LogSoftmax": np.log(powers)}
+    expected["Hardmax"] = rows == rows.max(1, keepdims=True)
+    assert difference(expected[kind].reshape(x.shape), run(contents, x)) <= TOLERANCE
