@@ -6,6 +6,7 @@ against torch. About 30 s on one core.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -427,3 +428,28 @@ def test_the_page(model_dir, tmp_path, root):
     outputs = run_page(root / "docs" / "onnxruntime-engine.md", tmp_path, model_dir)
     assert "engine onnxruntime" in outputs[0]
     assert outputs[1] == "(5, 10) onnxruntime\n"
+
+
+# ---- what auto asks first
+
+
+def test_what_the_native_engine_said_is_logged_and_reported(tmp_path, caplog, run_ok):
+    path = tmp_path / "m.onnx"
+    tensors = {"i": np.array([1, 0])}
+    path.write_bytes(model("y = Gather<axis=0>(x, i)", "float[2,3] x", "float[2,3] y", tensors))
+    images = array((2, 3))
+    said = r"\(engine native: .* could not prove that images stay apart \(Gather, which gives 'y'\)"
+    with caplog.at_level("INFO", "lenet_cpp"), lenet_cpp.Predictor(path) as predictor:
+        assert predictor.options["engine"] == "onnxruntime"
+        assert same(predictor.run(images), images[::-1])
+    assert re.search(said, caplog.text)
+    np.save(tmp_path / "x.npy", images)
+    flags = [f"--model_file={path}", f"--input={tmp_path / 'x.npy'}"]
+    assert re.search(said, json.loads(run_ok(*flags, "--format=json"))["engine_refusals"])
+    assert re.search(r"auto passed over " + said, run_ok(*flags))
+
+
+def test_a_damaged_file_is_given_to_no_other_engine(tmp_path):
+    path = write(tmp_path / "m.onnx", model("y = Add(x, k)", tensors={"k": array((3,))}))
+    with pytest.raises(lenet_cpp.BadModel, match=r"shapes that do not match$"):
+        lenet_cpp.Predictor(path)
