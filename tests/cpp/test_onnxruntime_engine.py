@@ -435,9 +435,9 @@ def test_the_page(model_dir, tmp_path, root):
 
 def test_what_the_native_engine_said_is_logged_and_reported(tmp_path, caplog, run_ok):
     path = tmp_path / "m.onnx"
-    tensors = {"i": np.array([1, 0])}
-    path.write_bytes(model("y = Gather<axis=0>(x, i)", "float[2,3] x", "float[2,3] y", tensors))
-    images = array((2, 3))
+    x, tensors = "float[2,1,3,4] x", {"i": np.array([1, 0])}
+    path.write_bytes(model("y = Gather<axis=0>(x, i)", x, "float y", tensors))
+    images = array((2, 1, 3, 4))
     said = r"\(engine native: .* could not prove that images stay apart \(Gather, which gives 'y'\)"
     with caplog.at_level("INFO", "lenet_cpp"), lenet_cpp.Predictor(path) as predictor:
         assert predictor.options["engine"] == "onnxruntime"
