@@ -110,10 +110,13 @@ def later_by_cumsum(net, x):
     return net.f.where(later, net.number(x, net.least), net.number(x, 0)).unsqueeze(1)
 
 
-def later_by_arange(net, x):
+def later_places(net, x):
     places = net.f.arange(x.shape[1])
-    later = places.unsqueeze(0) > places.unsqueeze(1)
-    return net.f.where(later, net.number(x, net.least), net.number(x, 0))
+    return places.unsqueeze(0) > places.unsqueeze(1)
+
+
+def later_by_arange(net, x):
+    return net.f.where(later_places(net, x), net.number(x, net.least), net.number(x, 0))
 
 
 def later_by_triangle(net, x):
@@ -129,7 +132,8 @@ def padding_of_the_input(net, x):
 
 
 def padding_and_later(net, x):
-    return padding_of_the_input(net, x) * 0.5 + later_by_arange(net, x) * 0.5
+    padding = padding_of_the_input(net, x)
+    return net.f.where(later_places(net, x), net.number(x, net.least), padding)
 
 
 def table_of_relative_places(net, _x):

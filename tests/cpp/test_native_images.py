@@ -42,16 +42,19 @@ SIZES = [(5, 1), (14, 18), (1, 9)]
 @pytest.mark.parametrize("transformation", TRANSFORMATIONS.split())
 def test_resize(transformation, way, tmp_path):
     node = f'Resize<{way}, coordinate_transformation_mode="{transformation}"'
+    # Some places are a pixel in float32, as onnxruntime has them, and beside it in double.
+    plain = "nearest" not in way
     for scales in SCALES:
         if transformation == "align_corners" and scales == SCALES[1]:
             continue  # ONNX and onnxruntime differ
         tensors = {"s": np.array(scales, "f4")}
-        agrees(write(tmp_path, f"y = {node}>(c, , s)", (3, 7, 9), tensors))
+        agrees(write(tmp_path, f"y = {node}>(c, , s)", (3, 7, 9), tensors), plain=plain)
     if "symmetric" in transformation and "nearest" in way:
         return  # the middle of a row may be halfway between pixels, where rounding decides
     for sizes in SIZES:
         tensors = {"s": np.array(sizes)}
-        agrees(write(tmp_path, f"y = {node}, axes=[2, 3]>(c, , , s)", (3, 7, 9), tensors))
+        path = write(tmp_path, f"y = {node}, axes=[2, 3]>(c, , , s)", (3, 7, 9), tensors)
+        agrees(path, plain=plain)
 
 
 def middle_of_pixels(transformation, inputs, outputs):
