@@ -429,10 +429,13 @@ std::vector<bool> masks_of(const Graph& graph) {
   for (auto op = graph.operators.rbegin(); op != graph.operators.rend(); ++op) {
     bool is_masking = has_word("Softmax LogSoftmax", op->kind);
     if (has_word(kKeepsMask, op->kind)) {
-      is_masking = true;
+      // Nothing takes some outputs, such as the XShape of Paddle's reshape2.
+      bool has_other = false;
       each_value(op->outputs, [&](std::size_t output) {
-        is_masking = is_masking && is_taken[output] && !is_other[output];
+        is_masking = is_masking || is_taken[output];
+        has_other = has_other || is_other[output];
       });
+      is_masking = is_masking && !has_other;
     }
     each_value(op->inputs, [&](std::size_t input) {
       is_taken[input] = true;
