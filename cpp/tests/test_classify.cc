@@ -96,9 +96,9 @@ TEST_CASE("results as text, CSV and JSON") {
   const Finding unnamed = {{{1, 0.75F}, {0, 0.25F}}, {}, {}};
   const std::string file = "a,\"b\"\n.png";
   CHECK(format_results({{file, named, ""}}, Format::Text, "probability") ==
-        "a,\"b\"?.png\n  0.750000  class 1  dog, \"hot\"\n  0.250000  class 0  cat\n");
+        "a,\"b\"\\n.png\n  0.750000  class 1  dog, \"hot\"\n  0.250000  class 0  cat\n");
   CHECK(format_results({{file, unnamed, ""}}, Format::Text, "probability") ==
-        "a,\"b\"?.png\n  0.750000  class 1\n  0.250000  class 0\n");
+        "a,\"b\"\\n.png\n  0.750000  class 1\n  0.250000  class 0\n");
   CHECK(format_results({{file, named, ""}}, Format::Csv, "probability") ==
         "file,rank,class_id,label,probability,error\n"
         "\"a,\"\"b\"\"\n.png\",1,1,\"dog, \"\"hot\"\"\",0.75,\n"
