@@ -117,6 +117,8 @@ std::vector<OutputMeaning> meanings_of(const std::vector<TensorSpec>& outputs,
 /// \param checked the same output as the check knows it; or null
 /// \param images the first dimension of the input
 bool is_by_image(const TensorSpec& declared, const Value* checked, std::int64_t images) {
+  const std::size_t axis = checked != nullptr ? checked->images.axis : kNone;
+  if (axis != kNone && axis != 0) return false;
   const Shape& shape = checked != nullptr ? checked->shape : declared.shape;
   // An open size stands for the number of images, whatever the input declares.
   return declared.by_image && !shape.empty() && (shape[0] < 0 || shape[0] == images);

@@ -85,14 +85,14 @@ def test_a_version_that_cannot_be_checked_is_not_served(
     shutil.copytree(model_dir, tmp_path / "m" / "1")
     options = ("--port=0", "--poll_seconds=1", "--self_check=true")
     with run_server(serve_program, tmp_path, *options) as server:
-        assert states(server)["m", "1"][0] == "READY"
+        assert server.states()["m", "1"][0] == "READY"
         put_model(tmp_path / "m" / "2" / "m.onnx")
-        wait_until(lambda: ("m", "2") in states(server))
-        state, reason = states(server)["m", "2"]
+        wait_until(lambda: ("m", "2") in server.states())
+        state, reason = server.states()["m", "2"]
         assert state == "UNAVAILABLE"
         assert "self_check is not possible" in reason
         assert "EyeLike" in reason
-        assert states(server)["m", "1"][0] == "READY"
+        assert server.states()["m", "1"][0] == "READY"
 
 
 def test_a_model_that_fails_its_check(serve_program, tmp_path, slow):

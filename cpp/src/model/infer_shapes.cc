@@ -57,7 +57,7 @@ class ShapeInference {
     }
     if (!input.empty() && input[0] == kUnknown) return infer_for_numbers();
     infer();
-    find_images(graph_, path_, checked(), input.empty() ? kUnknown : input[0]);
+    follow_images();
   }
 
   /// Infers the shapes for an input of exactly this shape.
@@ -280,7 +280,12 @@ class ShapeInference {
       require_when_run(taken);
     }
     images_ = 1;
-    find_images(graph_, path_, checked(), graph_.values[graph_.inputs[0]].shape[0]);
+    follow_images();
+  }
+
+  void follow_images() {
+    const Shape& input = graph_.values[graph_.inputs[0]].shape;
+    find_images(graph_, path_, checked(), input.empty() ? kUnknown : input[0]);
     for (const Operator& op : graph_.operators) graph_.joins_images |= op.may_mix_images;
   }
 

@@ -36,7 +36,8 @@ std::vector<ParameterSpec> list_parameters(const Graph& graph, const std::string
 /// \throws Error BadModel when a record is damaged or cut short.
 std::vector<ParameterSpec> read_parameter_records(std::string_view bytes, const std::string& path);
 
-/// \param check_finite whether to refuse NaN and infinity, which a relu or a max-pool would hide, but
+/// \param check_finite whether to refuse NaN and infinity, which a relu or a max-pool would hide,
+/// but
 ///   for -infinity in a mask
 /// \throws Error BadModel when count, type or shape differ, or a number is not finite, naming the
 ///   first such parameter.

@@ -145,10 +145,11 @@ class NativeEngine final : public Engine {
     std::vector<Apart> apart;
     for (std::size_t i = 0; i < places_.size(); ++i) {
       const Images& at = compiled_->output_images[i];
+      const bool has_images = at.axis != kNone;  // else it is for one image, which is all of it
       shape_ = compiled_->outputs[i].shape;
-      shape_[at.axis] = images * at.per_image;
+      if (has_images) shape_[at.axis] = images * at.per_image;
       places_[i] = outputs.wants(i) ? outputs.place(i, shape_) : nullptr;
-      const std::int64_t runs = product(shape_, 0, at.axis) * at.before;
+      const std::int64_t runs = has_images ? product(shape_, 0, at.axis) * at.before : 1;
       if (places_[i] == nullptr || runs == 1) continue;
       Apart& one = apart.emplace_back();
       one.runs = runs;

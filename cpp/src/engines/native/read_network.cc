@@ -366,15 +366,15 @@ void NetworkReader::add_output(std::size_t value, const std::string& name) {
     if (!network_.outputs.empty()) return;
     unsupported(path_, "has an output '" + from.name + "' that is not computed from the image");
   }
-  if (!images_come_first(from) && !graph_.shows_all) {
-    unsupported(path_,
-                "has an output '" + from.name + "' whose first axis is not that of the images");
+  const bool first = images_come_first(from);
+  if (!first && from.images.axis == kNone && network_.input_spec.shape[0] != 1) {
+    unsupported(path_, "has an output '" + from.name +
+                           "' of which the native engine could not prove where it has the images");
   }
   network_.outputs.push_back(tensor_of(value));
   network_.output_specs.push_back(
       {name.empty() ? printable(from.name) : name, from.shape,
        is_real(from.dtype) ? "float32" : element_type(from.dtype).name});
-  const bool first = images_come_first(from);
   network_.output_images.push_back(first ? Images{0, 1, 1} : from.images);
   TensorSpec& spec = network_.output_specs.back();
   spec.by_image = first;
