@@ -46,6 +46,8 @@ _OF_ROUTES = (
     *("across", "torch", "program", "reprod_dir"),
 )
 """Options that --plain has no use for."""
+_SUFFIXES = {".pdmodel", ".json", ".onnx"}
+"""Those of a program: a path with one names a file, also where there is none."""
 
 
 @cli.command("""
@@ -300,7 +302,7 @@ def _write(answer: "_Answer", report: Path | None, *, as_json: bool) -> int:
 
 def _needs_plain(model: Path | None) -> bool:
     """Return whether the routes of Paddle do not run a model, or not here."""
-    if model is not None and model.is_file():
+    if model is not None and (model.is_file() or model.suffix in _SUFFIXES):
         return True
     if model is not None and model.is_dir():
         formats = {source.format for source in find_sources(model)}
