@@ -286,10 +286,11 @@ def test_expected_outputs_of_no_use(scores, status, said, pictures, tmp_path, ca
 
 
 def test_the_page(root, program, model_dir, tmp_path):
-    _, compared, matched, classified = run_page(
+    _, compared, verified, matched, classified = run_page(
         root / "docs" / "same-numbers.md", tmp_path, model_dir
     )
     assert float(compared.split()[-1]) <= 1e-4
+    assert "The engines agree with the plain program" in verified
     best = re.split("  +", matched.splitlines()[2])
     assert (best[2], best[3], best[-1]) == ("pillow bicubic", "28 x 28", "mean 0.5, std 0.5")
     assert "wrote preprocess.json" in matched

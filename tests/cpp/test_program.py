@@ -178,10 +178,11 @@ def test_version(run_ok, root, built):
     folder = found(r"^PADDLE_INFERENCE_DIR:PATH=(.*)$", built("CMakeCache.txt"))
     paddle_dir = Path(folder or root / "third_party" / "paddle_inference")
     paddle = found(r"[Vv]ersion: ([\d.]+)", paddle_dir / "version.txt")
-    *lines, onnxruntime, last, bf16 = run_ok("--version").splitlines()
+    *lines, onnxruntime, last, plain, bf16 = run_ok("--version").splitlines()
     assert lines == [f"lenet_infer_test {ours}", f"native {ours}"]
     assert onnxruntime.startswith("onnxruntime ")
     assert last == f"paddle {paddle}"
+    assert plain == f"plain {ours}"
     assert bf16.startswith("native bf16 is ")
 
 

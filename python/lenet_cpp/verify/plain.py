@@ -230,9 +230,13 @@ class _Check:
     def open_engines(self, threads: Sequence[int]) -> None:
         """Load the model in the reference, and in each engine with each number of threads."""
         reference: tuple[str, Predictor] | None = None
-        others = [engine.name for engine in available_engines() if engine.name != PLAIN]
-        for engine in (PLAIN, *others):
+        others = [engine for engine in available_engines() if engine.name != PLAIN]
+        missing = {engine.name: engine.unavailable for engine in others if engine.unavailable}
+        for engine in (PLAIN, *(engine.name for engine in others)):
             if reference is not None and not _reads(engine, reference[1].model_file):
+                continue
+            if engine in missing:
+                self._refusals[engine] = missing[engine]
                 continue
             try:
                 if reference is None:

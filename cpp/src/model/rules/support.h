@@ -23,7 +23,7 @@ inline constexpr std::int64_t kMaxStep = 1 << 16;  // of strides, dilations, ker
 /// kernel looks at them.
 inline constexpr std::string_view kUnreadOutputs =
     "Mask Mean Variance SavedMean SavedVariance MidOut Norm ReserveSpace XShape DropoutState "
-    "Reserve";
+    "Reserve InnerCache";
 
 /// Ends the message on an operator that trains.
 inline constexpr std::string_view kEvalRemedy = "call model.eval() and export the model again";
