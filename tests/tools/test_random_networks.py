@@ -3,12 +3,14 @@
 import contextlib
 import json
 import os
+import re
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lenet_cpp.agreement import ROUNDING_TOLERANCE, TOLERANCE
 from tools.hostile import (
     blocks,
     graph,
@@ -21,7 +23,7 @@ from tools.hostile import (
 from tools.hostile.__main__ import main
 from tools.hostile.children import LATE, do_steps
 from tools.hostile.draw import Draw
-from tools.hostile.engines import compare_one, drawn
+from tools.hostile.engines import compare_one, drawn, share
 from tools.hostile.networks import InvalidNetworkError, Layer, Network
 
 CASES = Path(__file__).parents[2] / "tools" / "hostile" / "cases.json"
@@ -71,7 +73,9 @@ def test_tokens_are_of_every_kind():
 def test_blocks(tmp_path, capsys):
     """Whole blocks with more operators on their edges, and pairs of all operators."""
     hostile(tmp_path, "blocks", "--count=300", "--no-minimise")
-    assert "300 networks ran; 0 could not be made" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "300 networks ran; 0 could not be made" in out
+    assert sum(map(int, re.findall(r"(\d+) not judged", out))) <= 3
 
 
 def test_blocks_have_every_operator_and_class_of_constant():
@@ -147,7 +151,10 @@ def test_what_rounding_decides_in_paddle_is_no_fault(tmp_path, steps, outcome):
         (3, 5, "equal"),
         (3, 7, "wrong"),
         (29, 70, "wrong"),
-        (31, 1e4, "equal"),  # nothing can be said of it
+        (31, 300, "not judged"),
+        (31, 320, "wrong"),
+        (31, 0.9, "equal"),
+        (31, np.inf, "wrong"),
         (0.5, 0.9, "equal"),
         (0.5, 1.6, "wrong"),
         (np.inf, 5, "wrong"),
@@ -179,22 +186,75 @@ def test_the_judge_takes_no_logarithm_of_a_softmax_that_is_zero():
     np.testing.assert_array_equal(found.max(axis=1), 0)
 
 
-@pytest.mark.parametrize("op", ["LRN", "ScatterElements"])
-def test_the_judge_computes_what_onnxruntime_does(op):
-    """The package onnx takes images for channels in one, and not every shape in the other."""
-    inputs = [Layer(op, [0], {"size": 3, "alpha": 0.5})]
-    if op == "ScatterElements":
-        places = {"ints": [[[2]] * 5], "expand": 0}
-        part = {"1": {"ints": [0]}, "2": {"ints": [1]}, "3": {"ints": [2]}}
-        slices = Layer("Slice", [0], {"constants": part})
-        inputs = [slices, Layer(op, [0, 1], {"axis": 2, "constants": {"1": places}})]
-    shape = [5, 4, 3] if op == "LRN" else [5, 4]
-    options = {"opset": 17, "images": 3, "batch": "N", "nodes": True}
-    network = Network("onnx", shape, inputs, [len(inputs)], 1, options)
+def test_the_judge_agrees_with_onnxruntime_where_rounding_decides_nothing():
+    """Where they do not agree, nothing can be said of an engine: that has to be seldom."""
+    far = judged = 0
+    for number in range(150):
+        network, expected = drawn(9, number, "blocks")
+        if any(layer.op == "Resize" for layer in network.layers):  # the judge takes a minute
+            continue
+        judged += 1
+        truth = onnx_networks.judge(network, network.images())
+        tolerance = ROUNDING_TOLERANCE if "int8" in network.options else TOLERANCE
+        far += any(share(*pair, tolerance) > 1 for pair in zip(truth, expected, strict=True))
+    assert judged > 120
+    assert far <= 0.05 * judged
+
+
+def drawn_constants(**shapes):
+    """Return the constants of a layer by their places, of positive numbers."""
+    return {place[1:]: {"shape": shape, "least": 0.5} for place, shape in shapes.items()}
+
+
+CEILED = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 0, 0, 0], "ceil_mode": 1}
+SLICED = {"1": {"ints": [0]}, "2": {"ints": [1]}, "3": {"ints": [2]}}
+PLACES = {"1": {"ints": [[[2]] * 5], "expand": 0}}
+CUT = {"1": {"ints": [0, 1, -2, 0, -1, 1]}, "2": {"floats": 0.5}}
+FOUR = drawn_constants(_1=[5], _2=[5], _3=[5], _4=[5])
+# What the package onnx has another definition of, or none: operator sets, shapes of an image,
+# and layers of one value.
+JUDGED = {
+    "channels, not images": (17, [5, 4, 3], [("LRN", {"size": 3, "alpha": 0.5})]),
+    "places of every shape": (
+        17,
+        [5, 4],
+        [
+            ("Slice", {"constants": SLICED}),
+            ("ScatterElements", {"axis": 2, "constants": PLACES}),
+        ],
+    ),
+    "statistics that are given": (9, [5, 4, 3], [("BatchNormalization", {"constants": FOUR})]),
+    "absolute values": (17, [5, 4], [("LpNormalization", {"axis": 1, "p": 1})]),
+    "axes behind, too": (11, [5, 4], [("Softmax", {"axis": 1})]),
+    "axes behind of a logarithm": (11, [5, 4], [("LogSoftmax", {"axis": 1})]),
+    "the largest of axes behind": (11, [5, 4], [("Hardmax", {"axis": 1})]),
+    "one axis": (17, [5, 4], [("GlobalMaxPool", {})]),
+    "a larger second": (17, [5], [("Mean", {"constants": drawn_constants(_1=[2, 1, 5])})]),
+    "windows that end outside": (17, [5, 7, 6], [("MaxPool", CEILED)]),
+    "a mean of these": (17, [5, 7, 6], [("AveragePool", {**CEILED, "count_include_pad": 1})]),
+    "a mean without pads": (17, [5, 7, 6], [("AveragePool", CEILED)]),
+    "what is cut away": (17, [5, 4], [("Pad", {"constants": CUT})]),
+    "integers": (
+        15,
+        [5, 4],
+        [("MatMul", {"constants": {"1": {"shape": [4, 3]}}, "rounded": 0.02})],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_the_judge_computes_what_onnxruntime_does(name):
+    opset, shape, drawn_layers = JUDGED[name]
+    layers = [Layer(op, [i], attributes) for i, (op, attributes) in enumerate(drawn_layers)]
+    if name == "places of every shape":
+        layers[1].inputs = [0, 1]
+    options = {"opset": opset, "images": 3, "batch": "N", "nodes": True}
+    network = Network("onnx", shape, layers, [len(layers)], 1, options)
     (expected,), _ = onnx_networks.answers(network, network.images(), network.images())
     (found,) = onnx_networks.judge(network, network.images())
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
-    assert np.abs(expected - network.images()).max() > 0.1
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    images = network.images()
+    assert expected.shape != images.shape or np.abs(expected - images).max() > 0.1
 
 
 def test_the_judge_rounds_weights_to_bf16_but_not_to_float32():

@@ -27,11 +27,13 @@ CONDITION = 0.3
 MORE = 30
 # The largest number of a network of blocks: masks add as much.
 LARGE = 1e10
-# If rounding changes an output by more, as a share of the tolerance, nothing can be said of it.
+# If rounding changes an output by more, as a share of the tolerance, nothing can be said of it but
+# that it has to be finite.
 HOPELESS = 1e3
 # If the float32 of the reference is off by more, such as behind the reciprocal of a sum that is
-# nearly 0, the rounding of another way to compute it may be anything.
+# nearly 0, nothing can be said of an engine that is off by up to FARTHER times as much.
 FAR_OFF = 30
+FARTHER = 10
 # The most that rounding changes a value by, as a share of the value.
 UNITS = {"fp32": onnx_networks.FLOAT32_UNIT, "bf16": 2**-9}
 # How often the judge draws the rounding: one draw of bf16's, which is large, says little.
@@ -320,7 +322,7 @@ def compare_all(network, folder, answers, model):
             compared.append(check(expected, outputs))
     last = len(answers.every) - 1
     compared += [check(expected, [output], first=last) for output in answers.cut]
-    found = next((each for each in compared if each[0] != "equal"), compared[0])
+    found = worst(compared)
     if found[0] == "wrong" and answers.engine == "onnxruntime":
         own = framework("onnx").run_onnx(model.read_bytes(), images, optimize=True)
         if all(map(same_bits, answers.every, own)):
@@ -399,7 +401,7 @@ def compare(network, folder, expected, outputs, tolerance=agreement.TOLERANCE, f
         compare_one(network, folder, i, found, one[: len(found)], tolerance)
         for i, (found, one) in enumerate(zip(outputs, expected[first:], strict=False), first)
     ]
-    return next((each for each in compared if each[0] != "equal"), compared[0])
+    return worst(compared)
 
 
 def compare_one(network, folder, number, found, expected, tolerance):
@@ -408,9 +410,9 @@ def compare_one(network, folder, number, found, expected, tolerance):
     Some networks enlarge the rounding of a value in their middle, such as a norm of values that are
     nearly equal. ``answers`` does not notice them where the rounding of the input fades away. If
     rounding each value alone already moves an output by more than CONDITION of the tolerance, the
-    engine may be as much farther from float64; by more than HOPELESS, as far as it likes. Where
-    the reference is off by more than the tolerance itself, the engine may be off by twice as much;
-    where it is off by more than FAR_OFF, as far as it likes.
+    engine may be as much farther from float64. Where the reference is off by more than the
+    tolerance itself, the engine may be off by twice as much. Where rounding moves it by more than
+    HOPELESS, or the reference is off by more than FAR_OFF, the outcome is "not judged".
     """
     if found.shape != expected.shape:
         return "shape", f"{found.shape} instead of {expected.shape}"
@@ -427,17 +429,35 @@ def compare_one(network, folder, number, found, expected, tolerance):
         precision = "bf16" if tolerance == agreement.TOLERANCES["bf16"] else "fp32"
         draws = [judge(images, UNITS[precision], draw)[number] for draw in range(DRAWS[precision])]
         rounding = max(share(truth, each, tolerance) for each in draws)
-    most = max(1, rounding / CONDITION) if rounding < HOPELESS else np.inf
-    # A reference that is not finite says nothing about how far an engine may be off.
-    if FAR_OFF < reference_error < np.inf:
-        most = np.inf
-    elif 1 < reference_error < np.inf:
-        most = max(most, 2 * reference_error)
-    return "equal" if engine_error <= most else "wrong", (
+    return verdict(engine_error, reference_error, rounding), (
         f"{comparison.mismatch}; the largest output is {np.abs(expected).max():.3g}; from float64,"
         f" as a share of the tolerance, the engine {engine_error:.3g}, the reference"
         f" {reference_error:.3g}, rounding of each value {rounding:.3g}"
     )
+
+
+def verdict(engine_error, reference_error, rounding):
+    """Return what the errors say of an engine, each as a share of the tolerance."""
+    if engine_error <= 1:
+        return "equal"
+    if np.isinf(engine_error) and np.isfinite(rounding):
+        return "wrong"
+    if rounding >= HOPELESS:
+        return "not judged"
+    most = max(1, rounding / CONDITION)
+    if np.isinf(reference_error):  # which says nothing about how far an engine may be off
+        return "equal" if engine_error <= most else "wrong"
+    if reference_error > FAR_OFF:
+        return "not judged" if engine_error <= max(most, FARTHER * reference_error) else "wrong"
+    if reference_error > 1:
+        most = max(most, 2 * reference_error)
+    return "equal" if engine_error <= most else "wrong"
+
+
+def worst(compared):
+    """Return the first outcome that is a fault; else the first that says least; each with words."""
+    ranks = {"equal": 0, "not judged": 1}
+    return max(compared, key=lambda each: ranks.get(each[0], 2))
 
 
 def share(reference, found, tolerance=agreement.TOLERANCE):

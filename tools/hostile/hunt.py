@@ -108,7 +108,7 @@ def add_outcome(report, name, target, answer, network_file):
     report.outcomes.append((target, outcome))
     if outcome == "Unsupported":
         report.refusals.append(sentence(detail))
-    if outcome in {"equal", "own"}:
+    if outcome in {"equal", "own", "not judged"}:
         return
     network = Network.from_json(json.loads(network_file.read_text("utf-8")))
     if not accepted(network, target, outcome, detail):
@@ -118,7 +118,8 @@ def add_outcome(report, name, target, answer, network_file):
 
 def sentence(message):
     """Return the sentence of a refusal without names, numbers and the remedy."""
-    text = re.sub(r"'[^']*'", "X", message.partition(": ")[2].partition(";")[0])
+    text = re.sub(r"'[^']*'", "X", message).partition(";")[0]
+    text = text.partition(": ")[2] or text
     return f"{operator(message) or 'any'}: {re.sub(r'-?[0-9][0-9, ]*', 'n', text)[:110]}"
 
 

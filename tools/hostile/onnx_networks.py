@@ -587,33 +587,10 @@ def judge(network, images, unit=0.0, draw=0):
     values in another way.
     """
     from onnx.reference import ReferenceEvaluator
-    from onnx.reference.op_run import OpRun
 
-    class LogSoftmax(OpRun):
-        """Log-softmax along an axis; that of the package onnx takes the logarithm of zero."""
+    from tools.hostile import definitions
 
-        def _run(self, x, axis=-1):
-            below = x - x.max(axis=axis, keepdims=True)
-            return (below - np.log(np.exp(below).sum(axis=axis, keepdims=True)),)
-
-    class LRN(OpRun):
-        """Normalization across channels; that of the package onnx takes images for channels."""
-
-        def _run(self, x, alpha=1e-4, beta=0.75, bias=1.0, size=1):
-            before = (size - 1) // 2
-            room = [(0, 0), (before, size - 1 - before), *[(0, 0)] * (x.ndim - 2)]
-            windows = np.lib.stride_tricks.sliding_window_view(np.pad(x * x, room), size, axis=1)
-            return (x / (bias + alpha / size * windows.sum(axis=-1)) ** beta,)
-
-    class ScatterElements(OpRun):
-        """Overwrite elements; that of the package onnx does not take every shape."""
-
-        def _run(self, data, indices, updates, axis=0, reduction="none"):
-            changed = data.copy()
-            np.put_along_axis(changed, indices, updates, axis)
-            return (changed,)
-
-    ours = [LogSoftmax, LRN, ScatterElements]
+    ours = definitions.of_set(network.options["opset"])
     evaluator = ReferenceEvaluator(model(network, np.float64), new_ops=ours)
     images = images.astype(np.float64)
     if unit:
@@ -632,8 +609,9 @@ def judge(network, images, unit=0.0, draw=0):
     batch = network.options.get("batch", "N")
     fixed = "nodes" in network.options and batch != "N"
     parts = np.split(images, len(images) // batch) if fixed else [images]
-    found = zip(*(evaluator.run(None, {"v0": part}) for part in parts), strict=True)
-    return [np.concatenate(each) for each in found]
+    with np.errstate(all="ignore"):  # of numbers that a Where does not take
+        found = [evaluator.run(None, {"v0": part}) for part in parts]
+    return [np.concatenate(each) for each in zip(*found, strict=True)]
 
 
 def _run_rounded(run, numbers, unit, sums, weights, *inputs, **options):
