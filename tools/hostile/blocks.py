@@ -229,6 +229,25 @@ def sequence_first(g, x):
     return residual(g, x, back)
 
 
+def some_tokens(g, x):
+    """Go on with some of the tokens that a block gives: one of them, or those of a range."""
+    y = g.d.pick([attention, mlp, mlp, normalized])(g, x)
+    count = g.shape(y)[1]
+    first = g.d.randrange(count)
+    last = g.d.pick([first + 1, count])
+    if last == first + 1 and g.d.chance(0.6):
+        places = g.d.pick([first, [first], first - count if g.opset >= 11 else first])
+        y = g.add("Gather", y, {"ints": places}, axis=1)
+    elif g.opset < 10:
+        y = g.add("Slice", y, starts=[first], ends=[last], axes=[1])
+    else:
+        y = g.add("Slice", y, *({"ints": [each]} for each in (first, last, 1)))
+    y = edge(g, y)
+    if g.d.chance(0.5):
+        y = normalized(g, y)
+    return projected(g, y, g.d.pick(WIDTHS))
+
+
 def windowed(g, x):
     """Cut pixels [images, height, width, channels] into windows, and join them again."""
     _, height, width, channels = g.shape(x)
@@ -251,10 +270,29 @@ def conv_norm(g, x, out=None, kernel=None, *, act=True):
     """A convolution, mostly with a normalization and an activation."""
     out = out or g.d.pick([g.shape(x)[1], layers.channels(g)])
     kernel = kernel or g.d.pick([1, 3, 3, 5])
-    y = edge(g, convolved(g, x, out, [kernel] * 2, pads=[kernel // 2] * 4))
+    y = edge(g, padded(g, x, out, kernel))
     if g.d.chance(0.5):
         y = edge(g, layers.batch_norm(g, y))
     return edge(g, activated(g, y)) if act and g.d.chance(0.8) else y
+
+
+def padded(g, x, out, kernel):
+    """A convolution that keeps the size, with as many zeros on each side or more on one.
+
+    Exporters write those as its attribute, or before it as an operator.
+    """
+    if g.d.chance(0.6):
+        return convolved(g, x, out, [kernel] * 2, pads=[kernel // 2] * 4)
+    top, left = g.d.randint(0, kernel - 1), g.d.randint(0, kernel - 1)
+    pads = [top, left, kernel - 1 - top, kernel - 1 - left]
+    if g.d.chance(0.4):
+        return convolved(g, x, out, [kernel] * 2, pads=pads)
+    flat = [0, 0, *pads[:2], 0, 0, *pads[2:]]
+    if g.opset < 11:
+        x = g.add("Pad", x, mode="constant", pads=flat, value=0.0)
+    else:
+        x = g.add("Pad", x, {"ints": flat}, {"floats": 0.0}, mode="constant")
+    return convolved(g, x, out, [kernel] * 2)
 
 
 def bottleneck(g, x):
@@ -328,11 +366,22 @@ def dense(g, x):
 
 
 def shuffled(g, x):
+    """Mix the channels of groups, mostly those of two convolutions, and go on with some of them."""
+    if g.d.chance(0.7):
+        parts = [conv_norm(g, x, act=g.d.chance(0.5)), x if g.d.chance(0.4) else conv_norm(g, x)]
+        x = edge(g, g.add("Concat", *g.d.sample(parts, 2), axis=1))
     _, count, height, width = g.shape(x)
     groups = g.d.pick([k for k in range(2, count + 1) if count % k == 0])
     apart = edge(g, reshaped(g, x, [-1, groups, count // groups, height, width]))
     turned = edge(g, g.add("Transpose", apart, perm=[0, 2, 1, 3, 4]))
-    return conv_norm(g, edge(g, reshaped(g, turned, [-1, count, height, width])))
+    y = edge(g, reshaped(g, turned, [-1, count, height, width]))
+    if g.d.chance(0.4):
+        return conv_norm(g, y)
+    at = g.d.randint(1, count - 1)
+    sizes = {"split": [at, count - at], "axis": 1, "outputs": 2}
+    first, second = (edge(g, g.add("Split", y, take=i, **sizes)) for i in range(2))
+    pair = g.d.sample([first, conv_norm(g, second)], 2)
+    return edge(g, g.add("Concat", *pair, axis=1))
 
 
 def classifier(g, x):
@@ -358,7 +407,17 @@ def to_tokens(g, x):
 
 
 BLOCKS = {
-    3: [attention, attention, attention, mlp, sequence_first, normalized, to_tokens],
+    3: [
+        attention,
+        attention,
+        attention,
+        mlp,
+        some_tokens,
+        some_tokens,
+        sequence_first,
+        normalized,
+        to_tokens,
+    ],
     4: [
         conv_norm,
         bottleneck,
@@ -367,6 +426,7 @@ BLOCKS = {
         sum_between,
         squeeze_excite,
         dense,
+        shuffled,
         shuffled,
         classifier,
         to_tokens,
