@@ -252,7 +252,8 @@ class Rewriting {
            network_.tensors[input].layout == Layout::Order && shape_of_rows(input, rows);
   }
 
-  void rewrite_broadcast(Layer& layer, const Rows& rows) {
+  /// \param rows by value: cut() adds to ``needed_``, which moves what that holds
+  void rewrite_broadcast(Layer& layer, Rows rows) {
     auto& broadcast = layer.get<BroadcastParams>();
     const std::size_t loop = *loop_of_rows(broadcast, rows);
     std::int64_t row = rows.period;
@@ -307,7 +308,8 @@ class Rewriting {
   }
 
   /// The rows of a tensor alone, of which others may need more.
-  std::size_t cut(std::size_t tensor, const Rows& rows, const Layer& reader) {
+  /// \param rows by value, as it adds to ``needed_``
+  std::size_t cut(std::size_t tensor, Rows rows, const Layer& reader) {
     if (*needed_[tensor] == rows) return tensor;
     const std::size_t made = network_.add_tensor(*shape_of_rows(tensor, rows));
     network_.tensors[made].layout = Layout::Order;
