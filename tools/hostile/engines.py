@@ -36,8 +36,8 @@ FAR_OFF = 30
 FARTHER = 10
 # The most that rounding changes a value by, as a share of the value.
 UNITS = {"fp32": onnx_networks.FLOAT32_UNIT, "bf16": 2**-9}
-# How often the judge draws the rounding: one draw of bf16's, which is large, says little.
-DRAWS = {"fp32": 1, "bf16": 3}
+# How often the judge draws the rounding: one draw may be a tenth of another.
+DRAWS = 3
 INSTRUCTION_SETS = ("scalar", "sse42", "avx2", "avx512")
 TRAFFIC_TARGETS = [f"onnx/native/{name}" for name in (*INSTRUCTION_SETS, "bf16")]
 TOKENS_TARGETS = [*TRAFFIC_TARGETS, "onnx/native", "onnx/auto"]
@@ -427,7 +427,7 @@ def compare_one(network, folder, number, found, expected, tolerance):
     rounding = 0.0
     if engine_error > 1:
         precision = "bf16" if tolerance == agreement.TOLERANCES["bf16"] else "fp32"
-        draws = [judge(images, UNITS[precision], draw)[number] for draw in range(DRAWS[precision])]
+        draws = [judge(images, UNITS[precision], draw)[number] for draw in range(DRAWS)]
         rounding = max(share(truth, each, tolerance) for each in draws)
     return verdict(engine_error, reference_error, rounding), (
         f"{comparison.mismatch}; the largest output is {np.abs(expected).max():.3g}; from float64,"
