@@ -502,6 +502,9 @@ def grown(d):
     if of_pairs:
         shapes += [[d.pick(WIDTHS)], [d.pick([1, 2, 3]), *pixels]]
     shape = d.pick(shapes)
+    if batch not in {"N", 1} and d.chance(0.6):  # no size says which axis is that of the images
+        shape = [*shape]
+        shape[d.randrange(len(shape))] = batch
     count = {"N": 7, 1: 7, 2: 6, 3: 6, 7: 7}[batch]
     how = {"nodes": True, "opset": opset, "images": count, "batch": batch, "threads": 2}
     how |= d.some(int8=(0.12 * (opset >= 13), True))
