@@ -576,8 +576,10 @@ TEST_CASE("whether one image's result depends on others") {
 /// What `n` holds where the second number of `s` and of `m` is open: "?" for each open number,
 /// "none" where nothing is known. \param nodes of which the last gives `n`
 std::string evaluated_of_open(const std::string& nodes, const std::string& tensors) {
-  Graph graph = graph_of(model_of(nodes + "; Cast n -> f | to=1; ReduceSum f -> r; Add x r -> y",
-                                  "s[4]i=2,9,3,4 " + tensors));
+  // The graph's names and numbers lie in the model.
+  const std::string model = model_of(nodes + "; Cast n -> f | to=1; ReduceSum f -> r; Add x r -> y",
+                                     "s[4]i=2,9,3,4 " + tensors);
+  Graph graph = graph_of(model);
   check_graph(graph, "m.onnx");
   const std::string path = "m.onnx";
   const OperatorView view(graph, graph.operators.size() - 4, path);

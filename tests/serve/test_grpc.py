@@ -317,7 +317,8 @@ def busy(server, request, count=4):
 def test_nobody_computes_after_the_deadline(start_grpc, slow_request):
     with start_grpc(*ONE_BY_ONE) as server, channel_to(server) as stub:
         with busy(server, slow_request):
-            late = [stub.ModelInfer.future(request_of(), timeout=0.1) for _ in range(3)]
+            # Others than long ones would not wait behind them.
+            late = [stub.ModelInfer.future(slow_request, timeout=0.1) for _ in range(3)]
             assert {one.code() for one in late} == {Code.DEADLINE_EXCEEDED}
         stub.ModelInfer(request_of())
         model = stub.ModelStatistics(proto.ModelStatisticsRequest(name="lenet")).model_stats[0]
