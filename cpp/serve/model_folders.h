@@ -34,7 +34,7 @@ struct FolderContents {
 /// Looks also into the folders among the entries.
 FolderContents contents_of(const std::vector<std::filesystem::directory_entry>& entries);
 
-// Of the file at a path, or of the files that are directly in the folder there:
+// Both describe the file at a path, or the files that are directly in the folder there.
 
 /// A text that differs when a file was written, replaced, added or taken away.
 std::string state_of(const std::string& path);

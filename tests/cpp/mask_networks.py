@@ -37,7 +37,7 @@ class OfTorch(torch.nn.Module):
 
 
 class OfPaddle(paddle.nn.Layer):
-    """The same names for Paddle."""
+    """Have Paddle's functions under the names that the networks use."""
 
     f = paddle
 
@@ -190,7 +190,7 @@ def behind_a_factor(net, scores, mask):
 
 
 def behind_the_weights(net, scores, mask):
-    """And what stays is scaled again."""
+    """Multiply the weights, and divide them by their mean."""
     weights = net.softmax(scores + mask) * net.factors
     return weights / weights.mean(-1).unsqueeze(-1)
 

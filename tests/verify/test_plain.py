@@ -99,7 +99,10 @@ def test_engines_that_agree(verify, tmp_path):
     # Not compared with themselves: float32 rounds what the plain program does not.
     assert 0 < found["largest_difference"] < 1e-5
     assert found["first_differing_layer"] is None
-    status, found = verify(path, "--threads=1", "--batch-sizes=4", "--images=5", "--report=r.json")
+    report = tmp_path / "report.json"
+    options = ("--threads=1", "--batch-sizes=4", "--images=5", f"--report={report}")
+    status, found = verify(path, *options)
+    assert json.loads(report.read_text())["rows"] == found["rows"]
     assert {(row["threads"], row["batch_size"]) for row in found["rows"]} == {(1, 4)}
     assert found["images"] == 5
 

@@ -47,7 +47,7 @@ _OF_ROUTES = (
 )
 """Options that --plain has no use for."""
 _SUFFIXES = {".pdmodel", ".json", ".onnx"}
-"""Those of a program: a path with one names a file, also where there is none."""
+"""Suffixes of a program: a path that ends with one names a file, also where there is none."""
 
 
 @cli.command("""
