@@ -137,7 +137,7 @@ def files_request(files):
 
 # Each takes at least several seconds to decode.
 COSTLY = {
-    "png": lambda: [tall_png(1 << 22)] * 7,
+    "png": lambda: [tall_png(1 << 25)] * 4,
     "one png": lambda: [tall_png(1 << 25)],
     "jpeg": lambda: [large("JPEG", progressive=True)] * 14,
     "webp": lambda: [large("WEBP", lossless=False)] * 20,
