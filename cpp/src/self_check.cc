@@ -111,7 +111,7 @@ class SelfCheck {
     return bytes_ == nullptr ? Predictor(config) : Predictor(config, *bytes_);
   }
 
-  /// Of all images together; of open sizes those to try.
+  /// The input has all images together; for open sizes there are several to try.
   std::vector<Shape> shapes_to_try() const {
     Shape shape = predictor_.input_spec().shape;
     if (shape.empty()) return {shape};

@@ -392,7 +392,7 @@ TEST_CASE("an attention that reads beside its tensors is a fault of the engine")
 }
 
 TEST_CASE("a row that is added to either product of an attention is not lost") {
-  // Of 2 heads with 3 tokens each, which are added to or multiplied by numbers as ONNX has them.
+  // There are 2 heads with 3 tokens each. Numbers are added and multiplied as ONNX has them.
   const std::string tensors =
       "q[4,4]=1,-1,2,.5,0,1,-.5,2,.25,-1,1,1,-2,0,.5,1 "
       "k[4,4]=.5,1,-1,2,1,0,2,-.5,-1,.5,.25,1,2,1,0,-1 "

@@ -13,7 +13,7 @@ ONNX = {schema.name for schema in onnx.defs.get_all_schemas_with_history()} | {
     "Swish",
     "RMSNormalization",
 }
-"""Those two are of the operator sets 24 and 23, which an older package does not know."""
+"""Two of them belong to the operator sets 24 and 23, which an older package does not know."""
 OURS = {
     *("Feed", "Fetch", "While", "LoopVariables", "Branch", "Choice"),
     *("Fill", "FillLike", "Linspace", "Eye", "Meshgrid"),

@@ -48,7 +48,7 @@ LEAST = {
 }
 TOKENS = (6, 5, 10, 13)  # no multiple of a vector
 FORMATS = ("onnx", "json", "pdmodel", "dynamo")
-"""Those of PyTorch's older exporter, of Paddle, and of PyTorch's newer exporter."""
+"""The exporters are PyTorch's older one, Paddle's, and PyTorch's newer one."""
 OF_PADDLE = ("json", "pdmodel")
 
 

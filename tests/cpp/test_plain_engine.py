@@ -21,7 +21,7 @@ import lenet_cpp
 TOLERANCE = 1e-6
 """Against float64, as a share of the largest value of the output: float32 has 24 bits."""
 ROUNDED_REFERENCE = 1e-5
-"""The same where the reference computes in float32."""
+"""The tolerance where the reference computes in float32."""
 
 
 def run(contents, x, **options):

@@ -312,7 +312,7 @@ def sum_between(g, x):
     """Sums of two values, functions of the sum, and convolutions that read those.
 
     Engines compute the functions with the sum, on whole vectors of channels; a function that is not
-    0 at 0 shows what becomes of the lanes behind the last channel.
+    0 at 0 shows which values the lanes behind the last channel get.
     """
     count = g.d.pick([1, 2, 3, 5, 7, 13, 16, 17, 17, 33])
     for _ in range(g.d.pick([1, 2, 3])):

@@ -519,7 +519,7 @@ class Evaluator {
     return to;
   }
 
-  /// By the statistics that are given, or while training by those of the values.
+  /// Normalizes by the statistics that are given, or while training by those of the values.
   template <typename T>
   Outputs normalized(int dtype) const {
     const auto x = operands_of<T>("X");

@@ -14,7 +14,7 @@
 
 namespace lenet::plain {
 
-/// What values hold, by index into Graph::values; nothing for one that has not been computed, or
+/// What values hold, by index into Graph::values; nothing for one that is not computed yet, or
 /// that nobody reads any more.
 using Arrays = std::vector<std::optional<Array>>;
 

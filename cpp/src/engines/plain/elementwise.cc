@@ -144,7 +144,7 @@ void compare(const Call& call) {
                      kBool, call.integer("axis", -1)));
 }
 
-/// Of any number of tensors.
+/// Combines any number of tensors, one after the other.
 void combine_several(const Call& call) {
   const Combination& how = find(call, kArithmetic, call.kind());
   Array made = call.in();

@@ -36,7 +36,7 @@ double parameter(const Call& call, const char* name, std::size_t at, double othe
   return call.has(name) ? call.in(name).reals.at(at) : otherwise;
 }
 
-/// By the statistics that are given, or while training by those of the values.
+/// Normalizes by the statistics that are given, or while training by those of the values.
 void normalize_batch(const Call& call) {
   Array made = call.in();
   const Lines lines = lines_of(made.shape, call.channel_axis());

@@ -15,7 +15,7 @@ struct Span {
   std::int64_t positions = 0;  ///< also those of the padding
 };
 
-/// Of an adaptive pool, whose windows share the image out.
+/// Pools adaptively: the windows share the image out.
 Span share_of(std::int64_t window, std::int64_t windows, std::int64_t size) {
   Span span;
   const std::int64_t end = ((window + 1) * size + windows - 1) / windows;
