@@ -154,7 +154,10 @@ def random_images(
     first, *sizes = spec.shape
     has_open_channels = len(sizes) == 3 and sizes[0] < 0 and sizes[2] < 0
     is_open = min(sizes, default=0) < 0
-    for pixels in [image_size] if image_size else _OPEN_SIZES if is_open else [0]:
+    tried: Sequence[int] = _OPEN_SIZES if is_open else [0]
+    if image_size:
+        tried = [image_size]
+    for pixels in tried:
         for channels in (3, 1) if has_open_channels else [pixels]:
             shape = [pixels if size < 0 else size for size in sizes]
             if has_open_channels:

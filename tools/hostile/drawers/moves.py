@@ -191,7 +191,9 @@ def gather_elements(g, x):
     shape, axis = g.shape(x), g.axis(x)
     at = g.d.pick(g.others(x))
     count = g.d.pick([1, 2, shape[at]])
-    sizes = [1 if i == axis else count if i == at else size for i, size in enumerate(shape)]
+    sizes = list(shape)
+    sizes[at] = count
+    sizes[axis] = 1
     places = nested(sizes, lambda: g.d.randrange(shape[at]))
     table = {"ints": places, "expand": axis}
     return g.add("GatherElements", x, table, axis=at)

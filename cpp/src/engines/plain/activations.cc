@@ -106,13 +106,17 @@ constexpr Function kFunctions[] = {
     {"TanhShrink", [](double x, double, double) { return x - std::tanh(x); }},
     {"Shrink",
      [](double x, double bound, double bias) {
-       return x < -bound ? x + bias : (x > bound ? x - bias : (std::isnan(x) ? x : 0));
+       if (x < -bound) return x + bias;
+       if (x > bound) return x - bias;
+       return std::isnan(x) ? x : 0;
      },
      {"lambd", 0.5},
      {"bias"}},
     {"SoftShrink",
      [](double x, double bound, double) {
-       return x < -bound ? x + bound : (x > bound ? x - bound : (std::isnan(x) ? x : 0));
+       if (x < -bound) return x + bound;
+       if (x > bound) return x - bound;
+       return std::isnan(x) ? x : 0;
      },
      {"lambd", 0.5}},
     {"ScaledTanh",
