@@ -225,7 +225,10 @@ def _pool(op):
         top, left = op["paddings"]
         window = {"strides": op["strides"], "pads": (top, left, top, left)}
         kind, count = average_pool if is_average else max_pool, np.prod(op["ksize"])
-        pool = lambda x: kind(x, op["ksize"], **window)  # noqa: E731
+
+        def pool(x):
+            return kind(x, op["ksize"], **window)
+
     error = pool(x.error)
     if is_average:
         error += (_ERROR + count * 2.0**-24) * pool(np.abs(x.numbers))
