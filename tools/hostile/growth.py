@@ -252,6 +252,7 @@ def run_growth(options):
 
 # fmt: off
 # The table: a family is a line or two, of which ruff's format would make up to eight.
+EITHER = "Unsupported or loaded"
 FILTER = "w : 1 1 3 3\n"
 onnx("convolutions that share a filter, in a chain", 500,
      lambda n: FILTER + chain("{b} = Conv {a} w pads=1,1,1,1", n))
@@ -293,7 +294,7 @@ onnx("the largest values, in a chain", 1000,
 onnx("gathers that share indices", 3000,
      lambda n: f"i : int64 {'0 ' * 3 * n}\ns : int64 {n} 3\nj = Reshape i s\n"
      "t = Transpose x perm=1,2,3,0\nf = GatherND t j\n"
-     + chain("g{i} = GatherND t j\n{b} = Add {a} g{i}", n, "f"), "Unsupported")
+     + chain("g{i} = GatherND t j\n{b} = Add {a} g{i}", n, "f"), EITHER)
 onnx("shapes of many dimensions", 2000,
      lambda n: f"s : int64 {'1 ' * n}\n" + chain("{b} = Reshape {a} s", n),
      "Unsupported", lambda _: (1, 1, 1))
@@ -315,7 +316,7 @@ external("at one place of another file", 200, lambda _: ("values.bin", 0))
 external("that overlap in another file", 200, lambda i: ("values.bin", 4 * i), "BadModel")
 external("in one file by many names", 100, lambda i: (
     "".join("./" if i >> bit & 1 else ".//" for bit in range(16)) + "values.bin", 0))
-EITHER, INT8 = "Unsupported or loaded", {"kinds": [Program], "int8": True}
+INT8 = {"kinds": [Program], "int8": True}
 paddle("relus, in a chain", 1000, lambda p, n: repeated(p.input, n, p.relu))
 paddle("convolutions that share a filter, in a chain", 150,
        lambda p, n: repeated(p.input, n, p.conv))
