@@ -262,7 +262,7 @@ def exporters(session: nox.Session) -> None:
     """
     run_python(session, "-W", "ignore", "-m", "tools.exporters")
     run_python(session, "-W", "ignore", "-m", "tools.exporters", "check")
-    run_python(session, "scripts/benchmark.py", "--pages")
+    run_python(session, "-m", "tools.pages")
 
 
 @nox.session(python=False)
@@ -272,7 +272,7 @@ def zoo(session: nox.Session) -> None:
     The packages are installed in an environment in the user's cache folder, 0.1 GB.
     """
     run_python(session, "-W", "ignore", "-m", "tools.zoo")
-    run_python(session, "scripts/benchmark.py", "--pages")
+    run_python(session, "-m", "tools.pages")
 
 
 @nox.session(python=False)
@@ -380,7 +380,7 @@ def coverage(session: nox.Session) -> None:
             "tests": "all but nightly ones",
         }
         Path("docs/results/coverage.json").write_text(json.dumps(lines, indent=1) + "\n")
-        run("scripts/benchmark.py", "--pages")
+        run("-m", "tools.pages")
 
 
 @nox.session(python=False)

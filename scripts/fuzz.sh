@@ -10,9 +10,9 @@ Builds the fuzzers in build/fuzz (preset "fuzz": Clang, libFuzzer, AddressSaniti
 UndefinedBehaviorSanitizer), and runs each for N seconds (default: 60), or the TARGETs only.
 It needs ./run.sh --build-only before and Clang with libFuzzer (Debian: apt-get install clang).
 
-Seeds come from cpp/fuzz/make_corpus.py; what a run adds is kept in build/fuzz/corpus for the next
+Seeds come from tools/hostile/make_corpus.py; what a run adds is kept in build/fuzz/corpus for the next
 one. An input that breaks a reader is left in build/fuzz/crashes; give it to build/fuzz/fuzz_TARGET
-to see it again, and describe it in cpp/fuzz/make_corpus.py when it is mended.
+to see it again, and describe it in tools/hostile/make_corpus.py when it is mended.
 
 Exit code: 0 nothing found, 1 a reader broke, 2 usage, 3 Clang or the build is missing or failed.
 END
@@ -50,7 +50,7 @@ if ! { cmake --preset fuzz ${LIB_DIR:+-DPADDLE_INFERENCE_DIR="$LIB_DIR"} && cmak
     fail 3 "the fuzzers do not build (log: $build/logs/build.log)"
 fi
 
-python3 cpp/fuzz/make_corpus.py "$build/seeds" || fail 3 "the seeds cannot be made"
+python3 -m tools.hostile.make_corpus "$build/seeds" || fail 3 "the seeds cannot be made"
 
 # Temporary folders of a target that is stopped stay here.
 TMPDIR=$PWD/$build/tmp

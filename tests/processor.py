@@ -4,7 +4,7 @@ compare with libraries whose answers depend on it.
 
 import pytest
 
-from tools.benchmark.contenders import processor_flags
+from tools.survey.machine import processor_flags
 
 BF16 = {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16"}
 INSTRUCTION_SETS = ("scalar", "sse42", "avx2", "avx512", "avx512vnni", "amx")

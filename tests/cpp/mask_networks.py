@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 import torch
 
-from tools.versions.common import seed_of
+from tools.survey.worker import seed_of
 
 WIDTH, HEADS, CLASSES = 8, 2, 5
 

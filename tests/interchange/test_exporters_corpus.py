@@ -10,7 +10,6 @@ import pytest
 import lenet_cpp
 from lenet_cpp._base.files import cache_folder
 from references import REFERENCES
-from tools.benchmark.contenders import processor_flags
 from tools.exporters.corpus import (
     CORPUS,
     ENGINES,
@@ -26,6 +25,7 @@ from tools.exporters.corpus import (
     unpack,
 )
 from tools.exporters.tables import tools
+from tools.survey.machine import processor_flags
 
 ROWS = {row["tool"]: row for row in json.loads(RESULTS.read_text(encoding="utf-8"))["tools"]}
 

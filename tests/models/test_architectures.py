@@ -14,7 +14,7 @@ from paddle.nn import functional as F  # noqa: N812 - Paddle's own convention
 import lenet_cpp
 from lenet_cpp.agreement import compare
 from references import check_references
-from tools.versions.common import seed_of
+from tools.survey.worker import seed_of
 from tools.zoo.frameworks import Paddle, Torch
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of exporters

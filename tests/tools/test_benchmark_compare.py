@@ -14,9 +14,9 @@ from tools.benchmark import cli, compare
 from tools.benchmark.compare import COMPARED, compare_builds, compare_rows, verdict
 from tools.benchmark.contenders import choose
 from tools.benchmark.subject import Settings
-from tools.benchmark.summary import Block, median_interval
 from tools.benchmark.tables import render
 from tools.benchmark.turns import Turn
+from tools.survey.summary import Block, median_interval
 
 ANSWER = {
     "version": "1.2.3",

@@ -22,8 +22,8 @@ from tools.benchmark.contenders import (
 from tools.benchmark.lenet import activations, read_weights, write_onnx
 from tools.benchmark.making import make_in_peers
 from tools.benchmark.subject import lenet_subject, prepare
-from tools.benchmark.summary import assess
 from tools.benchmark.turns import Task, take_turn
+from tools.survey.summary import assess
 
 
 @pytest.fixture(scope="module")

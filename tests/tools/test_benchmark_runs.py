@@ -22,8 +22,8 @@ from tools.benchmark.contenders import (
 )
 from tools.benchmark.lenet import MULTIPLY_ADDS, read_weights, write_onnx
 from tools.benchmark.subject import Settings
-from tools.benchmark.summary import block_of
 from tools.benchmark.turns import Turn
+from tools.survey.summary import block_of
 
 NATIVE = "lenet_cpp/native"
 PROGRAM = "program/native"

@@ -6,8 +6,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from tools.benchmark.pages import outside_marks, write_pages, written
-from tools.benchmark.results import best_other
+from tools.pages.marks import outside_marks, write_pages, written
+from tools.survey.figures import best_other
 
 SPEED = re.compile(
     r"\d[\d.,]* ?(?:us|µs|microseconds|微秒|마이크로초)\b|[\d.]+ times as fast"
@@ -17,10 +17,10 @@ SPEED = re.compile(
 
 
 def test_pages_hold_what_their_results_do(root):
-    """Where this fails: scripts/benchmark.py --pages."""
+    """Where this fails: python -m tools.pages."""
     texts = written(root)
     for path, text in texts.items():
-        assert path.read_text(encoding="utf-8") == text, f"{path}: scripts/benchmark.py --pages"
+        assert path.read_text(encoding="utf-8") == text, f"{path}: python -m tools.pages"
 
 
 def test_results_of_the_benchmark_have_no_path_of_a_machine(root):

@@ -23,7 +23,6 @@ from tools.benchmark import contenders, plots, tables
 from tools.benchmark.compare import COMPARED, compare_builds
 from tools.benchmark.contenders import CONTENDERS, choose
 from tools.benchmark.lifetime import run_memory, run_startup
-from tools.benchmark.pages import write_pages
 from tools.benchmark.photos import run_photos
 from tools.benchmark.serve import run_serve
 from tools.benchmark.speed import run_speed
@@ -145,11 +144,6 @@ _RUNS: dict[str, Callable[[Settings, Sequence[Contender]], dict[str, Any]]] = {
         type=cli.FILE,
         help="measure nothing; print the tables and draw the pictures of a --json file",
     ),
-    option(
-        "--pages",
-        is_flag=True,
-        help="measure nothing; write the figures in docs/results/*.json into README and docs",
-    ),
 )
 @cli.option_group(
     "Contenders",
@@ -260,10 +254,6 @@ def main(**given: Any) -> int:
       B / A             with --compare: ratio of the times of B and A, and its 95 % interval
     """
     options = SimpleNamespace(**given, root=cli.of_script("root", Path()))
-    if options.pages:
-        for path in write_pages(options.root):
-            print(f"written: {path}")
-        return 0
     modes = [
         one for one in ("compare", "startup", "memory", "photos", "serve") if getattr(options, one)
     ]

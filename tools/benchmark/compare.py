@@ -14,11 +14,11 @@ from tqdm import tqdm
 
 from lenet_cpp.agreement import TOLERANCES, compare
 from lenet_cpp.errors import BackendFailure, BadInput, FileNotFound, Unsupported
-from tools.benchmark import machine
 from tools.benchmark.contenders import CONTENDERS
 from tools.benchmark.subject import failure, prepare, subjects
-from tools.benchmark.summary import median_interval
 from tools.benchmark.turns import take_turn, task_of
+from tools.survey import machine
+from tools.survey.summary import median_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import fnmatch
-import re
 import shutil
 from dataclasses import dataclass, replace
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lenet_cpp.errors import BadInput
 from lenet_cpp.quantize.environments import Environment
+from tools.survey.machine import processor_flags
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -177,18 +176,6 @@ class Contender:
                 " float32"
             )
         return None
-
-
-@cache
-def processor() -> dict[str, str]:
-    """Return what the kernel says of the first processor."""
-    text = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0]
-    return dict(re.findall(r"^(.*?)\s*: (.*)$", text, re.MULTILINE))
-
-
-def processor_flags() -> frozenset[str]:
-    """Return the instruction sets that the kernel names."""
-    return frozenset(processor().get("flags", "").split())
 
 
 _ONNXRUNTIME = ("onnxruntime", "onnx")

@@ -12,10 +12,10 @@ from tqdm import tqdm
 
 from lenet_cpp._base.worker import call
 from lenet_cpp.errors import Unsupported
-from tools.benchmark import machine
 from tools.benchmark.subject import prepare, subjects
-from tools.benchmark.summary import judge, percentile
 from tools.benchmark.turns import CHILD, pinned, take_turn, task_of
+from tools.survey import machine
+from tools.survey.summary import judge, percentile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

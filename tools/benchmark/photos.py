@@ -23,15 +23,15 @@ from lenet_cpp.data.images import imagenet
 from lenet_cpp.errors import BackendFailure, Error
 from lenet_cpp.inference.program import call_program
 from lenet_cpp.verify.files import find_models
-from tools.benchmark import machine
 from tools.benchmark.child import block, resident
 from tools.benchmark.contenders import PADDLEX
 from tools.benchmark.disk import package_bytes, program_bytes
 from tools.benchmark.photo_engines import PADDLEX_MODEL
 from tools.benchmark.serve import Host
 from tools.benchmark.subject import failure, prepare, subjects
-from tools.benchmark.summary import block_of, summarize
 from tools.benchmark.turns import CHILD, pinned
+from tools.survey import machine
+from tools.survey.summary import block_of, summarize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from tools.benchmark.contenders import Contender
     from tools.benchmark.subject import Settings, Subject
-    from tools.benchmark.summary import Block
+    from tools.survey.summary import Block
 
     Files = dict[str, dict[str, str]]
 

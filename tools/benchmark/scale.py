@@ -1,7 +1,7 @@
 """Measure bulk prediction and two predictors at once: ``python -m tools.benchmark.scale``.
 
 Processor time, so that other work on the machine changes little, except where two processes or
-threads work. Writes docs/results/scale.json, of which ``benchmark.py --pages`` makes the tables.
+threads work. Writes docs/results/scale.json, of which ``python -m tools.pages`` makes the tables.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from pyarrow import parquet
 import lenet_cpp
 from lenet_cpp.bulk.parts import predict_all
 from lenet_cpp.data.mnist import read_idx
-from tools.benchmark.machine import describe
 from tools.benchmark.making import make
+from tools.survey.machine import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -27,12 +27,12 @@ from lenet_cpp import Predictor
 from lenet_cpp.errors import BackendFailure
 from lenet_cpp.inference.program import call_program
 from lenet_cpp.quantize.environments import Environment
-from tools.benchmark import machine
 from tools.benchmark.child import resident
 from tools.benchmark.lifetime import summarize_series
 from tools.benchmark.subject import subjects
-from tools.benchmark.summary import judge, percentile
 from tools.benchmark.turns import pinned
+from tools.survey import machine
+from tools.survey.summary import judge, percentile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -10,19 +11,21 @@ import numpy as np
 from tqdm import tqdm
 
 from lenet_cpp.errors import Error
-from tools.benchmark import machine
+from lenet_cpp.inference.program import call_program
 from tools.benchmark.contenders import BASELINE
 from tools.benchmark.subject import failure, prepare, subjects
-from tools.benchmark.summary import assess, is_accurate, judge, ratio, summarize
 from tools.benchmark.turns import pinned, take_turn, task_of
+from tools.survey import machine
+from tools.survey.summary import assess, is_accurate, judge, ratio, summarize
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from tools.benchmark.contenders import Contender
     from tools.benchmark.subject import Settings, Subject
-    from tools.benchmark.summary import Block
     from tools.benchmark.turns import Task
+    from tools.survey.summary import Block
 
 _LIMIT_SECONDS = 0.03
 # The native engine beside Paddle's plain kernels, of which it takes a tenth of the time or less.
@@ -39,7 +42,7 @@ def run_speed(settings: Settings, contenders: Sequence[Contender]) -> dict[str, 
     """
     environments = [one.environment for one in contenders if one.environment is not None]
     result = {"kind": "speed", **machine.describe(settings, environments=environments)}
-    machine.multiply_add_limit(settings.program, 1, 0.01)
+    multiply_add_limit(settings.program, 1, 0.01)
     networks: list[dict[str, Any]] = []
     interrupted = False
     try:
@@ -165,7 +168,7 @@ class _Network:
         limits = []
         for _ in range(settings.rounds):
             with pinned(threads):
-                limits.append(machine.multiply_add_limit(settings.program, threads, _LIMIT_SECONDS))
+                limits.append(multiply_add_limit(settings.program, threads, _LIMIT_SECONDS))
             for name in self._random.sample(list(tasks), len(tasks)):
                 self._bar.set_postfix_str(f"{name}, {threads} thread(s), batch {size}")
                 turn = take_turn(tasks[name], size, seconds=settings.seconds / settings.rounds)
@@ -192,3 +195,9 @@ def best_peers(contenders: Sequence[Contender], blocks: dict[str, list[Block]]) 
     for one in sorted((c for c in contenders if c.is_peer), key=lambda c: medians[c.name]):
         best.setdefault(one.precision, one.name)
     return best
+
+
+def multiply_add_limit(program: Path, threads: int, seconds: float) -> dict[str, Any]:
+    """Measure the machine's single-precision multiply-adds a second, by the program beside ours."""
+    path = program.with_name("multiply_add_limit")
+    return dict(json.loads(call_program(path, f"--threads={threads}", f"--seconds={seconds}")))

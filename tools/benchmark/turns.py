@@ -18,7 +18,7 @@ from lenet_cpp._base.worker import call
 from lenet_cpp.errors import BackendFailure, Error, Unsupported
 from lenet_cpp.inference.program import call_program
 from tools.benchmark.subject import reads_of
-from tools.benchmark.summary import Block, block_of
+from tools.survey.summary import Block, block_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

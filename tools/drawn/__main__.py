@@ -8,7 +8,7 @@ Operators, how they are exported and how a file is checked are apart. ``paddle_o
 ``torch_operators.py`` list them and ask the package what there is. ``paddle_worker.py`` exports
 them in the environment of a Paddle (of ``tools.versions``), ``torch_worker.py`` by an exporter of
 PyTorch. ``verdicts.py`` runs a folder beside its truth, whatever wrote it. The result is
-``docs/results/drawn.json``, from which ``scripts/benchmark.py --pages`` writes the table in
+``docs/results/drawn.json``, from which ``python -m tools.pages`` writes the table in
 docs/compatibility.md; what is not drawn anew stays there as it is. The exit status is
 1 where an answer is wrong, a process crashed, a file was called damaged, or a remedy did not work.
 """

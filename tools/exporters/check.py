@@ -3,7 +3,7 @@
     python -m tools.exporters check                 all files; a minute
     python -m tools.exporters check --tool tf2onnx --output FILE
 
-``scripts/benchmark.py --pages`` writes the result into docs/onnx.md. The exit status is 1 where an
+``python -m tools.pages`` writes the result into docs/onnx.md. The exit status is 1 where an
 engine crashed, was wrong, or called a file damaged.
 """
 
@@ -17,7 +17,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tools.benchmark.contenders import processor_flags
 from tools.exporters.corpus import (
     ENGINES,
     OF_ONE_MACHINE,
@@ -30,6 +29,7 @@ from tools.exporters.corpus import (
     unpack,
 )
 from tools.survey import results
+from tools.survey.machine import processor_flags
 from tools.survey.runner import run_all
 from tools.survey.verdict import FAILURES
 

@@ -15,7 +15,7 @@ import numpy as np
 
 import lenet_cpp
 from tools.survey.verdict import operator
-from tools.versions.common import seed_of
+from tools.survey.worker import seed_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tools.versions.common import parameter_values
+from tools.survey.worker import parameter_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -13,7 +13,7 @@ is not there, none at all. Each part runs in a process of its own.
 
 It needs ./run.sh, and in its environment onnxruntime-gpu in place of onnxruntime, or paddle with
 CUDA; docs/gpu.md says how. Making models needs the extras paddle and onnx; with --models nothing
-but this package. ``scripts/benchmark.py --pages`` writes the results into docs/gpu.md. The exit
+but this package. ``python -m tools.pages`` writes the results into docs/gpu.md. The exit
 status is 1 where an answer or an error is not as it should be.
 """
 
@@ -38,8 +38,9 @@ from lenet_cpp._base.files import write_text
 from lenet_cpp._base.worker import call, run_program
 from lenet_cpp.agreement import TOLERANCES, compare
 from lenet_cpp.errors import BackendFailure, Error, FileNotFound
-from tools.benchmark import machine, making
+from tools.benchmark import making
 from tools.gpu.worker import OWN, PEER, gpu_facts
+from tools.survey import machine
 
 if TYPE_CHECKING:
     import subprocess

@@ -1,1 +1,1 @@
-"""Functions that all surveys use: zoo, drawn, exporters, versions and toolkits."""
+"""Functions that all surveys and the benchmark use."""

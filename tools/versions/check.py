@@ -5,7 +5,7 @@
 
 An answer is right where it differs from that of the Paddle which wrote the file by at most 1e-4 of
 the largest output. ``unchecked`` is engine auto with ``check_program=False``. The exit status is 1
-where an engine crashed, was wrong, or called a file damaged. ``scripts/benchmark.py --pages``
+where an engine crashed, was wrong, or called a file damaged. ``python -m tools.pages``
 writes the result into docs/compatibility.md.
 """
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from paddle import fluid
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from tools.versions.common import SIZES, make_input, open_shape, parameter_values, write_all
+from tools.survey.worker import SIZES, make_input, open_shape, parameter_values, write_all
 from tools.versions.fluid_networks import NETWORKS, TRACED, tail
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tools.versions.common import Report
+    from tools.survey.worker import Report
 
 LAYOUTS = {"separate": {}, "combined": {"model_filename": "model", "params_filename": "params"}}
 EXECUTOR = fluid.Executor(fluid.CPUPlace())

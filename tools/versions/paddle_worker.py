@@ -18,13 +18,13 @@ from paddle.base import unique_name
 from paddle.base.core import Scope
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from tools.versions.common import make_input, open_shape, parameter_values, write_all
+from tools.survey.worker import make_input, open_shape, parameter_values, write_all
 from tools.versions.paddle_networks import NETWORKS, tail
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tools.versions.common import Report
+    from tools.survey.worker import Report
 
 
 def build(folder: str, layout: str, report: Report) -> dict[str, Any]:

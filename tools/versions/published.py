@@ -30,12 +30,12 @@ from lenet_cpp._base.files import cache_folder
 from lenet_cpp._base.worker import call
 from lenet_cpp.quantize.environments import Environment
 from tools.benchmark import engines
-from tools.benchmark.machine import describe
-from tools.benchmark.summary import Block, block_of, ratio, summarize
 from tools.corpora import report
 from tools.interpreters import find_interpreter
+from tools.survey.machine import describe
 from tools.survey.results import write
 from tools.survey.runner import run_all
+from tools.survey.summary import Block, block_of, ratio, summarize
 from tools.survey.verdict import FAILURES, TOLERANCE, predict
 from tools.versions import tables
 from tools.versions.published_worker import CLASSIFIERS

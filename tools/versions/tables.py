@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tools.benchmark.results import SETTLED
+from tools.survey.figures import SETTLED
 from tools.survey.results import markdown_table
 
 ENGINES: dict[str, dict[str, Any]] = {

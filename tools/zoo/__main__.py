@@ -14,7 +14,7 @@ framework's by at most the tolerance of lenet_cpp.agreement, for three images an
 framework's own answer is farther than that from its answer in float64, a right one is at most twice
 as far. The packages are downloaded without their dependencies, once, into the user's cache folder.
 It needs this project with its extras paddle, torch and onnx. Each result is written at once, and
-those of other networks and engines stay in the file. ``scripts/benchmark.py --pages`` writes them
+those of other networks and engines stay in the file. ``python -m tools.pages`` writes them
 into docs/zoo.md. The exit status is 1 where an engine crashed, was wrong, or called a file damaged.
 
 With --keep the exported files, the images and the answers stay in a folder. A later run with it
@@ -41,8 +41,8 @@ from tqdm import tqdm
 from lenet_cpp._base.files import write_text
 from lenet_cpp._base.worker import call
 from lenet_cpp.errors import BadInput, Error
-from tools.benchmark import machine
 from tools.corpora import report
+from tools.survey import machine
 from tools.survey.verdict import FAILURES
 from tools.zoo.drawing import draw, order
 from tools.zoo.keeping import Case, Keep, make, not_kept, run

@@ -14,7 +14,7 @@ from lenet_cpp._base.worker import PROGRAM_DESC
 from tools.exporters.corpus import draw_images
 from tools.survey.verdict import judge as judge_answer
 from tools.survey.verdict import operator, same_bits, worst
-from tools.versions.common import seed_of
+from tools.survey.worker import seed_of
 from tools.zoo.frameworks import FRAMEWORKS
 from tools.zoo.sources import SOURCES
 

@@ -1,4 +1,4 @@
-"""Functions of the workers of all versions of Paddle; they need only Python 3.7 and NumPy."""
+"""Functions of the workers that write networks; they need only Python 3.7 and NumPy."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The tables and figures in README and docs, written from the files in docs/results.
 
 A page has ``<!-- results: FILE PART ARGUMENT... -->TEXT<!-- end -->``, in one line or in several.
-``benchmark.py --pages`` replaces each TEXT, and draws the pictures of ``docs/results``. A part is a
-function in ``_PARTS``; it gets the content of the file and the arguments. The text behind
+``python -m tools.pages`` replaces each TEXT, and draws the pictures of ``docs/results``. A part is
+a function in ``_PARTS``; it gets the content of the file and the arguments. The text behind
 ``<!-- repository -->`` becomes the address in pyproject.toml.
 """
 
@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any
 from lenet_cpp._base.files import write_text
 from lenet_cpp.errors import BadInput
 from tools.benchmark.photos import BY_HAND
-from tools.benchmark.picture import pictures
-from tools.benchmark.results import (
+from tools.drawn import tables as drawn
+from tools.exporters import tables as exporters
+from tools.gpu import tables as gpu
+from tools.pages.picture import pictures
+from tools.survey.figures import (
     NAMES,
     REDUCED,
     SETTLED,
@@ -29,10 +32,7 @@ from tools.benchmark.results import (
     peer_name,
     read,
 )
-from tools.benchmark.summary import is_accurate
-from tools.drawn import tables as drawn
-from tools.exporters import tables as exporters
-from tools.gpu import tables as gpu
+from tools.survey.summary import is_accurate
 from tools.versions import tables as versions
 from tools.zoo import tables as zoo
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import re
 from contextlib import suppress
 from datetime import datetime, timezone
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from lenet_cpp.inference.program import call_program
-from tools.benchmark.contenders import processor, processor_flags
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -63,7 +60,13 @@ def describe(
     return {"date": date, "machine": machine, "versions": found, "settings": chosen}
 
 
-def multiply_add_limit(program: Path, threads: int, seconds: float) -> dict[str, Any]:
-    """Measure the machine's single-precision multiply-adds a second, by the program beside ours."""
-    path = program.with_name("multiply_add_limit")
-    return dict(json.loads(call_program(path, f"--threads={threads}", f"--seconds={seconds}")))
+@cache
+def processor() -> dict[str, str]:
+    """Return what the kernel says of the first processor."""
+    text = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0]
+    return dict(re.findall(r"^(.*?)\s*: (.*)$", text, re.MULTILINE))
+
+
+def processor_flags() -> frozenset[str]:
+    """Return the instruction sets that the kernel names."""
+    return frozenset(processor().get("flags", "").split())

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lenet_cpp.errors import FileNotFound
-from tools.benchmark.summary import is_accurate
+from tools.survey.summary import is_accurate
 
 if TYPE_CHECKING:
     Row = dict[str, Any]

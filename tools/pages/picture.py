@@ -9,7 +9,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
-from tools.benchmark.results import (
+from tools.survey.figures import (
     NAMES,
     REDUCED,
     RESULTS,
@@ -22,7 +22,7 @@ from tools.benchmark.results import (
     peer_name,
     read,
 )
-from tools.benchmark.summary import is_accurate
+from tools.survey.summary import is_accurate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,9 +1,9 @@
 """Writes the seeds of the fuzzers: FOLDER/TARGET/NAME.
 
-    python cpp/fuzz/make_corpus.py FOLDER
+    python -m tools.hostile.make_corpus FOLDER
 
 Whole files come from those who write the formats (NumPy, Pillow, Paddle: the bundled model) or are
-written byte by byte by tools/hostile/models.py; the others are broken in the ways that readers
+written byte by byte by models.py; the others are broken in the ways that readers
 break on. Needs NumPy and Pillow; where Paddle is installed it writes more programs. An input that
 broke a reader once is kept here as a change of another one.
 """
@@ -29,15 +29,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from tools.hostile import models  # noqa: E402 - sys.path has tools/ only from here on
-from tools.hostile.models import field, fields  # noqa: E402 - sys.path has tools/ only from here on
+from tools.hostile import models
+from tools.hostile.models import field, fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+ROOT = Path(__file__).resolve().parents[2]
 BUNDLED = ROOT / "python" / "lenet_cpp" / "bundled" / "lenet"
 Files = dict[str, bytes]
 
@@ -325,7 +323,7 @@ def paddle_files() -> dict[str, Files]:
         script.write_text(EXPORT)  # Paddle reads the source of a layer
         for pir in "01":
             (folder / pir).mkdir()
-            subprocess.run(  # noqa: S603 - this interpreter and the script above, no shell
+            subprocess.run(
                 [sys.executable, "-W", "ignore", script, folder / pir],
                 env={**os.environ, "FLAGS_enable_pir_api": pir, "GLOG_v": "-1"},
                 check=True,
