@@ -3,7 +3,8 @@
 #include <charconv>
 #include <cstddef>
 #include <cstdio>
-#include <map>
+#include <utility>
+#include <vector>
 
 #include "io/file.h"
 #include "lenet/error.h"
@@ -32,9 +33,11 @@ static_assert(sizeof(kPlace) == kMark + kHashDigits + kSizeDigits + 1);
                                        "bundle --single-file");
 }
 
+using Files = std::vector<std::pair<std::string, std::string_view>>;  // names and contents
+
 /// \param text "SIZE NAME" for each file, an empty line, and the files
-std::map<std::string, std::string_view> split(std::string_view text) {
-  std::map<std::string, std::string_view> files;
+Files split(std::string_view text) {
+  Files files;
   const std::size_t end = text.find("\n\n");
   if (end == std::string_view::npos) refuse("it has no list of files");
   const std::string_view list = text.substr(0, end);
@@ -46,7 +49,7 @@ std::map<std::string, std::string_view> split(std::string_view text) {
     if (failed != std::errc() || at == last || *at != ' ') refuse("its list of files does not fit");
     const std::string name(at + 1, last);
     if (size > text.size()) refuse("'" + name + "' is not complete");
-    files[name] = text.substr(0, size);
+    files.emplace_back(name, text.substr(0, size));
     text.remove_prefix(size);
   });
   if (!text.empty()) refuse("its list of files does not fit");
@@ -67,18 +70,18 @@ bool read_attached(AttachedModel& model) {
   const std::string_view text = std::string_view(model.contents).substr(begin);
   const std::string found = sha256_hex(text);
   if (found != hash) refuse("its SHA-256 is " + found + " and should be " + hash);
-  for (const auto& [name, contents] : split(text)) {
-    if (name == "preprocess.json") {
-      model.preprocess = contents;
-    } else if (name == "manifest.json") {
-      model.manifest = contents;
-    } else if (platform::suffix_of(name) == ".pdiparams") {
-      model.bytes.params = contents;
-    } else {
-      model.name = name;
-      model.bytes.program = contents;
-    }
+  // bundle.py writes the program first, then the parameters of one that has a file of them.
+  const Files files = split(text);
+  if (files.empty()) refuse("its list of files is empty");
+  auto other = files.begin();
+  model.name = other->first;
+  model.bytes.program = other->second;
+  ++other;
+  if (platform::suffix_of(model.name) != ".onnx" && other != files.end()) {
+    model.bytes.params = other->second;
+    ++other;
   }
+  model.bytes.external.insert(other, files.end());
   return true;
 }
 

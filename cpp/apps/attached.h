@@ -2,7 +2,6 @@
 #pragma once
 
 #include <string>
-#include <string_view>
 
 #include "lenet/config.h"
 #include "lenet/predictor.h"
@@ -12,9 +11,7 @@ namespace lenet::apps {
 struct AttachedModel {
   std::string contents;  ///< what the others are parts of
   std::string name;      ///< of the program, as it was in its folder
-  ModelBytes bytes;
-  std::string_view preprocess;  ///< preprocess.json; empty: there was none
-  std::string_view manifest;    ///< manifest.json; likewise
+  ModelBytes bytes;      ///< with every other file of that folder that the model consists of
 };
 
 /// \returns null when the program's file holds no model. It is read once.

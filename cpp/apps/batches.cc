@@ -22,8 +22,15 @@ constexpr double kLeast = 4;  // smaller values are always accepted
 
 /// Of black and white pixels, in each channel; none when nothing says so.
 std::vector<float> prepared_pixels(const Config& config, const std::string& path) try {
-  const AttachedModel* attached = attached_model(config);
-  const std::string text = attached ? std::string(attached->preprocess) : read_file(path);
+  const AttachedModel* const attached = attached_model(config);
+  std::string text;
+  if (attached == nullptr) {
+    text = read_file(path);
+  } else {
+    const auto file = attached->bytes.external.find(path);
+    if (file == attached->bytes.external.end()) return {};
+    text = file->second;
+  }
   const Preparation found = parse_preparation(text, path);
   std::vector<float> values;
   for (const auto& channel : make_table(found.normalize, found.mode).channels) {

@@ -107,8 +107,7 @@ Described describe(const Predictor& predictor, const std::string& preprocess) {
   const TensorSpec& input = predictor.input_spec();
   if (attached == nullptr)
     return describe_model(config.model_file, preprocess, config.check_hashes, input, names);
-  return describe_model(attached->name, preprocess, attached->preprocess, attached->manifest, input,
-                        names);
+  return describe_model(attached->name, preprocess, attached->bytes, input, names);
 }
 
 }  // namespace lenet::apps

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,6 +18,8 @@
 #include "images/decoders.h"
 #include "lenet/image_pipeline.h"
 #include "lenet/interruption.h"
+#include "model/model.h"
+#include "platform/platform.h"
 
 namespace py = pybind11;
 
@@ -88,6 +91,37 @@ std::optional<std::pair<Tensor, bool>> prepare_file(const ImagePipeline& pipelin
   throw Error(error.code(), names_file(error, kUnnamed) ? said.substr(quoted.size()) : ": " + said);
 }
 
+/// The contents of all files of a model, by their paths in its folder: of its program, which comes
+/// first, its parameters, the files with values of an .onnx, and those of read_files_beside.
+/// \param params empty: the program has no file of parameters
+/// \throws Error as load_model and read_files_beside; Unsupported: two files have the same name
+py::dict read_model_files(const std::filesystem::path& program,
+                          const std::filesystem::path& params) {
+  Config config;
+  config.model_file = program.string();
+  config.params_file = params.string();
+  const auto model = load_model(find_model_files(config), config);
+  const FileContents beside = read_files_beside(config.model_file, true);
+  std::map<std::string, std::string_view> known;
+  py::dict files;
+  const auto add = [&](const std::string& name, std::string_view content) {
+    const auto [found, is_new] = known.emplace(name, content);
+    if (!is_new && found->second != content) {
+      throw Error(ErrorCode::Unsupported, "'" + config.model_file +
+                                              "' has two files that would both be called '" + name +
+                                              "': rename the one with its values");
+    }
+    files[py::str(name)] = py::bytes(content.data(), content.size());
+  };
+  add(program.filename().string(), model->program->contents());
+  if (!params.empty()) add(params.filename().string(), model->params->contents());
+  for (const auto& [path, file] : model->external) {
+    add(path.substr(platform::begin_of_name(model->path)), file->contents());
+  }
+  for (const auto& [name, content] : beside) add(name, content);
+  return files;
+}
+
 }  // namespace
 
 void register_images(py::module_& module) {
@@ -118,6 +152,7 @@ void register_images(py::module_& module) {
         return std::make_tuple(std::move(found.labels), std::move(found.source));
       },
       py::arg("program"), py::arg("check_hashes"));
+  module.def("read_model_files", &read_model_files, py::arg("program"), py::arg("params"));
   module.def("read_class_names",
              [](const std::filesystem::path& path) { return read_class_names(path.string()); });
   module.def(

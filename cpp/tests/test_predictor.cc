@@ -325,7 +325,22 @@ TEST_CASE("a model in memory gives what its files give, and needs them no longer
   const std::string outside =
       onnx_model(onnx_graph("Add x w -> y", "", "x[-1,1,4,4] -> y") +
                  delimited(5, onnx_external_tensor("w", {1}, {{"location", "w"}})));
-  refuse(ErrorCode::BadModel, "a model in memory has none", "", {outside, ""});
+  refuse(ErrorCode::BadModel, "file 'w', which was not given", "", {outside, ""});
+  const float two = 2;
+  const std::string_view values(reinterpret_cast<const char*>(&two), sizeof(two));
+  const ModelBytes whole{outside, "", {{"w", values}, {"labels.txt", "a"}}};
+  Predictor adds(config_of("engine=native"), whole);
+  self_check(adds, &whole);
+  const std::vector<float> ones(16, 1);
+  CHECK(adds.clone().run({ones.data(), {1, 1, 4, 4}}).data == std::vector<float>(16, 3));
+  refuse(ErrorCode::BadModel, "as many values as its shape says", "",
+         {outside, "", {{"w", "abc"}}});
+  for (const char* location : {"../w", "/w", "a/../../w", "*/w"}) {
+    const std::string hostile =
+        onnx_model(onnx_graph("Add x w -> y", "", "x[-1,1,4,4] -> y") +
+                   delimited(5, onnx_external_tensor("w", {1}, {{"location", location}})));
+    refuse(ErrorCode::BadModel, "no file of its folder", "", {hostile, "", {{location, values}}});
+  }
 }
 
 TEST_CASE("an output of another shape than the model declares is an error") {

@@ -1,5 +1,6 @@
 """``lenet-cpp bundle``: what it writes runs elsewhere, with nothing around it."""
 
+import json
 import re
 import shutil
 import signal
@@ -7,11 +8,14 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
+from PIL import Image
 
 import lenet_cpp
 from lenet_cpp.cli import main
-from lenet_cpp.deploy import bundle, write_bundle
+from lenet_cpp.deploy import bundle, bundle_check, write_bundle
 from snippets import printed_by, run_command
 
 ROOT = Path(__file__).parents[2]
@@ -231,6 +235,189 @@ def test_a_folder_with_something_else_is_not_replaced(change, model_dir, tmp_pat
     assert before == {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
 
 
+COLOURS = ["red", "green", "blue"]
+STEPS = """PreProcess:
+  transform_ops:
+    - NormalizeImage: {scale: 1.0/255.0, mean: [0, 0, 0], std: [1, 1, 1], order: ''}
+    - ToCHWImage: null
+"""
+"""Values from 0 to 1 in the order of COLOURS, as PaddleClas describes it."""
+
+
+def colour_model(folder, *, location="", size=20):
+    """Write an .onnx whose scores are the means of red, green and blue; return its path.
+
+    ``location`` is the file of its values, in the folder; "" for the .onnx itself. ``size`` is that
+    of its images, or a name for an open one.
+    """
+    weights = np.eye(3, dtype=np.float32)
+    tensor = onnx.numpy_helper.from_array(weights, "w")
+    folder.mkdir()
+    if location:
+        tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[3, 3])
+        tensor.data_location = TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value=location)
+        (folder / location).parent.mkdir(exist_ok=True)
+        (folder / location).write_bytes(weights.tobytes())
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["x"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["row"]),
+        helper.make_node("MatMul", ["row", "w"], ["y"]),
+    ]
+    taken = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, size, size])
+    given = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])
+    graph = helper.make_graph(nodes, "g", [taken], [given], [tensor])
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8, producer_name="test"
+    )
+    (folder / "colours.onnx").write_bytes(model.SerializeToString())
+    return folder / "colours.onnx"
+
+
+def by_labels_file(file):
+    (file.parent / "inference.yml").write_text(STEPS)
+    (file.parent / "labels.txt").write_text("\n".join(COLOURS))
+
+
+def by_list_in_yml(file):
+    rule = f"PostProcess:\n  Topk: {{topk: 2, label_list: {COLOURS}}}\n"
+    (file.parent / "inference.yml").write_text(STEPS + rule)
+
+
+def by_file_of_yml(file):
+    rule = "  MultiLabelThreshOutput: {threshold: 0.4, class_id_map_file: ../x/names.txt}\n"
+    (file.parent / "inference.yml").write_text(STEPS + "PostProcess:\n" + rule)
+    (file.parent / "names.txt").write_text("0 red\n1 green\n2 blue\n")
+
+
+def by_metadata(file):
+    model = onnx.load(file)
+    steps = {"type": "Normalize", "scale": 1 / 255, "mean": [0] * 3, "std": [1] * 3}
+    preprocess = {"format_version": 1, "mode": "RGB", "steps": [steps, {"type": "ToCHW"}]}
+    entries = {"lenet_cpp.preprocess": preprocess, "lenet_cpp.classes": COLOURS}
+    helper.set_model_props(model, {name: json.dumps(each) for name, each in entries.items()})
+    onnx.save(model, file)
+
+
+def by_manifest(file):
+    (file.parent / "inference.yml").write_text(STEPS)
+    said = {
+        "format_version": 1,
+        "models": {file.name: {}},
+        "classes": COLOURS,
+        "softmax": False,
+    }
+    (file.parent / "manifest.json").write_text(json.dumps(said))
+
+
+KINDS = [by_labels_file, by_list_in_yml, by_file_of_yml, by_metadata, by_manifest]
+
+
+@pytest.mark.parametrize("single_file", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_labels_and_rules_come_along(kind, single_file, static, elsewhere, tmp_path):
+    """Whatever file of the model has them: a green picture is called green."""
+    file = colour_model(tmp_path / "model")
+    kind(file)
+    Image.new("RGB", (20, 20), (10, 200, 120)).save(elsewhere / "green.bmp")
+    program = static / "lenet_classify" if single_file else BUILD / "lenet_classify"
+    said = write_bundle(file, elsewhere / "made", program, single_file=single_file)
+    assert said[1].startswith("checked: it printed for a test picture")
+    shutil.rmtree(tmp_path / "model")
+    start = elsewhere / "made" if single_file else elsewhere / "made" / "lenet_classify"
+    printed = run_there(start, "--format=json", elsewhere / "green.bmp")
+    found = [each["label"] for each in json.loads(printed)[0]["predictions"]]
+    expected = ["green", "blue", "red"]
+    if kind is by_list_in_yml:
+        expected = expected[:2]
+    elif kind is by_file_of_yml:
+        expected = ["green", "blue"]  # those above the threshold
+    assert found == expected
+
+
+@pytest.mark.parametrize("name", ["lenet_classify", "lenet_serve"])
+def test_a_bundle_that_loses_labels_is_not_written(name, built, monkeypatch, tmp_path):
+    file = colour_model(tmp_path / "model")
+    by_labels_file(file)
+    program = built(name)
+    made = tmp_path / "made"
+    assert "checked: it printed" in write_bundle(file, made, program)[1]
+    shutil.rmtree(made)
+
+    def without_labels(*arguments):
+        files = read_model_files(*arguments)
+        del files["labels.txt"]
+        return files
+
+    read_model_files = bundle._core.read_model_files
+    monkeypatch.setattr(bundle._core, "read_model_files", without_labels)
+    with pytest.raises(lenet_cpp.BackendFailure) as caught:
+        write_bundle(file, made, program)
+    said = re.fullmatch(
+        rf".*for a test picture {made}/{name} printed (.*), and {program} with {file} printed (.*)",
+        str(caught.value),
+        re.DOTALL,
+    )
+    assert '"red"' not in said[1]
+    assert '"red"' in said[2]
+    assert not made.exists()
+
+
+@pytest.mark.parametrize("size", [20, "size"])
+@pytest.mark.parametrize("location", ["colours.onnx.data", "values/w.bin"])
+def test_external_data_comes_along(location, size, static, elsewhere, tmp_path):
+    """As a folder, an archive and a single file; the images may have any size."""
+    file = colour_model(tmp_path / "model", location=location, size=size)
+    np.save(elsewhere / "digits.npy", np.random.default_rng(0).random((2, 3, 20, 20), np.float32))
+    expected = np.load(elsewhere / "digits.npy").mean((2, 3))
+    program = BUILD / "lenet_infer_native"
+    ran = "checked: it ran, with the same outputs as lenet_cpp.Predictor"
+    for _ in range(2):  # the second one replaces the first
+        assert write_bundle(file, elsewhere / "made", program)[1] == ran
+    assert write_bundle(file, elsewhere / "made.tar.gz", program)[1] == ran
+    single = static / "lenet_infer_native"
+    assert write_bundle(file, elsewhere / "one", single, single_file=True)[1] == ran
+    shutil.rmtree(tmp_path / "model")
+    (elsewhere / "archive").mkdir()
+    printed_by("tar", "-xf", elsewhere / "made.tar.gz", cwd=elsewhere / "archive")
+    for start in ("made/lenet_infer_native", "archive/made/lenet_infer_native", "one"):
+        found = logits_there(elsewhere / start, elsewhere)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+    values = elsewhere / "made" / "model" / location
+    values.write_bytes(np.zeros(9, np.float32).tobytes())
+    assert "SHA256SUMS" in run_there(elsewhere / "made/lenet_infer_native", code=BAD_MODEL)
+
+
+def test_external_data_elsewhere_is_refused(tmp_path):
+    file = colour_model(tmp_path / "model", location="../w.bin")
+    with pytest.raises(lenet_cpp.BadModel, match=r"'\.\./w\.bin', which is no file of its folder"):
+        write_bundle(file, tmp_path / "made", BUILD / "lenet_infer_native")
+
+
+def test_errors_name_no_temporary_path(monkeypatch, tmp_path):
+    """Here the program finds its model without the values."""
+    file = colour_model(tmp_path / "model", location="w.bin")
+    read = bundle._core.read_model_files
+    monkeypatch.setattr(
+        bundle._core, "read_model_files", lambda *given: dict([*read(*given).items()][:1])
+    )
+    made = tmp_path / "made"
+    with pytest.raises(lenet_cpp.FileNotFound) as caught:
+        write_bundle(file, made, BUILD / "lenet_infer_native")
+    assert f"'{made}/model/colours.onnx'" in str(caught.value)
+    assert "/.made." not in str(caught.value)
+    assert not made.exists()
+
+
+def test_a_program_that_cannot_take_a_picture_is_said(elsewhere, tmp_path):
+    """Nothing describes the images of this model, which the user of the bundle can name."""
+    file = colour_model(tmp_path / "model", size="size")
+    said = write_bundle(file, elsewhere / "made", BUILD / "lenet_classify")
+    assert said[1].startswith(f"not compared: lenet_classify with {file} refuses a test picture: ")
+    other = Path(shutil.copy(BUILD / "lenet_infer_native", tmp_path / "mine"))
+    assert write_bundle(file, elsewhere / "other", other)[1].startswith("not run: mine is no")
+
+
 def test_a_bundle_is_replaced_by_another_program(model_dir, tmp_path):
     for name in ("lenet_infer_native", "lenet_classify"):
         write_bundle(model_dir, tmp_path / "made", BUILD / name)
@@ -271,9 +458,13 @@ def test_names_of_other_archives_are_refused(suffix, tmp_path, capsys):
 
 def test_other_outputs_are_noticed(monkeypatch, tmp_path):
     """A program that computes something else is not handed out."""
-    monkeypatch.setattr(bundle.np, "array_equal", lambda *_: False)
-    with pytest.raises(lenet_cpp.BackendFailure, match="other outputs"):
-        write_bundle(None, tmp_path / "made", BUILD / "lenet_infer_native")
+    monkeypatch.setattr(bundle_check.np, "array_equal", lambda *_: False)
+    made = tmp_path / "made"
+    said = (
+        rf"{made}/lenet_infer_native gives other outputs than lenet_cpp.Predictor, \[.*\] instead"
+    )
+    with pytest.raises(lenet_cpp.BackendFailure, match=said):
+        write_bundle(None, made, BUILD / "lenet_infer_native")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -281,8 +472,9 @@ def test_ctrl_c_leaves_the_bundle_that_was_there(model_dir, tmp_path):
     write_bundle(model_dir, tmp_path / "made", BUILD / "lenet_infer_native")
     before = sorted(tmp_path.rglob("*"))
     code = (
-        "import signal, sys; from lenet_cpp.deploy import bundle; from lenet_cpp.cli import main;"
-        "bundle.call_program = lambda *_: signal.raise_signal(signal.SIGINT);"
+        "import signal, sys; from lenet_cpp.deploy import bundle_check;"
+        "from lenet_cpp.cli import main;"
+        "bundle_check.call_program = lambda *_: signal.raise_signal(signal.SIGINT);"
         "sys.exit(main(sys.argv[1:]))"
     )
     arguments = ("bundle", "-o", tmp_path / "made", "--program", BUILD / "lenet_infer_native")

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 
@@ -73,10 +74,12 @@ LENET_API Accelerator parse_accelerator(std::string_view name);
 
 /// A model that is in memory instead of files. The predictor keeps a copy.
 struct ModelBytes {
-  /// The content of a .pdmodel, a .json or an .onnx; the first bytes tell which. An .onnx has its
-  /// values within.
+  /// The content of a .pdmodel, a .json or an .onnx; the first bytes tell which.
   std::string_view program;
   std::string_view params;  ///< the content of the .pdiparams; empty for an .onnx
+  /// The contents of the files in which an .onnx keeps values (external data), by their paths in
+  /// its folder, such as "model.onnx.data". Files that it does not name are ignored.
+  std::map<std::string, std::string_view> external = {};
 };
 
 struct Config {

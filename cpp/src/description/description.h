@@ -6,12 +6,14 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "images/steps.h"
+#include "lenet/config.h"
 #include "lenet/error.h"
 #include "lenet/tensor.h"
 
@@ -113,6 +115,15 @@ struct NamedLabels {
 /// \throws Error as read_class_names; BadModel when SHA256SUMS beside it names another content.
 NamedLabels find_labels(const std::string& program, bool check_hashes);
 
+/// The contents of files, by their names.
+using FileContents = std::map<std::string, std::string>;
+
+/// Reads the files beside a program that describe_model reads, as far as they are there, so that
+/// they can be copied with it: manifest.json, labels.txt, and a description of any form as
+/// preprocess.json.
+/// \throws Error as describe_model
+FileContents read_files_beside(const std::string& program, bool check_hashes);
+
 /// All that is known of a model's images and outputs.
 struct Described {
   /// The description, with the classes that manifest.json, the metadata of an .onnx or labels.txt
@@ -139,10 +150,11 @@ Described describe_model(const std::string& program, const std::string& preproce
                          const std::vector<std::string>& own_names);
 
 /// The same of a model in memory.
-/// \param description, manifest texts of its preprocess.json and manifest.json, or nothing
+/// \param program what its file was called
+/// \param model its contents, with what read_files_beside gave among the other files
 Described describe_model(const std::string& program, const std::string& preprocess,
-                         std::string_view description, std::string_view manifest,
-                         const TensorSpec& input, const std::vector<std::string>& own_names);
+                         const ModelBytes& model, const TensorSpec& input,
+                         const std::vector<std::string>& own_names);
 
 /// \returns the same, of which it is known how images are prepared
 /// \throws Error `missing`, where it is not

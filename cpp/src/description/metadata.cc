@@ -254,6 +254,18 @@ Metadata read_metadata(const std::string& program) {
   return entries;
 }
 
+Metadata metadata_of(std::string_view onnx) {
+  Metadata entries;
+  try {
+    each_field(onnx, "", "", [&](const Field& field) {
+      const bool is_entry = field.wire == Wire::Bytes && field.number == kMetadataProps;
+      if (is_entry && field.bytes.size() <= kMostBytes) add_entry(field.bytes, entries);
+    });
+  } catch (const Error&) {  // what is behind damage is left out
+  }
+  return entries;
+}
+
 MetadataDescription describe_metadata(const Metadata& entries) {
   MetadataDescription found;
   auto classes = parsed(find(entries, "lenet_cpp.classes"));

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace lenet {
@@ -19,6 +20,9 @@ struct MetadataDescription {
 /// than 1 MiB, are left out: whatever runs the model says what is wrong with it.
 /// \returns nothing of another file than an .onnx, or one that cannot be read
 Metadata read_metadata(const std::string& program);
+
+/// The same of the contents of an .onnx.
+Metadata metadata_of(std::string_view onnx);
 
 /// Reads the entries of this project (docs/onnx.md), and those of a classifier that ultralytics
 /// exported: `task`, `names`, a dict of Python's, and `imgsz`. What is of another form is left out.

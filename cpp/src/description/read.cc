@@ -39,8 +39,7 @@ const std::set<std::string> kYmlMembers = {"PreProcess",     "PostProcess", "Tra
 
 /// The text of a file of names: UTF-8 without NUL, at most as long as a YAML may be.
 /// \throws Error as read_class_names
-std::string read_names(const std::string& path) {
-  const std::string bytes = read_file(path);
+std::string text_of_names(std::string_view bytes, const std::string& path) {
   const auto refuse = [&](const std::string& problem) {
     throw Error(ErrorCode::BadInput, "'" + path + "' is not a list of labels: " + problem);
   };
@@ -62,7 +61,7 @@ std::string read_names(const std::string& path) {
 /// Lines of a number, `between`, and a name.
 std::string read_label_lines(const std::string& path, const std::string& between) {
   json names = json::object();
-  each_line(read_names(path), [&](std::string_view line) {
+  each_line(text_of_names(read_file(path), path), [&](std::string_view line) {
     if (!line.empty() && line.back() == '\r') line.remove_suffix(1);
     if (line.empty()) return;
     const std::size_t end = between.empty() ? std::string::npos : line.find(between);
@@ -73,6 +72,7 @@ std::string read_label_lines(const std::string& path, const std::string& between
   return ",\"labels\":" + labels_by_number(names);
 }
 
+constexpr const char* kManifest = "manifest.json";
 /// What Custom Vision and Teachable Machine write beside a model.
 constexpr const char* kLabels = "labels.txt";
 
@@ -90,6 +90,25 @@ std::string_view after_number(std::string_view line, std::size_t number) {
   const auto result = std::from_chars(line.data(), line.data() + end, found);
   const bool fits = result.ec == std::errc() && result.ptr == line.data() + end;
   return fits && found == number ? stripped(line.substr(end)) : "";
+}
+
+/// \param path for messages
+/// \throws Error as read_class_names
+Names parse_class_names(std::string_view bytes, const std::string& path) {
+  Names names;
+  Names numbered;
+  const std::string text = text_of_names(bytes, path);
+  each_line(text, [&](std::string_view line) {
+    line = stripped(line);
+    if (line.empty()) return;
+    const std::string_view name = after_number(line, names.size());
+    if (!name.empty()) numbered.emplace_back(name);
+    names.emplace_back(line);
+  });
+  if (names.empty()) {
+    throw Error(ErrorCode::BadInput, "'" + path + "' lists no label: write one name in each line");
+  }
+  return numbered.size() == names.size() ? numbered : names;
 }
 
 /// \param program its name alone
@@ -171,7 +190,7 @@ Described described(ReadDescription read, std::string source, Manifest manifest,
   }
   if (!source.empty()) found.description = parse_description(read.text, source);
   Names& labels = found.description.labels;
-  found.labels_source = labels.empty() ? "manifest.json" : source;
+  found.labels_source = labels.empty() ? kManifest : source;
   if (labels.empty()) labels = std::move(manifest.classes);
   if (labels.empty()) {
     labels = inside.classes.empty() ? own_names : std::move(inside.classes);
@@ -223,7 +242,7 @@ ReadDescription read_description(const std::string& path, bool check_hashes) {
 }
 
 Manifest read_manifest(const std::string& program, bool check_hashes) {
-  const std::string path = beside(program, "manifest.json");
+  const std::string path = beside(program, kManifest);
   if (!platform::exists(path)) return {};
   const std::string text = read_file(path);
   HashCheck{check_hashes}(path, text);
@@ -256,15 +275,48 @@ Described describe_model(const std::string& program, const std::string& preproce
 }
 
 Described describe_model(const std::string& program, const std::string& preprocess,
-                         std::string_view description, std::string_view manifest,
-                         const TensorSpec& input, const Names& own_names) {
-  ReadDescription read{std::string(description), ""};
-  if (!preprocess.empty()) read = read_description(preprocess, false);
-  std::string source = !preprocess.empty() || description.empty() ? preprocess : "preprocess.json";
-  Manifest known;
-  if (!manifest.empty()) known = parse_manifest(std::string(manifest), "manifest.json", program);
-  return described(std::move(read), std::move(source), std::move(known), program, "", input, {},
-                   own_names);
+                         const ModelBytes& model, const TensorSpec& input, const Names& own_names) {
+  const auto content = [&](const char* name) -> std::string {
+    const auto found = model.external.find(name);
+    return found == model.external.end() ? "" : std::string(found->second);
+  };
+  std::string source = preprocess;
+  ReadDescription read;
+  if (!preprocess.empty()) {
+    read = read_description(preprocess, false);
+  } else if (read.text = content(kNames[0]); !read.text.empty()) {
+    source = kNames[0];
+  }
+  Manifest manifest;
+  if (const std::string text = content(kManifest); !text.empty()) {
+    manifest = parse_manifest(text, kManifest, program);
+  }
+  Metadata metadata;
+  if (platform::suffix_of(program) == ".onnx") metadata = metadata_of(model.program);
+  Described found = described(std::move(read), std::move(source), std::move(manifest), program, "",
+                              input, describe_metadata(metadata), own_names);
+  const std::string labels = content(kLabels);
+  if (found.description.labels.empty() && !labels.empty()) {
+    found.description.labels = parse_class_names(labels, kLabels);
+    found.labels_source = kLabels;
+  }
+  return found;
+}
+
+FileContents read_files_beside(const std::string& program, bool check_hashes) {
+  FileContents files;
+  const std::string description = find_description(program);
+  if (!description.empty()) {
+    files[kNames[0]] = read_description(description, check_hashes).text;
+  }
+  HashCheck check(check_hashes);
+  for (const char* name : {kManifest, kLabels}) {
+    const std::string path = beside(program, name);
+    if (!platform::is_file(path)) continue;
+    files[name] = read_file(path);
+    check(path, files[name]);
+  }
+  return files;
 }
 
 Described with_images(Described found) {
@@ -273,20 +325,7 @@ Described with_images(Described found) {
 }
 
 std::vector<std::string> read_class_names(const std::string& path) {
-  const std::string text = read_names(path);
-  Names names;
-  Names numbered;
-  each_line(text, [&](std::string_view line) {
-    line = stripped(line);
-    if (line.empty()) return;
-    const std::string_view name = after_number(line, names.size());
-    if (!name.empty()) numbered.emplace_back(name);
-    names.emplace_back(line);
-  });
-  if (names.empty()) {
-    throw Error(ErrorCode::BadInput, "'" + path + "' lists no label: write one name in each line");
-  }
-  return numbered.size() == names.size() ? numbered : names;
+  return parse_class_names(read_file(path), path);
 }
 
 ImagePipeline ImagePipeline::load(const std::string& path, bool check_hashes) {

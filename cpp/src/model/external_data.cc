@@ -59,7 +59,8 @@ void require_inside(const std::string& file, const std::string& path, const std:
 }  // namespace
 
 void set_external_contents(OnnxProgram& program, const std::string& path,
-                           const std::function<std::string_view(const std::string&)>& read) {
+                           const std::function<std::string_view(const std::string&)>& read,
+                           bool in_memory) {
   constexpr double kMaxOverlap = 4;
   struct Used {
     std::string_view contents;
@@ -80,7 +81,7 @@ void set_external_contents(OnnxProgram& program, const std::string& path,
     const auto [found, is_new] = files.try_emplace(platform::beside(path, location));
     Used& used = found->second;
     if (is_new) {
-      require_inside(found->first, path, where);
+      if (!in_memory) require_inside(found->first, path, where);
       used.contents = read(found->first);
     }
     const std::string_view contents = used.contents;

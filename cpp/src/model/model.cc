@@ -45,13 +45,24 @@ class Loader {
       file = MemoryFile::read(path);
       check_hash_(path, file->contents());
     } else {
-      const bool program = path == files_.program;
-      file = std::make_shared<const MemoryFile>(program ? bytes_->program : bytes_->params);
+      file = std::make_shared<const MemoryFile>(given(path));
     }
     model_->file_bytes += file->contents().size();
     return file;
   }
   std::string_view program() const { return model_->program->contents(); }
+
+  /// The contents of a file of a model in memory.
+  std::string_view given(const std::string& path) const {
+    if (path == files_.program) return bytes_->program;
+    if (path == files_.params) return bytes_->params;
+    const auto found = bytes_->external.find(path);
+    if (found == bytes_->external.end()) {
+      refuse_program(model_->path, "keeps values in the file '" + printable(path) +
+                                       "', which was not given with the model in memory");
+    }
+    return found->second;
+  }
 
   void set_output(Graph& graph) const {
     graph.shows_all = config_.output_name == kEveryValue;
@@ -76,12 +87,12 @@ class Loader {
 
   void load_onnx() {
     OnnxProgram found = read_onnx_program(program(), model_->path);
-    if (bytes_ != nullptr && !found.external.empty()) {
-      refuse_program(model_->path, "keeps values in files, of which a model in memory has none");
-    }
-    set_external_contents(found, model_->path, [this](const std::string& file) {
-      return (model_->external[file] = read(file))->contents();
-    });
+    set_external_contents(
+        found, model_->path,
+        [this](const std::string& file) {
+          return (model_->external[file] = read(file))->contents();
+        },
+        bytes_ != nullptr);
     model_->quantized = found.quantized;
     Graph& graph = model_->graph = std::move(found.graph);
     const std::vector<std::size_t> outputs = graph.outputs;

@@ -73,9 +73,11 @@ void expand_quantized_operators(Graph& graph);
 
 /// Reads the files of `external`, each once, and gives the graph the contents that are in them.
 /// \param read gives the contents of the file at a path, which live as long as the graph
+/// \param in_memory the files are not on a disk, so that no link can lead out of the folder
 /// \throws Error as `read`; FileNotFound; BadModel when a file is not in the model's folder or
 ///   shorter than the model says, or contents are not as many as a shape says, or overlap.
 void set_external_contents(OnnxProgram& program, const std::string& path,
-                           const std::function<std::string_view(const std::string&)>& read);
+                           const std::function<std::string_view(const std::string&)>& read,
+                           bool in_memory = false);
 
 }  // namespace lenet

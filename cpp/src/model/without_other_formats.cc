@@ -19,7 +19,8 @@ OnnxProgram read_onnx_program(std::string_view /*bytes*/, const std::string& pat
   refuse_format(path);
 }
 void set_external_contents(OnnxProgram& /*program*/, const std::string& path,
-                           const std::function<std::string_view(const std::string&)>& /*read*/) {
+                           const std::function<std::string_view(const std::string&)>& /*read*/,
+                           bool /*in_memory*/) {
   refuse_format(path);
 }
 

@@ -9,18 +9,15 @@ from dataclasses import dataclass
 from gzip import GzipFile
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from lenet_cpp import _core
-from lenet_cpp._base.files import PREPROCESS_NAME, naming, reading
+from lenet_cpp._base.files import naming, reading
 from lenet_cpp._base.worker import run_program
-from lenet_cpp.errors import BackendFailure, BadInput, FileNotFound, Unsupported
+from lenet_cpp.deploy.bundle_check import CLASSIFY, INFER, Source, compare
+from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
 from lenet_cpp.formats.installation import checked_name
-from lenet_cpp.formats.manifest import CHECKSUMS_NAME, MANIFEST_NAME
+from lenet_cpp.formats.manifest import CHECKSUMS_NAME
 from lenet_cpp.inference.options import BUNDLED_DIR
 from lenet_cpp.inference.predictor import Predictor
-from lenet_cpp.inference.program import call_program
 
 _LAUNCHER = """\
 #!/bin/sh
@@ -30,10 +27,9 @@ case $0 in */*) here=${0%/*} ;; *) here=. ;; esac
 LD_LIBRARY_PATH=$here/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 export LD_LIBRARY_PATH
 """
-_INFER = ("lenet_infer_native", "lenet_infer_test")
 # These programs can hold a model, and have the option --model_dir. Other programs take the model as
 # their first argument.
-_HOLDERS = (*_INFER, "lenet_classify")
+_HOLDERS = (*INFER, CLASSIFY)
 # cpp/apps/attached.cc: a SHA-256, and where in the file the model begins.
 _PLACE = re.compile(rb"(lenet attached model:)[0-9a-f]{64}(\d{20})")
 # These libraries belong to the system's own loader and do not work with another one.
@@ -65,7 +61,8 @@ def write_bundle(
         FileNotFound: The program, the model or a library cannot be read.
         Unsupported: The model has one file for each variable, the program's loader is missing, or
             the program cannot hold a model.
-        BackendFailure: The program gives other outputs than :class:`lenet_cpp.Predictor`.
+        BackendFailure: The bundle gives other outputs than :class:`lenet_cpp.Predictor`, or prints
+            something else for a picture than the program prints with the model in its folder.
         lenet_cpp.Error: The model cannot be loaded, as for :class:`lenet_cpp.Predictor`.
         OSError: The output cannot be written.
     """
@@ -84,7 +81,12 @@ def write_bundle(
             _write(made, {program.name: _with_model(bundled, opened.files)})
         else:
             _write_folder(made, bundled, opened.files)
-        finding = _run_and_compare(made / program.name, program, opened, Path(folder))
+
+        def shown(text: str) -> str:
+            return text.replace(str(made), str(output)).replace(f"{folder}/", "")
+
+        start = made / program.name
+        finding = compare(start, program, opened.source, Path(folder), shown)
         if single_file:
             made = made / program.name
         elif output.name.endswith(".tar.gz"):
@@ -117,13 +119,13 @@ class _Model:
     """A model to bundle.
 
     Attributes:
-        files: The content of each file.
-        sample: Images and the outputs for them, both float32 with the batch first; None when the
-            sizes of the images are not fixed.
+        source: What the bundle is compared with.
+        files: The content of each file, by its path in the model's folder. The program comes first,
+            and then the parameters, if they have a file.
     """
 
+    source: Source
     files: dict[str, bytes]
-    sample: tuple[NDArray[np.float32], NDArray[np.float32]] | None
 
 
 def _read_program(path: Path) -> _Program:
@@ -138,27 +140,16 @@ def _write_folder(folder: Path, program: _Program, model_files: dict[str, bytes]
     name = program.path.name
     _write(folder / "bin", {name: program.content})
     _write(folder / "lib", {library.name: library.read_bytes() for library in program.libraries})
-    sums = "".join(f"{_sha256(content)}  {file}\n" for file, content in model_files.items())
-    _write(folder / "model", {**model_files, CHECKSUMS_NAME: sums.encode()})
+    sums: dict[str, bytes] = {}  # one list in each folder
+    for file, content in model_files.items():
+        path = Path(file)
+        line = f"{_sha256(content)}  {path.name}\n".encode()
+        listed = str(path.with_name(CHECKSUMS_NAME))
+        sums[listed] = sums.get(listed, b"") + line
+    _write(folder / "model", {**model_files, **sums})
     option = "--model_dir=" if name in _HOLDERS else ""
     start = f'exec "$here/bin/{name}" {option}"$here/model" "$@"\n'
     _write(folder, {name: (_LAUNCHER + start).encode()})
-
-
-def _run_and_compare(start: Path, program: Path, model: _Model, folder: Path) -> str:
-    """Run what was written, and compare its outputs; return a sentence about that.
-
-    ``start`` is the file that a user of the bundle runs. The images and the outputs are written
-    into ``folder``.
-    """
-    if program.name not in _INFER or model.sample is None:
-        return f"not run: only {' and '.join(_INFER)} are, with a model of fixed size"
-    images, expected = model.sample
-    np.save(folder / "x.npy", images)
-    call_program(start, f"--input={folder}/x.npy", f"--output={folder}/y.npy")
-    if not np.array_equal(np.load(folder / "y.npy"), expected):
-        raise BackendFailure(f"{program} gives other outputs than lenet_cpp.Predictor")
-    return "checked: it ran, with the same outputs as lenet_cpp.Predictor"
 
 
 def _needs(program: _Program) -> str:
@@ -192,19 +183,26 @@ def _is_bundle_folder(folder: Path) -> bool:
     parts = [folder / part for part in ("bin", "lib", "model")]
     if len(starts) != 1 or not all(part.is_dir() and not part.is_symlink() for part in parts):
         return False
-    program, libraries, model = map(_names_in, parts)
-    launcher, sums = folder / starts.pop(), folder / "model" / CHECKSUMS_NAME
-    if not launcher.is_file() or not sums.is_file():
+    program, libraries = map(_names_in, parts[:2])
+    launcher = folder / starts.pop()
+    if not launcher.is_file() or not (parts[2] / CHECKSUMS_NAME).is_file():
         return False
-    listed = {
-        line.split(maxsplit=1)[-1] for line in sums.read_text("utf-8", "replace").splitlines()
-    }
+    model = {path for path in parts[2].rglob("*") if path.is_symlink() or not path.is_dir()}
     return (
         launcher.read_bytes().startswith(_LAUNCHER.encode())
         and program == {launcher.name}
         and all(".so" in name for name in libraries)
-        and model == {*listed, CHECKSUMS_NAME}
+        and model == _listed_in(parts[2])
     )
+
+
+def _listed_in(folder: Path) -> set[Path]:
+    """Return the lists of checksums in a folder and below, and the files that they name."""
+    found = set()
+    for sums in folder.rglob(CHECKSUMS_NAME):
+        lines = sums.read_text("utf-8", "replace").splitlines()
+        found |= {sums, *(sums.parent / line.split(maxsplit=1)[-1] for line in lines if line)}
+    return found
 
 
 def _loader_of(program: Path, content: bytes) -> str:
@@ -244,28 +242,12 @@ def _open_model(path: Path) -> _Model:
         program, params = predictor.model_file, predictor.params_file
         if params is None and program.suffix != ".onnx":
             raise Unsupported(f"{path} has many files: convert it, lenet-cpp convert --to pdmodel")
-        sample = _sample(predictor)
-    files = [
-        program,
-        *filter(None, [params]),
-        *filter(Path.is_file, [program.with_name(MANIFEST_NAME)]),
-    ]
-    contents = {checked_name(file.name): file.read_bytes() for file in files}
-    description = _core.find_description(program)
-    if description is not None:
-        # The program reads only our own form of a description, and this may be a toolkit's.
-        contents[PREPROCESS_NAME] = _core.read_description(description, False)[0].encode()
-    return _Model(contents, sample)
-
-
-def _sample(predictor: Predictor) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
-    """Return random images and the outputs for them, as in :attr:`_Model.sample`."""
-    batch, *shape = predictor.input_spec.shape
-    if min(shape) <= 0:
-        return None
-    count = batch if batch > 0 else 3
-    images = np.random.default_rng(0).random((count, *shape), np.float32)
-    return images, predictor.run(images)
+        source = Source.of(predictor)
+    files = _core.read_model_files(program, params or "")
+    for name in files:
+        for part in name.split("/"):
+            checked_name(part)
+    return _Model(source, files)
 
 
 def _with_model(program: _Program, files: dict[str, bytes]) -> bytes:
@@ -292,8 +274,10 @@ def _sha256(content: bytes) -> str:
 def _write(folder: Path, files: dict[str, bytes]) -> None:
     folder.mkdir(exist_ok=True, parents=True)
     for name, content in files.items():
-        (folder / name).write_bytes(content)
-        (folder / name).chmod(0o644 if folder.name in {"lib", "model"} else 0o755)
+        path = folder / name
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_bytes(content)
+        path.chmod(0o644 if folder.name in {"lib", "model"} else 0o755)
 
 
 def _archive(folder: Path, target: Path, name: str) -> Path:
