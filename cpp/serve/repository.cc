@@ -273,6 +273,7 @@ std::shared_ptr<Model> Repository::load(const std::string& name, const Found& fo
          {described.usual_note, described.note, model->precision_reason()}) {
       if (!each.empty()) options_.log(what + ": note: " + each);
     }
+    warn_of_lost_labels(*model, what);
     seen.served = found.state;
     seen.failed.clear();
     seen.failure.clear();
@@ -285,6 +286,18 @@ std::shared_ptr<Model> Repository::load(const std::string& name, const Found& fo
     options_.log(what + " is not served: " + seen.failure);
     return nullptr;
   }
+}
+
+void Repository::warn_of_lost_labels(const Model& model, const std::string& what) const {
+  const auto served = catalog();
+  auto before = served->find(model.name, model.version);
+  if (!before) before = served->find(model.name, "");
+  if (!before || !model.described.description.labels.empty()) return;
+  const std::size_t labels = before->described.description.labels.size();
+  if (labels == 0) return;
+  options_.log(what + ": warning: it has no labels, but version " + before->version +
+               ", which was served before, has " + std::to_string(labels) +
+               "; copy labels.txt, or the other file that has them, to the new version");
 }
 
 Catalog::Entry Repository::update(const std::string& name, const std::vector<Found>& versions,

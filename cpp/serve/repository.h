@@ -98,6 +98,9 @@ class Repository {
   /// \returns the model as it is to be served, without versions where none can be
   Catalog::Entry update(const std::string& name, const std::vector<Found>& versions, bool now);
   std::shared_ptr<Model> load(const std::string& name, const Found& found, Seen& seen);
+  /// Logs that a model which takes the place of another one has no labels, where that one has some.
+  /// \param what begins the line
+  void warn_of_lost_labels(const Model& model, const std::string& what) const;
   /// Loads a model in a process of its own, where the options say so.
   /// \throws Error as that does, and BackendFailure where it died, now or before
   void try_first(const Found& found);

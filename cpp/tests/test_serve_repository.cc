@@ -9,6 +9,47 @@ namespace lenet::tests {
 
 constexpr std::size_t kNone = std::string::npos;
 
+TEST_CASE("a version without the labels of the one before says so") {
+  const TemporaryFolder folder;
+  const auto put = [&](const std::string& version, bool labels) {
+    fs::create_directories(folder / ("m/" + version));
+    for (const char* name : {"lenet.pdmodel", "lenet.pdiparams"}) {
+      fs::copy(kModelDir + "/" + name, folder / ("m/" + version + "/" + name));
+    }
+    std::string text;
+    for (int i = 0; i < 10; ++i) text += "digit " + std::to_string(i) + "\n";
+    if (labels) write_file(folder / ("m/" + version + "/labels.txt"), text);
+  };
+  put("1", true);
+  Options options = options_of(folder.path(), "");
+  options.allow_load = true;
+  std::mutex mutex;
+  Names warnings;
+  options.log = [&](const std::string& line) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (line.find("labels") != kNone) warnings.push_back(line);
+  };
+  Server server(options);
+  const auto warnings_of_load = [&] {
+    CHECK(server.post("/v2/repository/models/m/load").status == 200);
+    const std::lock_guard<std::mutex> lock(mutex);
+    return std::exchange(warnings, {});
+  };
+  const auto lost = [](const std::string& version, const std::string& before) {
+    return Names{"model 'm' version " + version + ": warning: it has no labels, but version " +
+                 before + ", which was served before, has 10; copy labels.txt, or the other file " +
+                 "that has them, to the new version"};
+  };
+  CHECK(warnings_of_load().empty());
+  put("2", false);
+  CHECK(warnings_of_load() == lost("2", "1"));
+  CHECK(warnings_of_load().empty());  // it is said once
+  put("3", true);
+  CHECK(warnings_of_load().empty());
+  fs::remove(folder / "m/3/labels.txt");  // the same version, written anew
+  CHECK(warnings_of_load() == lost("3", "3"));
+}
+
 TEST_CASE("a new version is served once it is whole, and a broken one never") {
   const TemporaryFolder folder;
   const auto put = [&](const std::string& version) {
