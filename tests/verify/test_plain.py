@@ -191,6 +191,26 @@ def test_nothing_to_compare_is_an_error(tmp_path, monkeypatch, capsys):
     assert "nothing to compare: plain: plain refuses; native: native refuses" in said
 
 
+@pytest.mark.parametrize("name", ["folder", "folder/m", "folder/m.onnx"])
+def test_what_names_an_onnx(name, verify, tmp_path):
+    """A folder has other files too, such as labels and a description in JSON."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    path = write(folder / "m.onnx")
+    (folder / "labels.txt").write_text("a\nb\nc\nd\ne\n")
+    (folder / "preprocess.json").write_text("{}")
+    status, found = verify(tmp_path / name)
+    assert (status, found["model"], found["reference"]) == (0, str(path), "plain")
+
+
+def test_a_folder_whose_model_is_below(tmp_path, capsys):
+    (tmp_path / "model").mkdir()
+    write(tmp_path / "model" / "m.onnx")
+    assert main([str(tmp_path)]) == 3
+    said = f"{tmp_path} has no .pdmodel, .json or .onnx: name the folder of the model, such as"
+    assert f"{said} {tmp_path}/model" in capsys.readouterr().err
+
+
 def test_a_folder_of_paddle(model_dir, verify):
     status, found = verify(model_dir, "--plain")
     assert status == 0

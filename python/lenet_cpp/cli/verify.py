@@ -306,16 +306,23 @@ def _needs_plain(model: Path | None) -> bool:
         return True
     if model is not None and model.is_dir():
         formats = {source.format for source in find_sources(model)}
-        if "onnx" in formats and not formats.intersection(PROGRAM_FORMATS):
+        if any(model.glob("*.onnx")) and formats.isdisjoint(PROGRAM_FORMATS):
             return True
     given = click.get_current_context().get_parameter_source
     if any(given(name) is ParameterSource.COMMANDLINE for name in ("layers", *_OF_ROUTES)):
         return False  # the routes say that they need Paddle
+    if model is not None and not model.is_dir() and any(map(Path.is_file, _with_suffixes(model))):
+        return True
     try:
         require_paddle()
     except Unsupported:
         return True
     return False
+
+
+def _with_suffixes(path: Path) -> list[Path]:
+    """Return the programs that a path without suffix may stand for."""
+    return [path.with_name(path.name + suffix) for suffix in sorted(_SUFFIXES)]
 
 
 def _plain(

@@ -48,7 +48,10 @@ def find_models(model_dir: Path, formats: Sequence[str] | None = None) -> list[S
             raise FileNotFound(f"{model_dir} has no {_DESCRIPTIONS[format_]}: {remedy}")
         found += programs
     if not found:
-        raise FileNotFound(f"{model_dir} has neither .pdmodel nor .json: {remedy}")
+        inner = model_dir / "model"  # where a bundle has its model
+        if inner.is_dir():
+            remedy = f"name the folder of the model, such as {inner}, or {remedy}"
+        raise FileNotFound(f"{model_dir} has no .pdmodel, .json or .onnx: {remedy}")
     return found
 
 

@@ -64,12 +64,6 @@ class Row(Compared):
         """The images that both put into the same class."""
         return sum(one.equal_predictions for one in self.comparisons)
 
-    @property
-    def verdict(self) -> str:
-        """The worst of the comparisons' verdicts."""
-        worst = max(self.comparisons, key=lambda one: (not one.agrees, not one.identical))
-        return worst.verdict
-
 
 @dataclass(frozen=True)
 class WrongLayer:

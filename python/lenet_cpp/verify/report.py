@@ -41,6 +41,12 @@ class Compared(ABC):
         """The largest difference as :func:`lenet_cpp.agreement.difference` writes it."""
         return difference(self.largest_difference, self.share)
 
+    @property
+    def verdict(self) -> str:
+        """The worst of the comparisons' verdicts."""
+        worst = max(self._all(), key=lambda one: (not one.agrees, not one.identical))
+        return worst.verdict
+
     def summary(self, *names: str) -> dict[str, Any]:
         """Return these attributes and those of all comparisons for JSON."""
         return {name: getattr(self, name) for name in ("agrees", "equal_predictions", *names)} | {
@@ -75,12 +81,6 @@ class Row(Compared):
 
     def _all(self) -> Iterable[Comparison]:
         return self.comparisons
-
-    @property
-    def verdict(self) -> str:
-        """The worst of the comparisons' verdicts."""
-        worst = max(self.comparisons, key=lambda one: (not one.agrees, not one.identical))
-        return worst.verdict
 
 
 @dataclass(frozen=True)
