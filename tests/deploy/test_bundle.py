@@ -335,6 +335,15 @@ def test_labels_and_rules_come_along(kind, single_file, static, elsewhere, tmp_p
     assert found == expected
 
 
+def test_a_file_of_labels_that_is_missing_is_said(tmp_path):
+    file = colour_model(tmp_path / "model")
+    by_file_of_yml(file)
+    (file.parent / "names.txt").unlink()
+    _, finding, note = write_bundle(file, tmp_path / "made", BUILD / "lenet_classify")
+    assert finding.startswith("checked: it printed")
+    assert f"there is no '{file.parent}/names.txt'" in note
+
+
 @pytest.mark.parametrize("name", ["lenet_classify", "lenet_serve"])
 def test_a_bundle_that_loses_labels_is_not_written(name, built, monkeypatch, tmp_path):
     file = colour_model(tmp_path / "model")
@@ -409,11 +418,14 @@ def test_errors_name_no_temporary_path(monkeypatch, tmp_path):
     assert not made.exists()
 
 
-def test_a_program_that_cannot_take_a_picture_is_said(elsewhere, tmp_path):
+def test_a_program_that_cannot_take_a_picture_is_said(built, elsewhere, tmp_path):
     """Nothing describes the images of this model, which the user of the bundle can name."""
     file = colour_model(tmp_path / "model", size="size")
-    said = write_bundle(file, elsewhere / "made", BUILD / "lenet_classify")
-    assert said[1].startswith(f"not compared: lenet_classify with {file} refuses a test picture: ")
+    for program in (BUILD / "lenet_classify", built("lenet_serve")):
+        said = write_bundle(file, elsewhere / program.name, program)
+        expected = f"not compared: {program.name} with {file} refuses a test picture: "
+        assert said[1].startswith(expected)
+        assert "describes how images are prepared" in said[1]
     other = Path(shutil.copy(BUILD / "lenet_infer_native", tmp_path / "mine"))
     assert write_bundle(file, elsewhere / "other", other)[1].startswith("not run: mine is no")
 

@@ -53,7 +53,7 @@ def write_bundle(
             the model at its end.
 
     Returns:
-        Sentences about what was written: what it needs, and whether it was run.
+        Sentences about what was written: what it needs, whether it was run, and what is missing.
 
     Raises:
         BadInput: The program is not a 64-bit program of Linux, or the output exists and is not a
@@ -94,7 +94,7 @@ def write_bundle(
         elif output.is_dir():
             output.rename(Path(folder, "previous"))
         made.rename(output)
-    return [_needs(bundled), finding]
+    return [_needs(bundled), finding, *opened.notes]
 
 
 @dataclass(frozen=True)
@@ -122,10 +122,12 @@ class _Model:
         source: What the bundle is compared with.
         files: The content of each file, by its path in the model's folder. The program comes first,
             and then the parameters, if they have a file.
+        notes: What the description of the model names, but is not there.
     """
 
     source: Source
     files: dict[str, bytes]
+    notes: list[str]
 
 
 def _read_program(path: Path) -> _Program:
@@ -247,7 +249,9 @@ def _open_model(path: Path) -> _Model:
     for name in files:
         for part in name.split("/"):
             checked_name(part)
-    return _Model(source, files)
+    description = _core.find_description(program)
+    note = "" if description is None else _core.read_description(description, True)[1]
+    return _Model(source, files, [f"note: {note}"] if note else [])
 
 
 def _with_model(program: _Program, files: dict[str, bytes]) -> bytes:

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
@@ -177,12 +178,15 @@ def _serve(program: Path, model: Path | None, picture: Path) -> str:
             first = server.stdout.readline() if server.stdout else ""
             listens = _LISTENS.fullmatch(first)
             if listens is None:
-                said = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
-                raise BackendFailure(f"{program} does not start: {said[-1]}")
+                lines = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+                raise BackendFailure(f"{program} does not start: {lines[-1]}")
             with closing(HTTPConnection("127.0.0.1", int(listens[1]), timeout=_SECONDS)) as client:
                 client.request("PUT", "/v2/models/model/infer", picture.read_bytes())
                 response = client.getresponse()
-                return f"{response.status} {response.read().decode(errors='replace').strip()}"
+                said = response.read().decode(errors="replace").strip()
+                if response.status != HTTPStatus.OK:
+                    raise BadInput(f"{program} responds with {response.status}: {said}")
+                return said
         except (OSError, HTTPException) as error:
             raise BackendFailure(f"{program} does not respond: {error}") from error
         finally:
