@@ -13,20 +13,22 @@ runs it on real digits and compares C++ with Python. Takes a few minutes, and th
 README.md names. Steps that are done already are skipped; remove a step's result to do it again.
 After the folder was moved, .venv is made anew.
 
-  1 environment  .venv with PaddlePaddle, CMake and Ninja, from the Python package index (250 MB
-                 to download)
-  2 library      third_party/paddle_inference, from the paddlepaddle package in .venv
-  3 program      build/lenet_infer_test, build/lenet_classify, and the module of the package
-  4 package      lenet_cpp, installed into .venv; its Python modules are those in python/
-  5 train        checkpoints/lenet/lenet.pdparams and .pdopt
-  6 export       inference_model/lenet/lenet.pdmodel, .json and .pdiparams
-  7 predict      the C++ program on 1,000 test digits
-  8 compare      C++ and Python on the same digits
+  1 tools        .venv with CMake and Ninja, from the Python package index (60 MB to download)
+  2 engine       build/lenet_classify with the native engine, which classifies a photo by the model
+                 that comes with the package; PaddlePaddle (190 MB) is downloaded meanwhile
+  3 environment  PaddlePaddle in .venv
+  4 library      third_party/paddle_inference, from the paddlepaddle package in .venv
+  5 program      the other programs, such as build/lenet_infer_test, and the module of the package
+  6 package      lenet_cpp, installed into .venv; its Python modules are those in python/
+  7 train        checkpoints/lenet/lenet.pdparams and .pdopt
+  8 export       inference_model/lenet/lenet.pdmodel, .json and .pdiparams
+  9 predict      the C++ program on 1,000 test digits
+ 10 compare      C++ and Python on the same digits
 
 Options:
   --data-dir DIR  train on the MNIST files in DIR (default: the whole MNIST when paddle has
                   downloaded it before, else the sample in data/mnist_sample)
-  --build-only    stop after step 4
+  --build-only    stop after step 6
   --without-paddle
                   leave out Paddle, and with it training, the export and its engine: build the
                   native engine and the package, and classify the digits with the model that comes
@@ -35,7 +37,7 @@ Options:
 
 Environment:
   LIB_DIR   a Paddle Inference library that you have, laid out as the official archive; the C++
-            program is built against it instead of step 2's
+            program is built against it instead of step 4's
   PYTHON    the interpreter to make .venv with (default: python3, or where Paddle has no package
             for that, one of python3.13 to python3.10)
 END
@@ -114,7 +116,7 @@ step() {
         current="$1 $2"
         began=$(date +%s)
     fi
-    printf '[%s/8] %s: %s\n' "$1" "$2" "$3"
+    printf '[%s/10] %s: %s\n' "$1" "$2" "$3"
 }
 
 # skip NUMBER NAME [WHY]
@@ -122,7 +124,7 @@ skip() {
     finish
     times="$times$(printf '  %-14s  %s' "$1 $2" "${3:-done already}")
 "
-    printf '[%s/8] %s: %s\n' "$1" "$2" "${3:-done already}"
+    printf '[%s/10] %s: %s\n' "$1" "$2" "${3:-done already}"
 }
 
 # left_out VARIABLE WHAT: what the programs do without, by CMake's cache, and how to add it.
@@ -150,8 +152,8 @@ digest() {
     find "$@" -type f ! -name '*.pyc' ! -name '*.so' | sort | xargs sha256sum | sha256sum | cut -c1-64
 }
 
-# 1 environment
-: >"$logs/environment.log"
+# 1 tools
+: >"$logs/tools.log"
 # The scripts in .venv/bin and CMake's caches have the folder's path in them.
 moved_from=$(sed -n 's|^[^/]*\(/.*\)/\.venv/bin/python.*|\1|p' "$venv/bin/pip" 2>/dev/null | head -n 1)
 if [ -n "$moved_from" ] && [ "$moved_from" != "$PWD" ]; then
@@ -212,45 +214,81 @@ else
 fi
 [ -z "$missing" ] || stop 1 "missing: $missing (Debian: apt-get install$packages)"
 if [ $new_venv = 1 ]; then
-    step 1 environment "making $venv"
-    quietly environment "see the log" "$interpreter" -m venv --clear "$venv"
+    step 1 tools "making $venv"
+    quietly tools "see the log" "$interpreter" -m venv --clear "$venv"
 fi
 # The package is built without isolation, so that PaddlePaddle is not installed a second time for that.
 wanted="$preset $(sha256sum <pyproject.toml)"
-if [ "$(cat "$venv/lenet-environment" 2>/dev/null)" = "$wanted" ]; then
-    skip 1 environment
+installed=$(cat "$venv/lenet-environment" 2>/dev/null || true)
+if [ "$installed" = "$wanted" ]; then
+    skip 1 tools
 else
-    what="PaddlePaddle and the build tools (250 MB to download; some minutes the first time)"
-    [ $paddle = ON ] || what="the build tools (60 MB)"
-    step 1 environment "installing $what"
+    step 1 tools "installing the build tools (60 MB to download)"
     # Python may come with an older pip, which does not know --group.
-    quietly environment network "$python" -m pip install "pip>=25.1"
-    quietly environment network "$python" -m pip install --group $preset
-    echo "$wanted" >"$venv/lenet-environment"
+    quietly tools network "$python" -m pip install "pip>=25.1"
+    quietly tools network "$python" -m pip install --group run-without-paddle
 fi
 
-# 2 library
+# 2 engine
+: >"$logs/engine.log"
+: >"$logs/environment.log"
+downloading=
+# It goes on beside the compiler, and ends with this process.
+trap '[ -z "$downloading" ] || kill "$downloading" 2>/dev/null || true' EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+if [ $paddle = ON ] && [ "$installed" != "$wanted" ]; then
+    "$python" -m pip install --group run >>"$logs/environment.log" 2>&1 9>&- &
+    downloading=$!
+fi
+if [ -f build/compiled ]; then
+    skip 2 engine
+else
+    step 2 engine "compiling the native engine (one or two minutes)"
+    quietly engine "see the log" cmake --preset run-without-paddle
+    quietly engine "see the log" cmake --build build --target lenet_classify
+    set -- --model_dir=python/lenet_cpp/bundled/lenet --topk=1 examples/photos/3-paper.jpg
+    echo "./build/lenet_classify $*"
+    ./build/lenet_classify "$@" || echo "the photo was not classified; the other steps do not need it"
+fi
+
+# 3 environment
+if [ "$installed" = "$wanted" ]; then
+    skip 3 environment
+elif [ $paddle = OFF ]; then
+    skip 3 environment "left out"
+else
+    step 3 environment "installing PaddlePaddle (190 MB to download)"
+    downloaded() { wait "$downloading"; }
+    what="step 'environment'" log=$logs/environment.log
+    watched "$log" downloaded || fail "$log" "$what" network
+    downloading=
+fi
+echo "$wanted" >"$venv/lenet-environment"
+
+# 4 library
 : >"$logs/library.log"
 if [ $paddle = OFF ]; then
-    skip 2 library "left out"
+    skip 4 library "left out"
 elif [ -n "${LIB_DIR:-}" ]; then
-    step 2 library "$LIB_DIR"
+    step 4 library "$LIB_DIR"
 else
-    step 2 library "third_party/paddle_inference, links to $venv"
+    step 4 library "third_party/paddle_inference, links to $venv"
     quietly library "remove .venv and run again" "$python" scripts/fetch_paddle_inference.py
 fi
 
-# 3 program
+# 5 program
 : >"$logs/program.log"
-compiling="compiling the C++ sources into build (30 MB; one or two minutes the first time)"
+compiling="compiling the other C++ sources into build (30 MB; a minute the first time)"
 [ ! -f build/compiled ] || [ -n "$(find CMakeLists.txt cmake cpp -type f -newer build/compiled)" ] ||
     compiling="no C++ source has changed; looking for what else has"
-step 3 program "$compiling"
+step 5 program "$compiling"
 quietly program "see the log" cmake --preset $preset -DPADDLE_INFERENCE_DIR="${LIB_DIR:-}"
 quietly program "see the log" cmake --build build
 touch build/compiled # tests/project/conftest.py asks whether a source is newer
 
-# 4 package
+# 6 package
 : >"$logs/package.log"
 # What the build has found is a part of it, such as Emscripten, or that a library is missing. Python
 # modules are read from the clone; the installation knows only which there are.
@@ -260,14 +298,14 @@ sources=$({
     grep -E '^LENET_([A-Z_]*LEFT_OUT|PADDLE|EM_CONFIG):' build/CMakeCache.txt
 } | sha256sum)
 if [ "$(cat "$venv/lenet-package" 2>/dev/null)" = "$sources" ]; then
-    skip 4 package
+    skip 6 package
 else
     # The package runs with the paddlepaddle beside it, so another library's build is not for it.
     if [ -n "${LIB_DIR:-}" ]; then
-        step 4 package "compiling lenet_cpp for the paddlepaddle in $venv, and installing it (one or two minutes)"
+        step 6 package "compiling lenet_cpp for the paddlepaddle in $venv, and installing it (one or two minutes)"
         set --
     else
-        step 4 package "installing lenet_cpp and the small packages that it needs into $venv"
+        step 6 package "installing lenet_cpp and the small packages that it needs into $venv"
         set -- --config-settings=build-dir=build --config-settings=cmake.define.LENET_BUILD_APPS=ON
     fi
     package=.
@@ -300,15 +338,15 @@ for name in t10k-images-idx3-ubyte t10k-labels-idx1-ubyte; do
     gunzip -c "data/mnist_sample/$name.gz" >"$digits/$name"
 done
 if [ $paddle = OFF ]; then
-    skip 5 train "left out"
-    skip 6 export "left out"
-    step 7 predict "1,000 test digits in C++"
+    skip 7 train "left out"
+    skip 8 export "left out"
+    step 9 predict "1,000 test digits in C++"
     set -- --model_dir=python/lenet_cpp/bundled/lenet --input=$digits/t10k-images-idx3-ubyte \
         --labels=$digits/t10k-labels-idx1-ubyte --batch_size=1 --repeats=2000
     echo "./build/lenet_infer_native $*"
     ./build/lenet_infer_native "$@" --output=build/logits.npy ||
         stop 1 "step 'predict' failed; remove build and run again"
-    step 8 compare "C++ and Python on every test digit"
+    step 10 compare "C++ and Python on every test digit"
     "$python" - <<'END' || stop 1 "step 'compare' failed: C++ and Python differ"
 import sys
 from pathlib import Path
@@ -340,12 +378,12 @@ END
     exit 0
 fi
 
-# 5 train
+# 7 train
 trained_on=$(cat "$checkpoint/trained-on" 2>/dev/null || true)
 if grep -qs '"complete": true' "$checkpoint/lenet.train.json" && [ "${data_dir:-$trained_on}" = "$trained_on" ]; then
-    skip 5 train
+    skip 7 train
 else
-    step 5 train "the guide's recipe (less than a minute on the sample)"
+    step 7 train "the guide's recipe (less than a minute on the sample)"
     resume=
     [ ! -f "$checkpoint/lenet.train.json" ] || [ "$data_dir" != "$trained_on" ] || resume=--resume
     mkdir -p "$checkpoint"
@@ -354,18 +392,18 @@ else
         stop 1 "step 'train' stopped; run again to continue, or remove $checkpoint to begin anew"
 fi
 
-# 6 export
+# 8 export
 if [ -f "$model/SHA256SUMS" ] && [ -f "$model/preprocess.json" ] &&
     [ -z "$(find "$checkpoint/lenet.pdparams" -newer "$model/SHA256SUMS")" ]; then
-    skip 6 export
+    skip 8 export
 else
-    step 6 export "$model"
+    step 8 export "$model"
     shown "$python" scripts/export_model.py --params "$checkpoint/lenet.pdparams" --output-dir "$model" ||
         stop 1 "step 'export' failed; remove $model and run again"
 fi
 
-# 7 predict
-step 7 predict "1,000 test digits in C++"
+# 9 predict
+step 9 predict "1,000 test digits in C++"
 set -- --model_file="$model/lenet.pdmodel" --params_file="$model/lenet.pdiparams" \
     --input="$digits/t10k-images-idx3-ubyte" --labels="$digits/t10k-labels-idx1-ubyte" \
     --batch_size=1 --repeats=2000
@@ -374,13 +412,13 @@ echo "./build/lenet_infer_test $*"
     stop 1 "step 'predict' failed; remove build and run again"
 ./build/lenet_infer_test "$@" --format=json >build/predict.json
 
-# 8 compare
+# 10 compare
 newer=$(find build/lenet_infer_test build/*.so "$model/SHA256SUMS" "$venv/lenet-package" "$checkpoint/trained-on" \
     python/lenet_cpp ! -type d ! -name '*.pyc' -newer build/verify.json 2>/dev/null || true)
 if [ -f build/verify.json ] && [ -z "$newer" ]; then
-    skip 8 compare
+    skip 10 compare
 else
-    step 8 compare "C++ and Python on every test digit"
+    step 10 compare "C++ and Python on every test digit"
     shown "$python" scripts/verify.py --model-dir "$model" --params "$checkpoint/lenet.pdparams" \
         ${data_dir:+--data-dir "$data_dir"} --report build/verify.json ||
         { rm -f build/verify.json; stop 1 "step 'compare' failed: C++ and Python differ; scripts/verify.py --layers says where"; }

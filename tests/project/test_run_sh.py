@@ -74,11 +74,16 @@ def test_the_whole_mnist(root, clone, reuse, tmp_path):
 
 @pytest.mark.nightly
 def test_steps_and_summary(finished, clone):
-    table = finished[finished.index("\nSteps\n") :].splitlines()[2:11]
-    steps = "1 environment 2 library 3 program 4 package 5 train 6 export 7 predict 8 compare"
-    assert " ".join(" ".join(line.split()[:2]) for line in table[:8]) == steps
+    table = finished[finished.index("\nSteps\n") :].splitlines()[2:13]
+    steps = [
+        *("1 tools", "2 engine", "3 environment", "4 library", "5 program", "6 package"),
+        *("7 train", "8 export", "9 predict", "10 compare"),
+    ]
+    assert [" ".join(line.split()[:2]) for line in table[:10]] == steps
     assert all(re.search(r" (\d+ s|done already)$", line) for line in table)
-    assert table[8].split()[0] == "total"
+    assert table[10].split()[0] == "total"
+    # The first class stands there before Paddle is needed.
+    assert "class 3" in finished[: finished.index("[3/10]")]
     # The package comes from the build of the programs: nothing is compiled twice.
     built = json.loads((clone / "build" / ".skbuild-info.json").read_text())
     assert Path(built["build_dir"]) == (clone / "build").resolve()
@@ -104,7 +109,7 @@ def test_again_skips_finished_steps_and_takes_edited_python(finished, clone, tmp
     made = [clone / name for name in names]
     before = [file.stat().st_mtime_ns for file in made]
     said = printed_by("sh", clone / "run.sh", cwd=tmp_path)
-    for name in ("environment", "package", "train", "export", "compare"):
+    for name in ("tools", "engine", "environment", "package", "train", "export", "compare"):
         assert f"{name}: done already" in said
     assert "program: no C++ source has changed" in said
     assert [file.stat().st_mtime_ns for file in made] == before
