@@ -100,14 +100,16 @@ std::vector<ImageName> find_images(const Names& names, bool missing) {
   return images;
 }
 
-Described describe(const Predictor& predictor, const std::string& preprocess) {
+Described describe(const Predictor& predictor, const std::string& preprocess,
+                   const StepChanges& changes) {
   const Config& config = predictor.config();
   const std::vector<std::string>& names = predictor.class_names();
   const AttachedModel* const attached = attached_model(config);
   const TensorSpec& input = predictor.input_spec();
   if (attached == nullptr)
-    return describe_model(config.model_file, preprocess, config.check_hashes, input, names);
-  return describe_model(attached->name, preprocess, attached->bytes, input, names);
+    return describe_model(config.model_file, preprocess, config.check_hashes, input, names,
+                          changes);
+  return describe_model(attached->name, preprocess, attached->bytes, input, names, changes);
 }
 
 }  // namespace lenet::apps

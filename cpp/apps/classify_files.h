@@ -43,7 +43,9 @@ struct ImageName {
 std::vector<ImageName> find_images(const std::vector<std::string>& names, bool missing);
 
 /// \param preprocess the file; empty: the one beside the model
+/// \param changes of steps of the description
 /// \returns and throws as describe_model, of the attached model or that of the files
-Described describe(const Predictor& predictor, const std::string& preprocess);
+Described describe(const Predictor& predictor, const std::string& preprocess,
+                   const StepChanges& changes);
 
 }  // namespace lenet::apps

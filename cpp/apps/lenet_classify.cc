@@ -172,10 +172,8 @@ Classified classify(const ClassifyOptions& options) {
   std::vector<std::string> labels;
   if (!options.labels.empty()) labels = read_class_names(options.labels);
   Predictor predictor = make_predictor(kName, options.config);
-  Described described = with_images(describe(predictor, options.preprocess));
-  if (!described.usual_note.empty()) {
-    print_message(kName, "note", described.usual_note);
-  }
+  Described described = with_images(describe(predictor, options.preprocess, options.changes));
+  for (const std::string& note : described.image_notes) print_message(kName, "note", note);
   Description& description = described.description;
   if (!labels.empty()) {
     if (labels.size() == 2)

@@ -99,6 +99,12 @@ CommandLine command_line(ClassifyOptions& options) {
       "PaddleClas's inference.yml (default: the file beside the model; without one, the shape of "
       "the input selects the preparation of digits or of ImageNet)",
       options.preprocess);
+  for (const StepOption& option : kStepOptions) {
+    line.add(option.name, option.argument, option.help,
+             [&](const std::string& shown, const std::string& value) {
+               option.set(options.changes, shown, value);
+             });
+  }
   line.add("labels", "FILE",
            "names of the classes, one in each line, as NAME or '0 NAME' (default: the names in "
            "the model's description, or in manifest.json beside it)",

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "command_line.h"
+#include "description/step_changes.h"
 #include "lenet/config.h"
 
 namespace lenet::apps {
@@ -40,6 +41,7 @@ struct Options : CommonOptions {
 struct ClassifyOptions : CommonOptions {
   std::vector<std::string> images;   ///< files and folders
   std::string preprocess;            ///< empty: the description beside the model
+  StepChanges changes;               ///< of its steps
   std::optional<bool> softmax;       ///< none: as the model tells, or else the manifest
   std::optional<std::int64_t> topk;  ///< none: as the description says
   std::optional<double> threshold;   ///< likewise

@@ -1,6 +1,7 @@
 #include <pybind11/stl.h>
 #include <pybind11/stl/filesystem.h>
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -10,11 +11,14 @@
 #include <string_view>
 #include <tuple>
 #include <utility>
+#include <vector>
 
 #include "arrays.h"
 #include "bindings.h"
 #include "description/description.h"
 #include "description/metadata.h"
+#include "description/step_changes.h"
+#include "description/units.h"
 #include "images/decoders.h"
 #include "lenet/image_pipeline.h"
 #include "lenet/interruption.h"
@@ -122,6 +126,22 @@ py::dict read_model_files(const std::filesystem::path& program,
   return files;
 }
 
+using ChangeTexts = std::map<std::string, std::string>;  // by the names of kStepOptions
+
+/// \throws Error as StepOption::set
+void set_change(StepChanges& changes, const std::string& name, const std::string& shown,
+                const std::string& text) {
+  for (const StepOption& option : kStepOptions) {
+    if (option.name == name) option.set(changes, shown, text);
+  }
+}
+
+StepChanges changes_of(const ChangeTexts& texts) {
+  StepChanges changes;
+  for (const auto& [name, text] : texts) set_change(changes, name, name, text);
+  return changes;
+}
+
 }  // namespace
 
 void register_images(py::module_& module) {
@@ -165,11 +185,39 @@ void register_images(py::module_& module) {
   module.def(
       "usual_description",
       [](const std::filesystem::path& program, const std::string& file, const Shape& shape,
-         const std::string& dtype) {
-        const ReadDescription found = usual_description(program.string(), file, {"", shape, dtype});
+         const std::string& dtype, const std::string& producer, const ChangeTexts& changes) {
+        const UndescribedModel model{program.string(), file, {"", shape, dtype}, producer};
+        const ReadDescription found = usual_description(model, changes_of(changes));
         return std::make_tuple(found.text, found.note);
       },
-      py::arg("program"), py::arg("file"), py::arg("shape"), py::arg("dtype"));
+      py::arg("program"), py::arg("file"), py::arg("shape"), py::arg("dtype"), py::arg("producer"),
+      py::arg("changes"));
+  module.def(
+      "changed_description",
+      [](const std::string& text, const std::string& source, const std::string& file,
+         const ChangeTexts& changes) {
+        const ReadDescription found = changed_description(text, source, file, changes_of(changes));
+        return std::make_tuple(found.text, found.note);
+      },
+      py::arg("text"), py::arg("source"), py::arg("file"), py::arg("changes"));
+  module.def("step_options", [] {
+    std::vector<std::array<std::string, 3>> options;
+    for (const StepOption& each : kStepOptions) {
+      options.push_back({std::string(each.name), each.argument, each.help});
+    }
+    return options;
+  });
+  module.def(
+      "check_change",
+      [](const std::string& name, const std::string& shown, const std::string& text) {
+        StepChanges changes;
+        set_change(changes, name, shown, text);
+      },
+      py::arg("name"), py::arg("shown"), py::arg("text"));
+  module.def(
+      "unit_note",
+      [](const std::string& text) { return unit_note(parse_preparation(text, "").normalize); },
+      py::arg("text"));
   module.attr("DARK_NOTE") = kDarkNote;
   module.def("is_decoded_in_cpp", &is_decoded_in_cpp, py::arg("begin"));
   module.def("exif_orientation",

@@ -69,14 +69,16 @@ Model::Model(std::string model_name, std::int64_t model_version, const std::stri
   joins_images = first_->joins_images();
   multiply_adds = first_->multiply_adds();
   try {
-    described = apps::describe(*first_, "");
+    described = apps::describe(*first_, "", options.changes);
+    if (!options.changes.empty()) described = with_images(std::move(described));
     if (!described.source.empty()) {
       const ImagePipeline prepares(described.description.images);
       prepares.require_layout(input.shape, described.source);
       pipeline = prepares;
     }
   } catch (const Error& error) {
-    // Arrays need no description.
+    // Arrays need no description, unless the user changes its steps.
+    if (!options.changes.empty()) throw;
     const bool is_layout = error.code() == ErrorCode::BadInput;
     if (error.code() != ErrorCode::Unsupported && !is_layout) throw;
     described.note = error.what();

@@ -124,6 +124,12 @@ Repository::FoundModels Repository::find(std::string* problem) {
       *problem = error.what();
     }
   }
+  if (found.size() > 1 && !options_.changes.empty()) {
+    throw Error(ErrorCode::BadInput, "the given " + list_of(options_.changes) +
+                                         " can be for one model only, and there are " +
+                                         std::to_string(found.size()) +
+                                         ": name one model, or put a preprocess.json beside each");
+  }
   for (const auto& [path, why] : left_out_) {
     const auto before = told.find(path);
     if (before == told.end() || before->second != why) options_.log(why);
@@ -269,8 +275,9 @@ std::shared_ptr<Model> Repository::load(const std::string& name, const Found& fo
     require_state(found.path, found.state);
     options_.log(what + " is loaded from " + found.path);
     const Described& described = model->described;
-    for (const std::string& each :
-         {described.usual_note, described.note, model->precision_reason()}) {
+    std::vector<std::string> notes = described.image_notes;
+    notes.insert(notes.end(), {described.note, model->precision_reason()});
+    for (const std::string& each : notes) {
       if (!each.empty()) options_.log(what + ": note: " + each);
     }
     warn_of_lost_labels(*model, what);

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "description/step_changes.h"
 #include "lenet/config.h"
 
 namespace lenet::serve {
@@ -89,7 +90,8 @@ struct Options {
   std::vector<ModelSource> models;
   /// Engine, precision, threads of one run; names no files, no limit of time.
   Config config;
-  int workers = 0;  ///< threads that run what the loop does not; 0: one a core
+  StepChanges changes;  ///< of how images are prepared; of a server of one model
+  int workers = 0;      ///< threads that run what the loop does not; 0: one a core
   /// Images of different requests that run at once. With 16, of 32 connections, a request for LeNet
   /// takes 1 % less processor time (with 4, 5 % more), but each thread keeps 0.3 MB more memory,
   /// and clients of a large network wait longer.

@@ -67,6 +67,12 @@ CommandLine command_line(ServeOptions& options, std::string& token_file) {
                option.set(service.config, shown, value);
              });
   }
+  for (const StepOption& option : kStepOptions) {
+    line.add(option.name, option.argument, option.help + std::string("; for a server of one model"),
+             [&](const std::string& shown, const std::string& value) {
+               option.set(service.changes, shown, value);
+             });
+  }
   number("versions", "number of versions of each model to serve, the newest first",
          service.versions, 1);
   number("poll_seconds",

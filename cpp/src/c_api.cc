@@ -211,7 +211,9 @@ lenet_status classify(const lenet_classifier* classifier, size_t topk, const dou
     made->attribute_count = made->texts.size();
     made->output = output_of(made->outputs[0]);
     made->value_name = lenet::value_name(own.plan, own.described.description.outputs);
-    for (const std::string& note : {own.described.usual_note, own.described.note, own.plan.note}) {
+    std::vector<std::string> notes = own.described.image_notes;
+    notes.insert(notes.end(), {own.described.note, own.plan.note});
+    for (const std::string& note : notes) {
       if (!note.empty()) made->note += (made->note.empty() ? "" : "; ") + note;
     }
     if (is_dark)

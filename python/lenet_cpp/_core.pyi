@@ -1,5 +1,5 @@
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -67,8 +67,19 @@ def plain_tolerance(config: Config, quantized: bool) -> float: ...
 def read_class_names(path: os.PathLike[str]) -> list[str]: ...
 def read_description(path: os.PathLike[str], check_hashes: bool) -> tuple[str, str]: ...
 def usual_description(
-    program: os.PathLike[str], file: str, shape: tuple[int, ...], dtype: str
+    program: os.PathLike[str],
+    file: str,
+    shape: tuple[int, ...],
+    dtype: str,
+    producer: str,
+    changes: Mapping[str, str],
 ) -> tuple[str, str]: ...
+def changed_description(
+    text: str, source: str, file: str, changes: Mapping[str, str]
+) -> tuple[str, str]: ...
+def step_options() -> list[list[str]]: ...
+def check_change(name: str, shown: str, text: str) -> None: ...
+def unit_note(text: str) -> str: ...
 
 class KnownOutput:
     def __init__(

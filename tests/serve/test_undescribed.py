@@ -1,14 +1,13 @@
 """Models that nothing describes: every program prepares their images by the shape of the input.
 
-Scores are compared with NumPy and OpenCV, which prepare the pictures and multiply by the weights.
+Scores are compared with NumPy, OpenCV and Pillow, which prepare the pictures and multiply by the
+weights.
 """
 
 import base64
 import json
-import os
 import shutil
 import subprocess
-import sys
 import warnings
 from functools import partial
 from pathlib import Path
@@ -35,7 +34,7 @@ FORMATS = ("pdmodel", "json", "onnx")
 FILE_NOT_FOUND, UNSUPPORTED = 3, 6
 
 
-def save_onnx(path, shape, weights, dtype="float32"):
+def save_onnx(path, shape, weights, dtype="float32", producer=""):
     """Write a classifier that multiplies the values of an image by weights."""
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     make = helper.make_tensor_value_info
@@ -52,9 +51,8 @@ def save_onnx(path, shape, weights, dtype="float32"):
         [numpy_helper.from_array(weights, "w")],
     )
     opsets = [helper.make_opsetid("", 17)]
-    path.write_bytes(
-        helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString()
-    )
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=8, producer_name=producer)
+    path.write_bytes(model.SerializeToString())
 
 
 def weights_of(shape):
@@ -92,15 +90,25 @@ def pictures(tmp_path_factory, mnist_test):
     Image.fromarray(pixels).save(folder / "digit.png")
     colours = np.random.default_rng(1).integers(0, 256, (81, 131, 3)).astype(np.uint8)
     Image.fromarray(colours).save(folder / "colour.png")
+    image = Image.open(folder / "colour.png")
     # PaddleClas: the short side becomes 40 * 256 / 224, which is 45.7, and the middle is cut out.
     factor = 46 / 81
     resized = cv2.resize(colours, (round(131 * factor), round(81 * factor)))
     top, left = (resized.shape[0] - SIDE) // 2, (resized.shape[1] - SIDE) // 2
-    middle = resized[top : top + SIDE, left : left + SIDE] / 255
-    normal = (middle - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    # torchvision: Resize(46) and CenterCrop(40) of a Pillow image.
+    width, height = int(46 * 131 / 81), 46
+    smooth = image.resize((width, height), Image.Resampling.BILINEAR)
+    left_of_it, top_of_it = round((width - SIDE) / 2.0), round((height - SIDE) / 2.0)
+    square = (left_of_it, top_of_it, left_of_it + SIDE, top_of_it + SIDE)
+
+    def normal(pixels):
+        values = (pixels / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+        return values.transpose(2, 0, 1)
+
     return {
         DIGIT: (folder / "digit.png", pixels[None] / 255),  # one with a dark rim stays
-        COLOUR: (folder / "colour.png", normal.transpose(2, 0, 1)),
+        COLOUR: (folder / "colour.png", normal(resized[top:, left:][:SIDE, :SIDE])),
+        "pytorch": (folder / "colour.png", normal(np.asarray(smooth.crop(square)))),
     }
 
 
@@ -132,12 +140,27 @@ def of_server(run_server, serve_program, program, picture, folder):
     return json.loads(body)["outputs"][0]["data"], log.read_text()
 
 
-@pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.parametrize("shape", [DIGIT, COLOUR], ids=str)
+OF_PADDLECLAS = "OpenCV, which PaddleClas uses"
+OF_TORCHVISION = "Pillow, which torchvision uses"
+
+
+@pytest.mark.parametrize(
+    ("shape", "name"),
+    [
+        *((shape, name) for shape in (DIGIT, COLOUR) for name in FORMATS),
+        (COLOUR, "pytorch"),
+    ],
+    ids=str,
+)
 def test_every_program_gives_the_same_scores(
     shape, name, programs, pictures, root, run_program, run_server, serve_program, tmp_path, capsys
 ):
-    program, (picture, values) = programs[shape, name], pictures[shape]
+    picture, values = pictures["pytorch" if name == "pytorch" else shape]
+    if name == "pytorch":
+        program = tmp_path / "m.onnx"
+        save_onnx(program, shape, weights_of(shape), producer="pytorch")
+    else:
+        program = programs[shape, name]
     expected = values.reshape(-1) @ weights_of(shape).astype(float)
     agree = partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4)
     says = {DIGIT: "prepared as digits", COLOUR: "prepared as for ImageNet (short side 46, middle"}
@@ -145,6 +168,8 @@ def test_every_program_gives_the_same_scores(
     def is_note(text):
         (line,) = (each for each in text.splitlines() if "prepared as" in each)
         assert says[shape] in line
+        resize = OF_TORCHVISION if name == "pytorch" else OF_PADDLECLAS
+        assert (f"the bilinear resize of {resize};" in line) == (shape == COLOUR)
         assert str(program.with_name("preprocess.json")) in line
         return True
 
@@ -175,26 +200,41 @@ def test_every_program_gives_the_same_scores(
 
 def paste(message, **options):
     """Run the command that a message ends with in a shell, as somebody who pastes it would."""
-    command = message[message.index("python -c") :]
-    paths = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = os.environ | {"PATH": paths}
-    subprocess.run(command, shell=True, check=True, env=environment, **options)
+    assert "python" not in message.lower()
+    subprocess.run(message[message.index("printf ") :], shell=True, check=True, **options)
 
 
+@pytest.mark.parametrize("producer", ["", "pytorch"])
 @pytest.mark.parametrize("shape", [DIGIT, COLOUR], ids=str)
-def test_the_note_pasted_writes_what_was_used(shape, pictures, root, run_program, tmp_path):
+def test_the_note_pasted_writes_what_was_used(
+    shape, producer, pictures, root, run_program, tmp_path
+):
     folder = tmp_path / 'my $model\'s "`ls`" 모델'
     folder.mkdir()
-    save_onnx(folder / "m.onnx", shape, weights_of(shape))
+    save_onnx(folder / "m.onnx", shape, weights_of(shape), producer=producer)
     classify = partial(of_classify, run_program, root, folder / "m.onnx", pictures[shape][0])
     scores, said = classify()
     paste(said)
     assert [path.name for path in sorted(folder.iterdir())] == ["m.onnx", "preprocess.json"]
-    used = images.digit() if shape == DIGIT else images.imagenet(SIDE, library="opencv")
+    library = None if producer == "pytorch" else "opencv"
+    used = images.digit() if shape == DIGIT else images.imagenet(SIDE, library=library)
     assert Pipeline.load(folder / "preprocess.json") == used
-    text, _ = _core.usual_description(Path("m"), "", (-1, *shape), "float32")
+    text, _ = _core.usual_description(Path("m"), "", (-1, *shape), "float32", producer, {})
     assert Pipeline.from_dict(json.loads(text)) == used
     assert classify() == (scores, "")
+
+
+def test_a_model_in_memory_is_prepared_as_its_file(pictures, tmp_path):
+    picture, values = pictures["pytorch"]
+    save_onnx(tmp_path / "m.onnx", COLOUR, weights_of(COLOUR), producer="pytorch")
+    with pytest.warns(UserWarning, match=OF_TORCHVISION) as caught:
+        found = lenet_cpp.Classifier((tmp_path / "m.onnx").read_bytes())(picture)
+    np.testing.assert_allclose(
+        found.logits, values.reshape(-1) @ weights_of(COLOUR), rtol=1e-4, atol=1e-4
+    )
+    (said,) = (str(each.message) for each in caught)
+    description = json.loads(said[said.index("{") :])
+    assert Pipeline.from_dict(description) == images.imagenet(SIDE)
 
 
 def test_a_file_beside_the_model_wins(programs, pictures, root, run_program, tmp_path):

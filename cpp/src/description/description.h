@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "description/step_changes.h"
 #include "images/steps.h"
 #include "lenet/config.h"
 #include "lenet/error.h"
@@ -84,15 +85,31 @@ std::string find_description(const std::string& program);
 /// Says that there is none, and what was looked for.
 std::string no_description(const std::string& program);
 
+/// A model beside which, and in which, nothing describes how images are prepared.
+struct UndescribedModel {
+  std::string program;  ///< its file, or what to call it
+  std::string file;     ///< where a description can be written; empty: the model is in memory
+  TensorSpec input;
+  std::string producer;  ///< the producer_name of an .onnx; empty: of another format, or not known
+};
+
 /// How images are prepared for a model that nothing describes, as the shape of its input tells:
-/// float32 [N, 1, 28, 28] as LeNet's digits, float32 [N, 3, S, S] as PaddleClas does for ImageNet.
-/// \param program the model's file, or what to call it
-/// \param file where a description can be written; empty: nowhere, as the model is in memory
-/// \returns the description, and a note that says what was chosen and how to write it to `file`
-/// \throws Error with a remedy: FileNotFound, where pictures of another size or type, or of open
-///   sizes, are taken; Unsupported, where no pictures of either layout are.
-ReadDescription usual_description(const std::string& program, const std::string& file,
-                                  const TensorSpec& input);
+/// float32 [N, 1, 28, 28] as LeNet's digits, float32 [N, 3, S, S] as for ImageNet. Those of an
+/// .onnx that PyTorch wrote are resized as torchvision does, others as PaddleClas does. Other
+/// inputs of pictures need `changes` that have a mean, a std, and a resize or a crop. \param
+/// changes what the user says, in place of such steps \returns the description, and a note that
+/// says what was chosen and how to write it to the file \throws Error as change_steps; or with a
+/// remedy: FileNotFound, where pictures of another size or
+///   type, or of open sizes, are taken; Unsupported, where no pictures of either layout are.
+ReadDescription usual_description(const UndescribedModel& model, const StepChanges& changes);
+
+/// Changes steps of a description.
+/// \param source what the note calls it
+/// \param file as that of UndescribedModel
+/// \returns the new description, and a note that says how to write it to the file
+/// \throws Error as change_steps
+ReadDescription changed_description(const std::string& text, const std::string& source,
+                                    const std::string& file, const StepChanges& changes);
 
 /// What manifest.json says of the outputs of a model.
 struct Manifest {
@@ -131,7 +148,9 @@ struct Described {
   Description description;
   /// The file of the description, or of the model whose metadata or input tells; or nothing.
   std::string source;
-  std::string usual_note;        ///< for the user: the images are prepared by usual_description
+  /// For the user: that images are prepared by usual_description or by changed_description, and
+  /// unit_note; mostly none.
+  std::vector<std::string> image_notes;
   std::optional<Error> missing;  ///< why images cannot be prepared, where `source` is nothing
   std::string labels_source;     ///< the file of the labels, or nothing
   bool labels_given = false;     ///< by the user, in place of the model's own
@@ -143,18 +162,21 @@ struct Described {
 /// \param preprocess the file of the description; empty: the one beside the model
 /// \param input of the model, which tells how images are prepared where nothing describes it
 /// \param own_names as Predictor::class_names, taken where no file names the classes
+/// \param changes of the user, in place of steps of the description
 /// \returns a `source` of nothing, when it is not known how images are prepared
 /// \throws Error as read_description; BadModel naming the manifest when it is damaged
 Described describe_model(const std::string& program, const std::string& preprocess,
                          bool check_hashes, const TensorSpec& input,
-                         const std::vector<std::string>& own_names);
+                         const std::vector<std::string>& own_names,
+                         const StepChanges& changes = {});
 
 /// The same of a model in memory.
 /// \param program what its file was called
 /// \param model its contents, with what read_files_beside gave among the other files
 Described describe_model(const std::string& program, const std::string& preprocess,
                          const ModelBytes& model, const TensorSpec& input,
-                         const std::vector<std::string>& own_names);
+                         const std::vector<std::string>& own_names,
+                         const StepChanges& changes = {});
 
 /// \returns the same, of which it is known how images are prepared
 /// \throws Error `missing`, where it is not

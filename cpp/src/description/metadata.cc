@@ -21,7 +21,10 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::uint64_t kMetadataProps = 14;  // of ModelProto
+// Fields of ModelProto.
+constexpr std::uint64_t kProducerName = 2;
+constexpr std::uint64_t kMetadataProps = 14;
+
 constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 20;
 
 // ---- the file
@@ -236,12 +239,18 @@ Metadata read_metadata(const std::string& program) {
     } else if (wire == Wire::Bytes) {
       const auto size = take_varint(file);
       if (!size) break;
-      if (*key >> 3 != kMetadataProps || *size > kMostBytes) {
+      const std::uint64_t number = *key >> 3;
+      const bool is_read = number == kMetadataProps || number == kProducerName;
+      if (!is_read || *size > kMostBytes) {
         if (!skip(file, *size)) break;
         continue;
       }
       std::string entry(static_cast<std::size_t>(*size), '\0');
       if (!file.read(entry.data(), static_cast<std::streamsize>(entry.size()))) break;
+      if (number == kProducerName) {
+        entries[kProducer] = std::move(entry);
+        continue;
+      }
       try {
         add_entry(entry, entries);
       } catch (const Error&) {
@@ -258,8 +267,9 @@ Metadata metadata_of(std::string_view onnx) {
   Metadata entries;
   try {
     each_field(onnx, "", "", [&](const Field& field) {
-      const bool is_entry = field.wire == Wire::Bytes && field.number == kMetadataProps;
-      if (is_entry && field.bytes.size() <= kMostBytes) add_entry(field.bytes, entries);
+      if (field.wire != Wire::Bytes || field.bytes.size() > kMostBytes) return;
+      if (field.number == kProducerName) entries[kProducer] = field.bytes;
+      if (field.number == kMetadataProps) add_entry(field.bytes, entries);
     });
   } catch (const Error&) {  // what is behind damage is left out
   }
@@ -270,6 +280,7 @@ MetadataDescription describe_metadata(const Metadata& entries) {
   MetadataDescription found;
   auto classes = parsed(find(entries, "lenet_cpp.classes"));
   if (const std::string* own = find(entries, "lenet_cpp.preprocess")) found.preprocess = *own;
+  if (const std::string* producer = find(entries, kProducer)) found.producer = *producer;
   const std::string* const task = find(entries, "task");
   if (task != nullptr && *task == "classify") {
     if (found.preprocess.empty()) found.preprocess = prepared_by_ultralytics(entries);

@@ -8,12 +8,16 @@
 
 namespace lenet {
 
+/// The entries, and the producer_name of the file as kProducer.
 using Metadata = std::map<std::string, std::string>;
+
+constexpr const char* kProducer = "producer_name";
 
 /// What is understood of them.
 struct MetadataDescription {
   std::string preprocess;            ///< in the form of `preprocess.json`, not checked; or nothing
   std::vector<std::string> classes;  ///< in output order; empty when they are not known
+  std::string producer;              ///< such as "pytorch"; empty when it is not known
 };
 
 /// The entries of a file, without reading the rest of it; those behind damage, and entries of more

@@ -9,6 +9,7 @@
 #include "description/description.h"
 #include "description/metadata.h"
 #include "description/toolkits.h"
+#include "description/units.h"
 #include "io/file.h"
 #include "io/json.h"
 #include "io/printable.h"
@@ -167,12 +168,13 @@ ReadDescription translate(const std::string& text, const std::string& path) {
 }
 
 /// Puts together what the files and the program say.
-/// \param file, input as usual_description
+/// \param file, input as UndescribedModel has them
 /// \param inside what an .onnx, which is `program`, says of itself
 /// \param own_names as Predictor::class_names
 Described described(ReadDescription read, std::string source, Manifest manifest,
                     const std::string& program, const std::string& file, const TensorSpec& input,
-                    MetadataDescription inside, const Names& own_names) {
+                    MetadataDescription inside, const Names& own_names,
+                    const StepChanges& changes) {
   Described found;
   if (source.empty() && !inside.preprocess.empty()) {
     read.text = std::move(inside.preprocess);
@@ -181,14 +183,23 @@ Described described(ReadDescription read, std::string source, Manifest manifest,
   found.note = std::move(read.note);
   if (source.empty()) {
     try {
-      read = usual_description(program, file, input);
-      found.usual_note = std::move(read.note);
+      read = usual_description({program, file, input, inside.producer}, changes);
+      found.image_notes.push_back(std::move(read.note));
       source = program;
     } catch (const Error& error) {
+      if (error.code() == ErrorCode::BadInput) throw;  // of the changes
       found.missing = error;
     }
+  } else if (!changes.empty()) {
+    parse_description(read.text, source);
+    read = changed_description(read.text, source, file, changes);
+    found.image_notes.push_back(std::move(read.note));
   }
-  if (!source.empty()) found.description = parse_description(read.text, source);
+  if (!source.empty()) {
+    found.description = parse_description(read.text, source);
+    const std::string note = unit_note(found.description.images.normalize);
+    if (!note.empty()) found.image_notes.push_back(note);
+  }
   Names& labels = found.description.labels;
   found.labels_source = labels.empty() ? kManifest : source;
   if (labels.empty()) labels = std::move(manifest.classes);
@@ -257,15 +268,17 @@ NamedLabels find_labels(const std::string& program, bool check_hashes) {
 }
 
 Described describe_model(const std::string& program, const std::string& preprocess,
-                         bool check_hashes, const TensorSpec& input, const Names& own_names) {
+                         bool check_hashes, const TensorSpec& input, const Names& own_names,
+                         const StepChanges& changes) {
   // Named outright it is used as it is; beside the model it is one of the model's files.
   const bool named = !preprocess.empty();
   std::string source = named ? preprocess : find_description(program);
   ReadDescription read;
   if (!source.empty()) read = read_description(source, check_hashes && !named);
-  Described found = described(
-      std::move(read), std::move(source), read_manifest(program, check_hashes), program,
-      beside(program, kNames[0]), input, describe_metadata(read_metadata(program)), own_names);
+  Described found =
+      described(std::move(read), std::move(source), read_manifest(program, check_hashes), program,
+                beside(program, kNames[0]), input, describe_metadata(read_metadata(program)),
+                own_names, changes);
   if (found.description.labels.empty()) {
     NamedLabels listed = find_labels(program, check_hashes);
     found.description.labels = std::move(listed.labels);
@@ -275,7 +288,8 @@ Described describe_model(const std::string& program, const std::string& preproce
 }
 
 Described describe_model(const std::string& program, const std::string& preprocess,
-                         const ModelBytes& model, const TensorSpec& input, const Names& own_names) {
+                         const ModelBytes& model, const TensorSpec& input, const Names& own_names,
+                         const StepChanges& changes) {
   const auto content = [&](const char* name) -> std::string {
     const auto found = model.external.find(name);
     return found == model.external.end() ? "" : std::string(found->second);
@@ -294,7 +308,7 @@ Described describe_model(const std::string& program, const std::string& preproce
   Metadata metadata;
   if (platform::suffix_of(program) == ".onnx") metadata = metadata_of(model.program);
   Described found = described(std::move(read), std::move(source), std::move(manifest), program, "",
-                              input, describe_metadata(metadata), own_names);
+                              input, describe_metadata(metadata), own_names, changes);
   const std::string labels = content(kLabels);
   if (found.description.labels.empty() && !labels.empty()) {
     found.description.labels = parse_class_names(labels, kLabels);

@@ -1,51 +1,60 @@
 #include <optional>
 
 #include "description/description.h"
+#include "description/step_changes.h"
 #include "lenet/error.h"
 #include "platform/platform.h"
 
 namespace lenet {
 namespace {
 
-// What images.digit() and images.imagenet(S, library="opencv") of Python write.
+// What images.digit() of Python writes.
 constexpr const char* kDigits =
-    R"({"format_version": 1, "mode": "L", "steps": [{"type": "Digit", "size": 28, "box": 20},
-{"type": "Normalize", "scale": 1.0, "mean": [0.0], "std": [255.0]}, {"type": "ToCHW"}]})";
+    R"({"format_version": 1, "mode": "L", "steps": [{"type": "Digit", "size": 28, "box": 20}, )"
+    R"({"type": "Normalize", "scale": 1.0, "mean": [0.0], "std": [255.0]}, {"type": "ToCHW"}]})";
 constexpr const char* kNormalizeImageNet =
-    R"({"type": "Normalize", "scale": 0.00392156862745098, "mean": [0.485, 0.456, 0.406],
-"std": [0.229, 0.224, 0.225]}, {"type": "ToCHW"}]})";
+    R"({"type": "Normalize", "scale": 0.00392156862745098, "mean": [0.485, 0.456, 0.406], )"
+    R"("std": [0.229, 0.224, 0.225]}, {"type": "ToCHW"}]})";
 
 /// The short side that goes with the middle of `size` x `size` pixels: size * 256 / 224, rounded.
 std::int64_t short_side(std::int64_t size) { return (16 * size + 7) / 14; }
 
-std::string imagenet(std::int64_t size) {
+/// What images.imagenet(size) of Python writes, or images.imagenet(size, library="opencv").
+std::string imagenet(std::int64_t size, bool is_opencv) {
   const std::string side = std::to_string(size);
+  const std::string rounded = is_opencv ? R"(, "library": "opencv", "rounding": "half_even")" : "";
   return R"({"format_version": 1, "mode": "RGB", "steps": [{"type": "Resize", "short_side": )" +
-         std::to_string(short_side(size)) +
-         R"(, "interpolation": "bilinear", "library": "opencv", "rounding": "half_even"},
-{"type": "CenterCrop", "size": [)" +
-         side + ", " + side + R"(], "rounding": "down"}, )" + kNormalizeImageNet;
+         std::to_string(short_side(size)) + R"(, "interpolation": "bilinear")" + rounded +
+         R"(}, {"type": "CenterCrop", "size": [)" + side + ", " + side + "]" +
+         (is_opencv ? R"(, "rounding": "down")" : "") + "}, " + kNormalizeImageNet;
 }
 
-/// A text of Python between double quotes of a shell.
+/// A text between single quotes of a shell.
 std::string quoted(const std::string& text) {
-  std::string python;
-  for (const char byte : text) {
-    if (byte == '\'' || byte == '\\') python += '\\';
-    python += byte;
-  }
   std::string shell;
-  for (const char byte : python) {
-    if (byte == '"' || byte == '\\' || byte == '$' || byte == '`') shell += '\\';
-    shell += byte;
+  for (const char byte : text) {
+    if (byte == '\'') {
+      shell += R"('\'')";
+    } else {
+      shell += byte;
+    }
   }
   return "'" + shell + "'";
 }
 
-/// The command that writes the description that `pipeline`, an expression of Python, makes.
-std::string command(const std::string& pipeline, const std::string& file) {
-  return "python -c \"from lenet_cpp import images; images." + pipeline + ".save(" + quoted(file) +
-         ")\"";
+/// The command of a shell that writes a description, which is one line, to a file.
+std::string command(const std::string& description, const std::string& file) {
+  return R"(printf '%s\n' )" + quoted(description) + " > " + quoted(file);
+}
+
+/// How to keep a description, for a note.
+/// \param file empty: there is no file beside the model
+std::string remedy_of(const std::string& description, const std::string& file) {
+  if (file.empty()) {
+    return "to choose, name a file with a description (--preprocess, preprocess=), such as " +
+           description;
+  }
+  return "to keep this, write it beside the model: " + command(description, file);
 }
 
 bool is_channels(std::int64_t size) { return size == 1 || size == 3; }
@@ -58,20 +67,41 @@ std::optional<std::size_t> channel_axis(const Shape& shape) {
   return std::nullopt;
 }
 
-/// An expression of Python that only resizes pictures, for a user who knows better to change it.
-std::string plain_pipeline(const TensorSpec& input, std::size_t channels) {
+/// A description without steps on images.
+/// \param values the fields of Normalize after the scale, for each channel
+std::string description_of(bool is_grey, const std::string& steps, const std::string& scale,
+                           const std::string& mean, const std::string& std, bool is_first) {
+  const auto list = [&](const std::string& value) {
+    return "[" + value + (is_grey ? "" : ", " + value + ", " + value) + "]";
+  };
+  return R"({"format_version": 1, "mode": ")" + std::string(is_grey ? "L" : "RGB") +
+         R"(", "steps": [)" + steps + R"({"type": "Normalize", "scale": )" + scale +
+         R"(, "mean": )" + list(mean) + R"(, "std": )" + list(std) + "}" +
+         (is_first ? R"(, {"type": "ToCHW"})" : "") + "]}";
+}
+
+/// A description that only resizes pictures, for a user who knows better to change it.
+std::string plain_description(const TensorSpec& input, std::size_t channels) {
   constexpr std::int64_t kOften = 224;
   const auto size = [&](std::size_t axis) {
     return std::to_string(input.shape[axis] > 0 ? input.shape[axis] : kOften);
   };
-  const bool is_last = channels == 3;
-  const std::size_t rows = is_last ? 1 : 2;
-  const bool is_grey = input.shape[channels] == 1;
-  const std::string many = is_grey ? "" : " * 3";
-  const std::string std = input.dtype == "uint8" ? "1.0" : "255.0";
-  return "Pipeline('" + std::string(is_grey ? "L" : "RGB") + "', (images.Resize(size=(" +
-         size(rows) + ", " + size(rows + 1) + ")), images.Normalize(1.0, (0.0,)" + many + ", (" +
-         std + ",)" + many + ")" + (is_last ? "" : ", images.ToCHW()") + "))";
+  const bool is_first = channels == 1;
+  const std::size_t rows = is_first ? 2 : 1;
+  const std::string resize = R"({"type": "Resize", "size": [)" + size(rows) + ", " +
+                             size(rows + 1) + R"(], "interpolation": "bilinear"}, )";
+  return description_of(input.shape[channels] == 1, resize, "1.0", "0.0",
+                        input.dtype == "uint8" ? "1.0" : "255.0", is_first);
+}
+
+/// A description for changes that tell everything: mean, std, and a resize or a crop.
+/// \returns nothing where they do not, or the input takes no pictures of float32
+std::string told_description(const TensorSpec& input, const StepChanges& changes) {
+  const std::optional<std::size_t> channels = channel_axis(input.shape);
+  const bool is_told = changes.mean && changes.std && (changes.resize || changes.crop);
+  if (!is_told || !channels || input.dtype != "float32") return "";
+  return description_of(input.shape[*channels] == 1, "", "0.00392156862745098", "0.0", "1.0",
+                        *channels == 1);
 }
 
 /// \throws Error FileNotFound or Unsupported, as usual_description
@@ -95,38 +125,51 @@ std::string plain_pipeline(const TensorSpec& input, std::size_t channels) {
       (is_open ? ", whose size is open"
                : ", which are neither digits, float32 [N, 1, 28, 28], nor images as of ImageNet, "
                  "float32 [N, 3, S, S]");
-  const std::string pipeline = plain_pipeline(input, *channels);
+  const std::string description = plain_description(input, *channels);
   throw Error(ErrorCode::FileNotFound,
-              problem + ": name a description (--preprocess, preprocess=), " +
-                  (file.empty() ? "such as lenet_cpp.images." + pipeline
+              problem + ": name a file with a description (--preprocess, preprocess=), " +
+                  (file.empty() ? "such as " + description
                                 : "or write one, with the size and the values that it was trained "
                                   "with: " +
-                                      command(pipeline, file)));
+                                      command(description, file)));
 }
 
 }  // namespace
 
-ReadDescription usual_description(const std::string& program, const std::string& file,
-                                  const TensorSpec& input) {
-  const Shape& shape = input.shape;
-  const bool is_picture = shape.size() == 4 && input.dtype == "float32";
+ReadDescription usual_description(const UndescribedModel& model, const StepChanges& changes) {
+  const Shape& shape = model.input.shape;
+  const bool is_picture = shape.size() == 4 && model.input.dtype == "float32";
   const bool is_digit = is_picture && shape[1] == 1 && shape[2] == 28 && shape[3] == 28;
   const bool is_colour = is_picture && shape[1] == 3 && shape[2] > 0 && shape[2] == shape[3];
-  if (!is_digit && !is_colour) refuse(program, file, input);
-  const std::string side = is_digit ? "28" : std::to_string(shape[2]);
-  const std::string way = is_digit ? "as digits (found, 28 x 28, light on dark, from 0 to 1)"
-                                   : "as for ImageNet (short side " +
-                                         std::to_string(short_side(shape[2])) + ", middle " + side +
-                                         " x " + side + ", its mean and standard deviation)";
-  const std::string pipeline = is_digit ? "digit()" : "imagenet(" + side + ", library='opencv')";
-  const std::string remedy =
-      file.empty() ? "to choose, name a description (--preprocess, preprocess=), such as "
-                     "lenet_cpp.images." +
-                         pipeline
-                   : "to keep this, write it beside the model: " + command(pipeline, file);
-  return {is_digit ? kDigits : imagenet(shape[2]),
-          "nothing describes how images are prepared for '" + program + "', so they are prepared " +
-              way + "; " + remedy};
+  const bool is_opencv = model.producer != "pytorch";
+  std::string text;
+  std::string way;
+  if (is_digit) {
+    text = kDigits;
+    way = "as digits (found, 28 x 28, light on dark, from 0 to 1)";
+  } else if (is_colour) {
+    const std::string side = std::to_string(shape[2]);
+    text = imagenet(shape[2], is_opencv);
+    way = "as for ImageNet (short side " + std::to_string(short_side(shape[2])) + ", middle " +
+          side + " x " + side + ", its mean and standard deviation) with the bilinear resize of " +
+          (is_opencv ? "OpenCV, which PaddleClas uses" : "Pillow, which torchvision uses");
+  } else {
+    text = told_description(model.input, changes);
+    if (text.empty()) refuse(model.program, model.file, model.input);
+  }
+  if (!changes.empty()) {
+    text = change_steps(text, changes);
+    way += (way.empty() ? "with the given " : ", but with the given ") + list_of(changes);
+  }
+  return {text, "nothing describes how images are prepared for '" + model.program +
+                    "', so they are prepared " + way + "; " + remedy_of(text, model.file)};
+}
+
+ReadDescription changed_description(const std::string& text, const std::string& source,
+                                    const std::string& file, const StepChanges& changes) {
+  const std::string changed = change_steps(text, changes);
+  return {changed, "images are prepared as '" + source + "' says, but with the given " +
+                       list_of(changes) + "; " + remedy_of(changed, file)};
 }
 
 }  // namespace lenet

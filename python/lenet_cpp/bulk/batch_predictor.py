@@ -351,6 +351,7 @@ class BatchPredictor(Closing):
                 labels=self._labels,
                 network=self._model_name,
                 check_hashes=self._options.get("check_hashes", True),
+                checks_units=self._checksum is None,  # of the copies for_bulk makes one says it
             )
             self._known = own, own.overridden(overrides)
         if self._checksum not in {None, checksum}:

@@ -21,8 +21,10 @@ from click import option
 from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
+from lenet_cpp import _core
 from lenet_cpp._base.text import printable
 from lenet_cpp.cli._command import SETTINGS, run
+from lenet_cpp.errors import BadInput
 from lenet_cpp.inference.predictor import Predictor
 from lenet_cpp.models import MODELS
 
@@ -286,6 +288,29 @@ preprocess = partial(
     " else the description of the network -n; without both, the shape of the input selects the"
     " preparation of digits or of ImageNet)",
 )
+
+
+class _StepChange(click.types.StringParamType):
+    """A value for a step of the preprocessing, as the C++ programs read it."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        text: str = super().convert(value, param, ctx)
+        try:
+            _core.check_change(param.name, param.opts[0], text)
+        except BadInput as error:
+            raise click.UsageError(str(error), ctx) from None
+        return text
+
+
+def step_change(name: str, text: str, metavar: str = "V,...") -> Callable[[_Function], _Function]:
+    """Return the option for a value of a step of the preprocessing."""
+    return option(f"--{name}", type=_StepChange(), metavar=metavar, help=text)
+
+
+STEP_CHANGES = tuple(
+    step_change(name, text, metavar) for name, metavar, text in _core.step_options()
+)
+"""Options that replace steps of the preprocessing, as those of lenet_classify."""
 data_dir = partial(
     option,
     "--data-dir",

@@ -218,7 +218,7 @@ computed_by = (
         help="with --engine dygraph: height and width of the images (default: the network's)"
     ),
 )
-@cli.option_group("Images", cli.batch_size(default=1), *of_images)
+@cli.option_group("Images", cli.batch_size(default=1), *of_images, *cli.STEP_CHANGES)
 @cli.option_group(
     "Results",
     option(
@@ -263,6 +263,11 @@ def main(
     image_size: int | None,
     batch_size: int,
     preprocess: Path | None,
+    mean: str | None,
+    std: str | None,
+    resize: str | None,
+    crop: str | None,
+    library: str | None,
     skip_errors: bool,
     topk: int | None,
     threshold: float | None,
@@ -298,6 +303,7 @@ def main(
         num_classes=num_classes,
         image_size=image_size,
         check_program=check_program,
+        changes={"mean": mean, "std": std, "resize": resize, "crop": crop, "library": library},
     )
     results: list[ImageResult] = []
     outputs: list[Outputs] | None = None if reprod_dir is None else []  # of each batch
@@ -305,6 +311,8 @@ def main(
     with ExitStack() as stack:
         loaded = stack.enter_context(_load(make, files, {**computed}, fallbacks))
         loaded.model.load_pipeline()  # what says how to read images is missing now, or never
+        if loaded.model.change_note:
+            cli.note(loaded.model.change_note)
         several = _check_outputs(loaded, output, labels)
         value = loaded.model.value_name
         write = stack.enter_context(_open(output, results, value=value, heads=several))

@@ -18,7 +18,7 @@ from lenet_cpp._base.strict_json import read_json
 METADATA_PREFIX = "lenet_cpp."
 """Before the key of each of our entries in a model's ``metadata_props``."""
 
-_METADATA_PROPS = 14  # the field's number in ModelProto
+_PRODUCER_NAME, _METADATA_PROPS = 2, 14  # numbers of fields of ModelProto
 _MOST_BYTES = 1 << 20  # of one entry
 _VARINT, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5
 
@@ -27,6 +27,7 @@ def read_onnx_metadata(model: Path | bytes) -> dict[str, Any]:
     """Return our entries in a file or its content, by their keys without the prefix.
 
     Where they say nothing of them, ``preprocess`` and ``classes`` are those of ultralytics.
+    ``producer_name`` is the field of that name, such as ``pytorch``; empty where it is not there.
     Entries that are no JSON are left out, and what comes after damage: whatever runs the model says
     what is wrong with it.
 
@@ -35,9 +36,13 @@ def read_onnx_metadata(model: Path | bytes) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     others = {}
+    producer = ""
     with io.BytesIO(model) if isinstance(model, bytes) else model.open("rb") as file:
         end = len(model) if isinstance(model, bytes) else os.fstat(file.fileno()).st_size
-        for _, entry in _fields(file, {_METADATA_PROPS}, end):
+        for number, entry in _fields(file, {_PRODUCER_NAME, _METADATA_PROPS}, end):
+            if number == _PRODUCER_NAME:
+                producer = entry.decode(errors="replace")
+                continue
             parts = dict(_fields(io.BytesIO(entry), {1, 2}, len(entry)))
             try:
                 key = parts.get(1, b"").decode()
@@ -52,6 +57,7 @@ def read_onnx_metadata(model: Path | bytes) -> dict[str, Any]:
         found.setdefault("preprocess", json.loads(preprocess))
     if classes:
         found.setdefault("classes", classes)
+    found["producer_name"] = producer
     return found
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,7 +21,7 @@ from lenet_cpp.data.images import Digit, Pipeline, find_images, is_image_source
 from lenet_cpp.data.images.reading import ImageSource, describe_source, is_array
 from lenet_cpp.errors import BadInput, Error
 from lenet_cpp.inference.bundled import predict
-from lenet_cpp.inference.model import Model, Opened, Overrides, as_labels, count
+from lenet_cpp.inference.model import Model, Opened, Overrides, as_changes, as_labels, count
 from lenet_cpp.inference.options import (
     BUNDLED,
     Bundled,
@@ -78,6 +78,11 @@ class Classifier(Closing):
         device: str = "cpu",
         precision: Precision = "fp32",
         output_name: str = "",
+        mean: float | Sequence[float] | str | None = None,
+        std: float | Sequence[float] | str | None = None,
+        resize: int | Sequence[int] | str | None = None,
+        crop: int | Sequence[int] | str | None = None,
+        library: Literal["pillow", "opencv"] | None = None,
     ) -> None:
         """Load a model.
 
@@ -96,12 +101,22 @@ class Classifier(Closing):
                 its input tells (``docs/preprocessing.md``).
             device: As in :class:`lenet_cpp.Options`.
             precision: As in :class:`lenet_cpp.Options`.
+            mean: The mean of each channel, or of all, for pixels from 0 to 1, in place of the one
+                in the description. A text may end with ``/255``, for pixels from 0 to 255:
+                ``"123.675,116.28,103.53/255"``.
+            std: The standard deviation, likewise.
+            resize: The length of the shorter side after the resize, or (height, width), or
+                ``"none"``, in place of the description's. To keep these arguments, write
+                ``classifier.model.pipeline.save("preprocess.json")`` beside the model.
+            crop: The side of the square that is cropped, or (height, width), or ``"none"``.
+            library: ``pillow`` resizes and rounds as torchvision does, ``opencv`` as PaddleClas.
 
         Raises:
             BadInput: An option is wrong, or there are more or fewer labels than classes.
             lenet_cpp.Error: What :class:`lenet_cpp.Predictor` raises.
         """
         self._top = count(top, "top")
+        changes = as_changes(mean=mean, std=std, resize=resize, crop=crop, library=library)
         options: Any = {"engine": engine, "threads": threads}
         options |= {"device": device, "precision": precision, "output_name": output_name}
         contents: tuple[bytes, ...] = ()
@@ -113,8 +128,8 @@ class Classifier(Closing):
             options["model_file"] = _path(model)
         self._predictors = Opened(contents, **options)
         own = self._predictors.model
-        self._model = own.overridden(Overrides(preprocess, as_labels(labels)))
-        if preprocess is not None:
+        self._model = own.overridden(Overrides(preprocess, as_labels(labels), changes=changes))
+        if preprocess is not None or changes:
             self._model.require_layout()  # also damaged or missing: an error of loading
         if self._model.plan.note:
             warnings.warn(f"{self._model.program}: {self._model.plan.note}", stacklevel=2)

@@ -10,7 +10,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from functools import partial
 from itertools import starmap
 from operator import index
@@ -25,6 +25,7 @@ from lenet_cpp._base.lazy import Self, cached
 from lenet_cpp._base.optional import require_paddle
 from lenet_cpp.data.arrays import fits
 from lenet_cpp.data.images import PREPROCESS_NAME, Pipeline
+from lenet_cpp.data.images.pipeline import change_pipeline
 from lenet_cpp.data.images.reading import ImageSource
 from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
 from lenet_cpp.formats.manifest import MANIFEST_NAME, Manifest, find_manifest
@@ -69,6 +70,26 @@ def as_labels(labels: Sequence[str] | None) -> tuple[str, ...] | None:
     return tuple(map(str, found))
 
 
+def as_changes(**given: Any) -> dict[str, str]:
+    """Return a user's values for steps of the preprocessing as C++ reads them.
+
+    Args:
+        **given: ``mean``, ``std``, ``resize``, ``crop`` and ``library``, each a number, a sequence
+            of numbers, or a text; None where the step stays as it is.
+
+    Raises:
+        BadInput: A value is wrong; the message has its name.
+    """
+    texts = {}
+    for name, value in given.items():
+        if value is None:
+            continue
+        several = isinstance(value, Iterable) and not isinstance(value, (str, bytes))
+        texts[name] = ",".join(map(str, value)) if several else str(value)
+        _core.check_change(name, name, texts[name])
+    return texts
+
+
 @dataclass(frozen=True)
 class Overrides:
     """The user's settings that replace what a model's files say.
@@ -79,6 +100,9 @@ class Overrides:
         network: The name of a registered network, ``FILE.py:NAME``, or only a name for the model.
         apply_softmax: Whether the outputs are logits, which become probabilities.
         check_hashes: Whether a description beside the model is compared with ``SHA256SUMS``.
+        changes: Values for steps of the preprocessing, as :func:`as_changes` returns them.
+        checks_units: Whether a warning says that the values of the preprocessing contradict each
+            other; another process may have said it.
     """
 
     preprocess: Pipeline | str | os.PathLike[str] | None = None
@@ -86,6 +110,8 @@ class Overrides:
     network: str | None = None
     apply_softmax: bool | None = None
     check_hashes: bool = True
+    changes: Mapping[str, str] = field(default_factory=dict)
+    checks_units: bool = True
 
 
 @dataclass(eq=False)
@@ -277,21 +303,52 @@ class Model:
         """The preprocessing of images; another one may be set.
 
         It is what the user gave, or what is described beside the program, in it, or in the
-        registry; or else what the shape of the input tells, with a warning that says so.
+        registry; or else what the shape of the input tells, with a warning that says so. The steps
+        in :attr:`Overrides.changes` replace its own. A warning also says when its values contradict
+        each other (``docs/preprocessing.md``).
 
         Raises:
             FileNotFound: Nothing describes it, and the input takes pictures of another size or
                 type than digits or images of ImageNet.
             Unsupported: Nothing describes it, and the input takes no pictures.
             BadModel: The file that describes it is damaged.
+            BadInput: A change does not go with it.
         """
-        if self.described is not None:
-            return self.described
-        file = "" if self.in_memory else str(self.program.with_name(PREPROCESS_NAME))
-        spec = self.input_spec
-        text, note = _core.usual_description(self.program, file, spec.shape, spec.dtype)
-        warnings.warn(note, stacklevel=2)
-        return Pipeline.from_dict(json.loads(text))
+        described = self.described
+        if described is None:
+            spec, producer = self.input_spec, self.metadata.get("producer_name", "")
+            text, note = _core.usual_description(
+                self.program,
+                self._preprocess_file,
+                *(spec.shape, spec.dtype),
+                producer,
+                self.overrides.changes,
+            )
+            warnings.warn(note, stacklevel=2)
+            described = Pipeline.from_dict(json.loads(text))
+        elif self.overrides.changes:
+            described = self._changed(described)[0]
+        if self.overrides.checks_units:
+            problem = _core.unit_note(json.dumps(described.to_dict()))
+            if problem:
+                warnings.warn(f"{self.program}: {problem}", stacklevel=2)
+        return described
+
+    @property
+    def _preprocess_file(self) -> str:
+        """Where a description can be written; empty for a model in memory."""
+        return "" if self.in_memory else str(self.program.with_name(PREPROCESS_NAME))
+
+    def _changed(self, described: Pipeline) -> tuple[Pipeline, str]:
+        """Return the changed description, and a note that says how to keep it."""
+        source, file = self._description_name, self._preprocess_file
+        return change_pipeline(described, self.overrides.changes, source, file)
+
+    @property
+    def change_note(self) -> str:
+        """How to keep the user's changes of a description; empty where there are none."""
+        described = self.described
+        return self._changed(described)[1] if described and self.overrides.changes else ""
 
     def load_pipeline(self) -> Pipeline:
         """Return :attr:`pipeline`, so that its errors and warnings come now."""
@@ -359,14 +416,19 @@ class Model:
         if self.overrides.labels is not None:
             return "the labels"
         if self.description and self.description.labels:
-            preprocess = self.overrides.preprocess
-            named = None if isinstance(preprocess, Pipeline) else preprocess
-            return str(named or self._description_file or self.program)
+            return self._description_name
         if self.manifest is not None and self.manifest.classes:
             return str(self.program.parent / MANIFEST_NAME)
         if class_names(self.metadata.get("classes")) or self.class_names:
             return str(self.program)
         return self._labels_beside[1]
+
+    @property
+    def _description_name(self) -> str:
+        """The file of :attr:`described`, for messages."""
+        preprocess = self.overrides.preprocess
+        named = None if isinstance(preprocess, Pipeline) else preprocess
+        return str(named or self._description_file or self.program)
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from lenet_cpp.data.arrays import as_own
 from lenet_cpp.data.images import Pipeline
 from lenet_cpp.data.images.reading import ImageSource
 from lenet_cpp.errors import BadInput
-from lenet_cpp.inference.model import Model, Outputs, Overrides, as_labels
+from lenet_cpp.inference.model import Model, Outputs, Overrides, as_changes, as_labels
 from lenet_cpp.inference.options import BUNDLED, AnyEngine, Source, check_names
 from lenet_cpp.inference.outputs import of_each, require_rows
 from lenet_cpp.inference.results import Finding, Prediction
@@ -49,6 +49,7 @@ class InferenceEngine(Closing):
         apply_softmax: bool | None = None,
         num_classes: int | None = None,
         image_size: int | None = None,
+        changes: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
         """Choose an engine; nothing is loaded yet.
@@ -69,6 +70,9 @@ class InferenceEngine(Closing):
             num_classes: Number of classes; only for ``dygraph``, by default the registry's.
             image_size: Height and width of the images; only for ``dygraph``, by default the
                 registry's.
+            changes: Values for steps of the preprocessing in place of its own: the arguments
+                ``mean``, ``std``, ``resize``, ``crop`` and ``library`` of
+                :class:`lenet_cpp.Classifier`, by their names.
             **options: As in :class:`lenet_cpp.Options`; None is the default. All engines of
                 exported models support ``check_program`` and ``check_hashes``; ``python`` also
                 ``accelerator`` (``auto`` is oneDNN), ``threads``, ``ir_optim``, ``memory_optim``
@@ -82,6 +86,7 @@ class InferenceEngine(Closing):
             network=model_name,
             apply_softmax=apply_softmax,
             check_hashes=options.get("check_hashes") in {None, True},
+            changes=as_changes(**(changes or {})),
         )
         options |= {"num_classes": num_classes, "image_size": image_size}
         self._options = {name: value for name, value in options.items() if value is not None}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -247,6 +247,28 @@ class Pipeline:
         if self.postprocess is not None:
             described["postprocess"] = self.postprocess
         return described
+
+
+def change_pipeline(
+    pipeline: Pipeline, changes: Mapping[str, str], source: str = "", file: str = ""
+) -> tuple[Pipeline, str]:
+    """Replace steps of a pipeline, as ``--mean`` and the options beside it do.
+
+    Args:
+        pipeline: The pipeline.
+        changes: The texts of these options, by their names.
+        source: What the note calls the pipeline.
+        file: Where the result can be written; empty where there is no such file.
+
+    Returns:
+        The new pipeline, and a note that says how to keep it.
+
+    Raises:
+        BadInput: A change is wrong, or does not go with the pipeline.
+    """
+    described = json.dumps(pipeline.to_dict())
+    text, note = _core.changed_description(described, source, file, changes)
+    return _parse(text), note
 
 
 def _decoded_in_cpp(source: str | os.PathLike[str] | bytes | bytearray) -> bytes | None:
