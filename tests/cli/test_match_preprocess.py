@@ -197,6 +197,77 @@ def test_finds_how_photos_of_digits_are_prepared(root, model_dir, tmp_path, caps
     np.testing.assert_allclose(Pipeline.load(output).batch(photos), digits, atol=1e-6)
 
 
+def center_crop(size):
+    """torchvision's CenterCrop, which adds a black border to an image that is too small."""
+
+    def prepare(image):
+        pixels = np.asarray(image)
+        high, wide = (max(size - side, 0) for side in pixels.shape[:2])
+        border = ((high // 2, (high + 1) // 2), (wide // 2, (wide + 1) // 2), (0, 0))
+        pixels = np.pad(pixels, border)
+        top, left = (round((side - size) / 2.0) for side in pixels.shape[:2])
+        return pixels[top : top + size, left : left + size]
+
+    return prepare
+
+
+KNOWN = (0.41, 0.52, 0.37), (0.21, 0.19, 0.27)
+FLAGS_OF_KNOWN = ["--mean=0.41,0.52,0.37", "--std=0.21,0.19,0.27"]
+
+
+def match(folder, images, expected, *flags):
+    """Return the status of the command for pixels that were prepared so."""
+    model, run = network(0, 64, 10)
+    (folder / "model.onnx").write_bytes(model)
+    np.save(folder / "scores.npy", run(expected))
+    command = ["match-preprocess", str(folder / "model.onnx"), *map(str, images), *flags]
+    command += ["--expect", str(folder / "scores.npy"), "-o", str(folder / "preprocess.json")]
+    return main(command)
+
+
+def require_same(folder, images, expected):
+    found = Pipeline.load(folder / "preprocess.json").batch(images)
+    np.testing.assert_allclose(found, expected, atol=1e-6 * np.abs(expected).max())
+
+
+def test_finds_a_crop_without_a_resize(pictures, tmp_path):
+    """PyTorch's guides prepare with CenterCrop and ToTensor alone."""
+    noise = np.random.default_rng(7).integers(0, 256, (51, 100, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "low.png")
+    paths = [*sorted(pictures.iterdir())[:3], tmp_path / "low.png"]
+    expected = tensors((center_crop(64), UNIT, False, 1 / 255), map(Image.open, paths))
+    assert match(tmp_path, paths, expected) == 0
+    require_same(tmp_path, paths, expected)
+
+
+@pytest.mark.parametrize(
+    "flags", [FLAGS_OF_KNOWN, ["--mean=104.55,132.6,94.35/255", "--std=53.55,48.45,68.85/255"]]
+)
+def test_known_values_are_taken_as_they_are(flags, pictures, tmp_path, capsys):
+    paths = sorted(pictures.iterdir())[:2]
+    resize = pil(Image.Resampling.BILINEAR, 73, 64)
+    expected = tensors((resize, KNOWN, True, 1 / 255), map(Image.open, paths))
+    assert match(tmp_path, paths, expected) == 1
+    assert match(tmp_path, paths, expected, *flags) == 0, capsys.readouterr().out
+    require_same(tmp_path, paths, expected)
+    with pytest.raises(SystemExit):
+        match(tmp_path, paths, expected, flags[0])
+    assert "--mean and --std are needed together" in capsys.readouterr().err
+
+
+def test_a_preparation_has_to_match_every_picture(pictures, tmp_path):
+    paths = sorted(pictures.iterdir())[:3]
+    expected = tensors((center_crop(64), KNOWN, False, 1 / 255), map(Image.open, paths))
+    assert match(tmp_path, paths, expected, *FLAGS_OF_KNOWN) == 0
+    other = tensors(
+        (pil(Image.Resampling.BILINEAR, 73, 64), KNOWN, False, 1 / 255), map(Image.open, paths)
+    )
+    for number in range(3):
+        mixed = expected.copy()
+        mixed[number] = other[number]
+        assert match(tmp_path, paths, mixed, *FLAGS_OF_KNOWN) == 1
+
+
 @pytest.mark.parametrize(
     ("row", "are"), [([0.25, 0.75], True), ([1.5, -0.5], False), ([0.5, 0.6], False)]
 )
@@ -235,8 +306,8 @@ def test_a_wrong_network_fits_none(pictures, tmp_path, capsys, monkeypatch):
     command += ["--expect", str(tmp_path / "scores.npy"), "-o", str(tmp_path / "preprocess.json")]
     assert main([*command, "--top", "2"]) == 1
     printed = capsys.readouterr().out
-    assert "none of 1008 preparations fits" in printed
-    assert sum(ran) <= 1008 / 2  # a network takes longer than all else
+    assert "none of 1032 preparations fits" in printed
+    assert sum(ran) <= 1032 / 2  # a network takes longer than all else
     assert len(printed.splitlines()) == 2 + 2 + 1
     assert not (tmp_path / "preprocess.json").exists()
 
@@ -251,8 +322,9 @@ def test_a_picture_that_is_too_simple_says_so(tmp_path, capsys):
     command = ["match-preprocess", str(tmp_path / "model.onnx"), str(tmp_path / "small.png")]
     assert main([*command, "--expect", str(tmp_path / "scores.npy")]) == 0
     printed = capsys.readouterr().out
-    # No resize at all: 7 interpolations in two roundings, the short side or both sides.
-    assert "the first 28 preparations fit these images equally well" in printed
+    # No resize at all: 7 interpolations in two roundings, the short side or both sides; and only a
+    # crop, in two roundings.
+    assert "the first 30 preparations fit these images equally well" in printed
     row = printed.splitlines()[2].partition("%")[2]
     assert re.split("  +", row.strip()) == (
         ["pillow bilinear", "64 x 64", "64 x 64", "torchvision", "RGB", "ImageNet"]

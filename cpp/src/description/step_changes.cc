@@ -105,32 +105,24 @@ void set_library(StepChanges& changes, const std::string& shown, const std::stri
 }
 
 /// Removes the steps of these types.
-/// \param found becomes the first step of the first type, where there is one
-/// \returns the place of the first of them; nothing where there is none
-std::optional<std::size_t> take_out(json& steps, const std::vector<std::string>& types,
-                                    json& found) {
-  std::optional<std::size_t> place;
+/// \returns the first of them that has the first of the types, or null
+json take_out(json& steps, const std::vector<std::string>& types) {
+  json found;
   json left = json::array();
   for (json& step : steps) {
     const std::string type = step["type"];
     if (std::find(types.begin(), types.end(), type) == types.end()) {
       left.push_back(std::move(step));
-      continue;
+    } else if (found.is_null() && type == types[0]) {
+      found = std::move(step);
     }
-    if (!place) place = left.size();
-    if (found.is_null() && type == types[0]) found = std::move(step);
   }
   steps = std::move(left);
-  return place;
-}
-
-void insert(json& steps, std::size_t place, json step) {
-  steps.insert(steps.begin() + static_cast<std::ptrdiff_t>(place), std::move(step));
+  return found;
 }
 
 void change_resize(json& steps, const StepChanges::Size& size) {
-  json resize;
-  const std::optional<std::size_t> place = take_out(steps, {"Resize", "Digit"}, resize);
+  json resize = take_out(steps, {"Resize", "Digit"});
   if (size.height == 0) return;
   if (resize.is_null()) resize = {{"type", "Resize"}, {"interpolation", "bilinear"}};
   for (const char* name : {"short_side", "size", "fit"}) resize.erase(name);
@@ -139,48 +131,45 @@ void change_resize(json& steps, const StepChanges::Size& size) {
   } else {
     resize["size"] = {size.height, size.width};
   }
-  insert(steps, place.value_or(0), std::move(resize));
+  steps.insert(steps.begin(), std::move(resize));
 }
 
 void change_crop(json& steps, const StepChanges::Size& size) {
-  json crop;
-  const std::optional<std::size_t> place = take_out(steps, {"CenterCrop"}, crop);
+  json crop = take_out(steps, {"CenterCrop"});
   if (size.height == 0) return;
   if (crop.is_null()) crop = {{"type", "CenterCrop"}};
   crop.erase("share");
   crop["size"] = {size.height, size.width};
   const auto normalize = std::find_if(steps.begin(), steps.end(),
                                       [](const json& step) { return step["type"] == "Normalize"; });
-  insert(steps, place.value_or(static_cast<std::size_t>(normalize - steps.begin())),
-         std::move(crop));
+  steps.insert(normalize, std::move(crop));
 }
 
 /// Resizes and rounds as torchvision or as PaddleClas.
 void change_library(json& steps, const std::string& library) {
   const bool is_opencv = library == "opencv";
-  bool is_resized = false;
+  bool has_effect = false;
   for (json& step : steps) {
     const bool is_resize = step["type"] == "Resize";
     if (!is_resize && (step["type"] != "CenterCrop" || !step.contains("size"))) continue;
+    has_effect = true;
     step.erase("library");
     step.erase("rounding");
     if (is_resize && is_opencv) step["library"] = library;
     if (is_opencv) step["rounding"] = is_resize ? "half_even" : "down";
-    if (!is_resize) continue;
-    is_resized = true;
-    const std::string filter = step["interpolation"];
+    const std::string filter = is_resize ? step["interpolation"].get<std::string>() : "";
     if (filter == (is_opencv ? "lanczos" : "area")) {
       throw Error(ErrorCode::BadInput, "library: " + library + " does not have the filter " +
                                            filter +
-                                           " of the description; write the steps into a file for "
-                                           "--preprocess");
+                                           " of the description; write the steps into a "
+                                           "file for --preprocess");
     }
   }
-  if (!is_resized) {
+  if (!has_effect) {
     throw Error(
         ErrorCode::BadInput,
-        "library: the images are not resized, so it has no effect; give resize too, or leave "
-        "library out");
+        "library: the images are neither resized nor cropped, so it has no effect; leave it "
+        "out");
   }
 }
 

@@ -51,12 +51,11 @@ extern const std::array<StepOption, 5> kStepOptions;
 /// Lists what is changed, for a note: "mean (of pixels from 0 to 1), std (...) and resize".
 std::string list_of(const StepChanges& changes);
 
-/// Replaces steps of a description. A new Resize comes first and a new CenterCrop last among the
-/// steps on images; a step that is replaced keeps its filter, its rounding and its border. Of mean
-/// and std the one that is not given stays what it is for the same pixels.
-/// \param text a valid description in the form of `preprocess.json`
-/// \returns such a text
-/// \throws Error BadInput naming the option whose value does not go with the description
+/// Replaces steps of a description. The Resize comes first and the CenterCrop last among the steps
+/// on images, with the filter, the rounding and the border of the step that is replaced. If only
+/// one of mean and std is given, the other one keeps its value for pixels from 0 to 1. \param text
+/// a valid description in the form of `preprocess.json` \returns such a text \throws Error BadInput
+/// naming the option whose value does not go with the description
 std::string change_steps(const std::string& text, const StepChanges& changes);
 
 }  // namespace lenet

@@ -2,13 +2,14 @@
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from hashlib import sha256
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+import click
 import numpy as np
 from click import option
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ from lenet_cpp.data.images import (
     find_images,
     read_image,
 )
+from lenet_cpp.data.images.pipeline import change_pipeline
 from lenet_cpp.errors import BadInput
 from lenet_cpp.inference.input_range import InputRangeWarning
 from lenet_cpp.inference.outputs import softmax
@@ -125,6 +127,11 @@ def _ways(layout: _Layout) -> Iterator[_Way]:
         convention = _CONVENTIONS[rounding is not None]
         steps = resize, CenterCrop((height, width), middle)
         yield _Way((f"{library} {name}", *geometry, convention), geometry, steps, end)
+    for rounding, convention in zip((None, "down"), _CONVENTIONS, strict=True):
+        fill = None if rounding else (0,) * layout.channels  # torchvision adds a black border
+        crop = CenterCrop((height, width), rounding, fill=fill)
+        words = ("none", "", f"{height} x {width}", convention)
+        yield _Way(words, words[1:3], (crop,), -1 if rounding else 0)
     if layout.is_grey and (height, width) == (28, 28):
         yield _Way(("Digit", "", "", ""), (), (Digit(),), 0)
 
@@ -141,10 +148,21 @@ def _sizes(height: int, width: int) -> list[Resize]:
     ]
 
 
-def _values_of(layout: _Layout) -> dict[_Values, Pipeline]:
-    """Return the preparations of an image that has its size, by the mode and what it is called."""
+def _values_of(layout: _Layout, known: Mapping[str, str]) -> dict[_Values, Pipeline]:
+    """Return the preparations of an image that has its size, by the mode and what it is called.
+
+    Args:
+        layout: The images.
+        known: The texts of ``--mean`` and ``--std``; empty where the user does not know them.
+    """
     modes, values = (("L",), _GREY) if layout.is_grey else (("RGB", "BGR"), _VALUES)
     end = () if layout.channels_last else (ToCHW(),)
+    if known:
+        unit = Normalize(*values["0 to 1"])
+        return {
+            (mode, "given"): change_pipeline(Pipeline(mode, (unit, *end)), known)[0]
+            for mode in modes
+        }
     return {
         (mode, name): Pipeline(mode, (Normalize(*numbers), *end))
         for name, numbers in values.items()
@@ -198,12 +216,17 @@ class _Search:
     """The preparations that were tried with a model and images."""
 
     def __init__(
-        self, predictor: Predictor, images: list[Path], expected: NDArray[Any], size: int | None
+        self,
+        predictor: Predictor,
+        images: list[Path],
+        expected: NDArray[Any],
+        size: int | None,
+        known: Mapping[str, str],
     ) -> None:
         layout = _layout_of(predictor.input_spec.shape, size)
         self.expected = _Expected(expected, len(images))
         self.ways = list(_ways(layout))
-        self.values = _values_of(layout)
+        self.values = _values_of(layout, known)
         self._predictor = predictor
         self._mode = "L" if layout.is_grey else "RGB"
         self._as_pixels = Normalize(1.0, (0.0,) * layout.channels, (1.0,) * layout.channels)
@@ -356,6 +379,12 @@ def _read_expected(path: Path) -> NDArray[Any]:
 @cli.image_size(
     help="height and width of the images (default: the model's, or 224 where it leaves them open)"
 )
+@cli.step_change(
+    "mean",
+    "the mean, if you know it, with --std: for each channel, or for all, for"
+    " pixels from 0 to 1; for pixels from 0 to 255 end it with /255: 123.675,116.28,103.53/255",
+)
+@cli.step_change("std", "the standard deviation, in the same form, with --mean")
 def main(
     model: Path,
     images: tuple[Path, ...],
@@ -364,18 +393,24 @@ def main(
     top: int,
     output: Path | None,
     image_size: int | None,
+    mean: str | None,
+    std: str | None,
 ) -> int:
     """Find out how images were preprocessed, from the outputs that a model gave for them in Python.
 
     The command tries the usual preprocessing of PaddleClas, PaddleX, torchvision and timm: resize,
-    crop, RGB or BGR, scale, mean and standard deviation. A preprocessing fits if no output differs
-    by more than a thousandth of the range of the outputs; the exit status is 1 if none fits. Use
-    large photos that are not square, and more than one if the result is not unique.
+    or none, crop, RGB or BGR, scale, mean and standard deviation. A preprocessing fits if no output
+    of any image differs by more than a thousandth of the range of the outputs; the exit status is 1
+    if none fits. Use large photos that are not square, and more than one if the result is not
+    unique.
     """
+    if (mean is None) != (std is None):
+        raise click.UsageError("--mean and --std are needed together")
+    known = {} if mean is None or std is None else {"mean": mean, "std": std}
     expected = _read_expected(expect)
     files = find_images(images)
     with cli.load_model(model, params_file, threads=len(os.sched_getaffinity(0))) as predictor:
-        search = _Search(predictor, files, expected, image_size)
+        search = _Search(predictor, files, expected, image_size, known)
         matches = search.run()
     rows = [
         [f"{each.largest:.2g}", f"{100 * each.share:.2g} %", *search.ways[way].words, *values]
