@@ -282,7 +282,8 @@ def test_preprocessing_that_does_not_fit(fails, run_program, model, files, tmp_p
 def overflowing(tmp_path):
     """An .onnx of sums, which are infinite where pixels are 255: the next layer makes NaN."""
     text = (
-        "g (float[N,1,2,2] x) => (float[N,2] y) <float[4,2] v = {1,1,1,1,1,1,1,1},"
+        "g (float[N,1,2,2] x) => (float[N,2] y) <float[4,2] v ="
+        " {1e36,1e36,1e36,1e36,1e36,1e36,1e36,1e36},"
         " float[2,2] w = {1,2,-1,1}>"
         " { f = Flatten(x) a = MatMul(f, v) b = Relu(a) y = MatMul(b, w) }"
     )
@@ -291,7 +292,7 @@ def overflowing(tmp_path):
     )
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "m.onnx").write_bytes(made.SerializeToString())
-    Pipeline("L", (Normalize(1e36, (0.0,), (1.0,)), ToCHW())).save(tmp_path / "m/preprocess.json")
+    Pipeline("L", (Normalize(1.0, (0.0,), (1.0,)), ToCHW())).save(tmp_path / "m/preprocess.json")
     for name, level in (("a", 255), ("b", 1)):
         Image.new("L", (2, 2), level).save(tmp_path / f"{name}.png")
     return tmp_path / "m" / "m.onnx"
@@ -307,7 +308,7 @@ def test_no_class_is_made_of_nan(fails, run_program, root, overflowing, tmp_path
     assert problem in bad["error"]
     assert good["predictions"][0]["class_id"] == 1  # 2 + 1 is more than 1 - 1
     # lenet_infer_test shows outputs as they are, and makes no class of them.
-    values = np.array([1e36, 2.55e38], np.float32).repeat(4).reshape(2, 1, 2, 2)
+    values = np.array([1, 255], np.float32).repeat(4).reshape(2, 1, 2, 2)
     np.save(tmp_path / "x.npy", values)
     np.save(tmp_path / "labels.npy", np.array([1, 0]))
     other = partial(run_program, f"--model_file={overflowing}", "--input=x.npy", cwd=tmp_path)
