@@ -147,7 +147,7 @@ def flags_of(options):
 
 
 def note_of(text):
-    (line,) = (each for each in text.splitlines() if "but with the given" in each)
+    (line,) = (each for each in text.splitlines() if " with the given " in each)
     return line
 
 
@@ -169,6 +169,8 @@ def test_every_program_gives_the_same_scores(
     agree(scores, expected)
     note = note_of(said)
     assert all(name in note for name in options)
+    # Nothing is assumed of a model without a description when each step is given.
+    assert "as for ImageNet" not in note
     assert ("for pixels from 0 to 255" in note) == any("/255" in text for text in options.values())
 
     with warnings.catch_warnings():
@@ -210,6 +212,23 @@ def test_a_model_of_open_size_needs_all_of_them(picture, root, run_program, tmp_
         some = {name: value for name, value in options.items() if name != left_out}
         with pytest.raises(lenet_cpp.FileNotFound, match="whose size is open"):
             lenet_cpp.Classifier(tmp_path / "m.onnx", **some)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"mean": "0.4"}, r"resize of Pillow, which torchvision uses, but with the given mean \("),
+        ({"library": "opencv"}, "resize of OpenCV, which PaddleClas uses, but with the given libr"),
+        ({"resize": "none"}, r"standard deviation\), but with the given resize"),
+    ],
+    ids=str,
+)
+def test_the_note_says_what_is_assumed(changes, words):
+    _, note = _core.usual_description("m.onnx", "", (-1, *SHAPE), "float32", "pytorch", changes)
+    assert re.search("prepared as for ImageNet .*" + words, note)
+    changes = {"mean": "0", "std": "1", "resize": "40", "crop": "40"}
+    _, note = _core.usual_description("m.onnx", "", (-1, *SHAPE), "float32", "", changes)
+    assert "so they are prepared with the bilinear resize of OpenCV, which Paddle" in note
 
 
 def test_a_resize_takes_the_place_of_the_search_for_a_digit():

@@ -29,6 +29,20 @@ std::string imagenet(std::int64_t size, bool is_opencv) {
          (is_opencv ? R"(, "rounding": "down")" : "") + "}, " + kNormalizeImageNet;
 }
 
+/// What of imagenet() stays after the changes, for a note; nothing where each step is given.
+std::string imagenet_words(std::int64_t size, bool is_opencv, const StepChanges& changes) {
+  const bool is_resized = !changes.resize || changes.resize->height > 0;
+  const std::string resize =
+      std::string("with the bilinear resize of ") +
+      (is_opencv ? "OpenCV, which PaddleClas uses" : "Pillow, which torchvision uses");
+  if (changes.mean && changes.std && changes.resize && changes.crop) {
+    return is_resized && changes.library.empty() ? resize : "";
+  }
+  const std::string side = std::to_string(size);
+  return "as for ImageNet (short side " + std::to_string(short_side(size)) + ", middle " + side +
+         " x " + side + ", its mean and standard deviation)" + (is_resized ? " " + resize : "");
+}
+
 /// A text between single quotes of a shell.
 std::string quoted(const std::string& text) {
   std::string shell;
@@ -141,18 +155,16 @@ ReadDescription usual_description(const UndescribedModel& model, const StepChang
   const bool is_picture = shape.size() == 4 && model.input.dtype == "float32";
   const bool is_digit = is_picture && shape[1] == 1 && shape[2] == 28 && shape[3] == 28;
   const bool is_colour = is_picture && shape[1] == 3 && shape[2] > 0 && shape[2] == shape[3];
-  const bool is_opencv = model.producer != "pytorch";
   std::string text;
   std::string way;
   if (is_digit) {
     text = kDigits;
     way = "as digits (found, 28 x 28, light on dark, from 0 to 1)";
   } else if (is_colour) {
-    const std::string side = std::to_string(shape[2]);
+    const bool is_opencv =
+        changes.library.empty() ? model.producer != "pytorch" : changes.library == "opencv";
     text = imagenet(shape[2], is_opencv);
-    way = "as for ImageNet (short side " + std::to_string(short_side(shape[2])) + ", middle " +
-          side + " x " + side + ", its mean and standard deviation) with the bilinear resize of " +
-          (is_opencv ? "OpenCV, which PaddleClas uses" : "Pillow, which torchvision uses");
+    way = imagenet_words(shape[2], is_opencv, changes);
   } else {
     text = told_description(model.input, changes);
     if (text.empty()) refuse(model.program, model.file, model.input);
