@@ -50,6 +50,9 @@ const CommandLine::Flag& CommandLine::find(const std::string& argument) const {
   if (nearest->name == name) return *nearest;
   const auto found = std::find_if(flags_.begin(), flags_.end(), begins_so);
   if (found != flags_.end() && std::count_if(found, flags_.end(), begins_so) == 1) return *found;
+  for (const auto& [hinted, remedy] : hints_) {
+    if (hinted == name) throw UsageError("there is no option " + argument + ": " + remedy);
+  }
   const bool is_near = distance_of(name, nearest->name) <= 2;
   throw UsageError("unknown option " + argument +
                    (is_near ? "; did you mean --" + nearest->name + "?" : ""));
@@ -90,24 +93,36 @@ std::vector<std::string> CommandLine::parse(int argc, char** argv) const {
   return others;
 }
 
-std::string CommandLine::help() const {
-  std::string text;
+std::string CommandLine::help_of(const Flag& flag) {
   constexpr std::size_t kColumn = 28;
   constexpr std::size_t kWidth = 96;
+  std::string text;
+  std::string line = "  --" + flag.name + (flag.argument.empty() ? "" : "=" + flag.argument);
+  if (line.size() >= kColumn) text += std::exchange(line, "") + "\n";
+  line.resize(kColumn, ' ');
+  std::size_t begin = 0;
+  while (begin < flag.help.size()) {
+    std::size_t count = std::min(flag.help.size() - begin, kWidth - line.size());
+    if (begin + count < flag.help.size()) count = flag.help.rfind(' ', begin + count) - begin;
+    text += line + flag.help.substr(begin, count) + "\n";
+    begin += count + 1;
+    line.assign(kColumn, ' ');
+  }
+  return text;
+}
+
+std::string CommandLine::help() const {
+  std::string text;
   for (const Flag& flag : flags_) {
     if (flag.heading != nullptr) text += std::string("\n") + flag.heading + ":\n";
-    std::string line = "  --" + flag.name + (flag.argument.empty() ? "" : "=" + flag.argument);
-    if (line.size() >= kColumn) text += std::exchange(line, "") + "\n";
-    line.resize(kColumn, ' ');
-    std::size_t begin = 0;
-    while (begin < flag.help.size()) {
-      std::size_t count = std::min(flag.help.size() - begin, kWidth - line.size());
-      if (begin + count < flag.help.size()) count = flag.help.rfind(' ', begin + count) - begin;
-      text += line + flag.help.substr(begin, count) + "\n";
-      begin += count + 1;
-      line.assign(kColumn, ' ');
-    }
+    text += help_of(flag);
   }
+  return text;
+}
+
+std::string CommandLine::help(const std::vector<std::string_view>& names) const {
+  std::string text;
+  for (const std::string_view name : names) text += help_of(find(std::string(name)));
   return text;
 }
 

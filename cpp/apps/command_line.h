@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -38,6 +39,12 @@ class CommandLine {
         }));
   }
 
+  /// What the error says of a flag that this program does not have, but its users may expect.
+  /// \param name with '_' between its words
+  void add_hint(std::string name, std::string remedy) {
+    hints_.emplace_back(std::move(name), std::move(remedy));
+  }
+
   /// Sets what the flags say. Values follow '=' or a space, a name may be cut short, and has '-' or
   /// '_' between its words.
   /// \returns the arguments that are no flags, in order.
@@ -46,6 +53,8 @@ class CommandLine {
 
   /// A line or more for each flag.
   std::string help() const;
+  /// A line or more for each of these flags, without headings.
+  std::string help(const std::vector<std::string_view>& names) const;
 
  private:
   struct Flag {
@@ -57,8 +66,10 @@ class CommandLine {
   };
 
   const Flag& find(const std::string& argument) const;
+  static std::string help_of(const Flag& flag);
 
   std::vector<Flag> flags_;
+  std::vector<std::pair<std::string, std::string>> hints_;
   const char* heading_ = nullptr;
 };
 

@@ -176,11 +176,7 @@ Classified classify(const ClassifyOptions& options) {
   for (const std::string& note : described.image_notes) print_message(kName, "note", note);
   Description& description = described.description;
   if (!labels.empty()) {
-    if (labels.size() == 2)
-      std::copy(labels.begin(), labels.end(), description.outputs.pair.begin());
-    description.labels = std::move(labels);
-    described.labels_source = options.labels;
-    described.labels_given = true;
+    give_labels(described, std::move(labels), options.labels);
   } else if (!described.note.empty()) {
     print_message(kName, "note", described.note);
   }
@@ -194,11 +190,7 @@ Classified classify(const ClassifyOptions& options) {
       attached == nullptr ? predictor.config().model_file : attached->name;
   const OutputPlan plan = plan_outputs(predictor, described, options.softmax);
   const bool has_classes = gives_classes(plan, description.outputs);
-  if (!has_classes && described.labels_given) {
-    throw Error(ErrorCode::BadInput, "'" + described.labels_source +
-                                         "' names classes; the model gives features, which have "
-                                         "none");
-  }
+  require_classes(has_classes, described);
   if (!has_classes && options.format == Format::Csv) {
     throw Error(ErrorCode::Unsupported,
                 "'" + model_file + "' gives features, no classes: use --format=json");
@@ -314,7 +306,7 @@ Classified classify(const ClassifyOptions& options) {
 
 std::string work(int argc, char** argv) {
   const ClassifyOptions options = parse_classify_options(argc, argv);
-  if (options.help) return classify_help();
+  if (options.help || options.help_all) return classify_help(options.help_all);
   if (options.version) return version_text(kName);
   Classified found = classify(options);
   if (!options.output.empty()) {

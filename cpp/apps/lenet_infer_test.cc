@@ -225,7 +225,9 @@ std::string profile(const Options& options) {
 
 std::string work(int argc, char** argv) {
   const Options options = parse_options(argc, argv);
-  if (options.help) return help_text(LENET_PROGRAM) + LENET_HELP;
+  if (options.help || options.help_all) {
+    return help_text(LENET_PROGRAM, options.help_all) + LENET_HELP;
+  }
   if (options.version) return version_text(LENET_PROGRAM);
   return options.profile ? profile(options) : run(options);
 }

@@ -39,7 +39,9 @@ void add_config_flags(CommandLine& line, CommonOptions& options) {
 
 void add_information_flags(CommandLine& line, CommonOptions& options) {
   line.add("version", "", "print the versions of this program and of the engines", options.version);
-  line.add("help", "", "print this text", options.help);
+  line.add("help", "", "print the options that most users need", options.help);
+  line.add("help_all", "", "print all options and the exit codes", options.help_all);
+  line.add_hint("model", "give the model as the first argument");
 }
 
 CommandLine command_line(Options& options) {
@@ -148,12 +150,16 @@ CommandLine command_line(ClassifyOptions& options) {
   return line;
 }
 
-/// Checks that one model is named, and that its precision is not given twice; applies the short
-/// forms of options.
-void settle(CommonOptions& options) {
+/// Takes the model from the arguments unless an option or the program's own file has it. Checks
+/// that one model is named, and that its precision is not given twice; applies the short forms of
+/// options.
+/// \param example a call of the program
+void settle(CommonOptions& options, std::vector<std::string>& arguments, const char* example) {
   Config& config = options.config;
   if (config.model_dir.empty() && config.model_file.empty() && attached_model() == nullptr) {
-    throw UsageError("name a model: --model_file and --params_file, or --model_dir");
+    if (arguments.empty()) throw UsageError(std::string("name a model: ") + example);
+    config.model_file = std::move(arguments.front());
+    arguments.erase(arguments.begin());
   }
   if (!config.model_dir.empty() && !(config.model_file + config.params_file).empty()) {
     throw UsageError(
@@ -168,6 +174,8 @@ void settle(CommonOptions& options) {
   config.precision = Precision::Int8;
 }
 
+constexpr const char* kClassifyExample = "lenet_classify model.onnx photo.jpg";
+
 constexpr const char* kExitCodes = R"(
 Exit code: 0 success; 1 standard output could not be written; 2 wrong usage; 3 FileNotFound;
 4 BadModel; 5 BadInput; 6 Unsupported; 7 VersionMismatch; 8 BackendFailure.
@@ -179,10 +187,13 @@ leaves no incomplete file.
 
 Options parse_options(int argc, char** argv) {
   Options options;
-  const std::vector<std::string> others = command_line(options).parse(argc, argv);
-  if (!others.empty()) throw UsageError("unexpected argument '" + others.front() + "'");
-  if (options.help || options.version) return options;
-  settle(options);
+  std::vector<std::string> others = command_line(options).parse(argc, argv);
+  if (options.help || options.help_all || options.version) return options;
+  settle(options, others, "model.onnx, or the folder of a model");
+  if (!others.empty()) {
+    throw UsageError("unexpected argument '" + others.front() +
+                     "'; --input names arrays, and lenet_classify takes image files");
+  }
   if (!options.labels.empty() && options.input.empty()) {
     throw UsageError("--labels needs --input, the images to which they belong");
   }
@@ -199,41 +210,64 @@ ClassifyOptions parse_classify_options(int argc, char** argv) {
   ClassifyOptions options;
   options.batch_size = 1;
   options.images = command_line(options).parse(argc, argv);
-  if (options.help || options.version) return options;
-  settle(options);
-  if (options.images.empty()) throw UsageError("name images to classify: files or folders");
+  if (options.help || options.help_all || options.version) return options;
+  settle(options, options.images, kClassifyExample);
+  if (options.images.empty()) {
+    throw UsageError(std::string("name images to classify, files or folders: ") + kClassifyExample);
+  }
   return options;
 }
 
-std::string help_text(const std::string& program) {
+std::string help_text(const std::string& program, bool all) {
   Options unused;
-  return "Run an exported image classifier with the C++ inference engine.\n\n  " + program +
-         " --model_file=inference_model/lenet/lenet.pdmodel \\\n"
-         "      --params_file=inference_model/lenet/lenet.pdiparams\n  " +
-         program + " --model_dir=inference_model/lenet --input=digits.npy \\\n" +
-         R"(      --labels=labels.npy --output=logits.npy --repeats=1000
+  const CommandLine line = command_line(unused);
+  const std::string text = "Run an exported image classifier with the C++ inference engine.\n\n  " +
+                           program + " model.onnx --input=images.npy --output=outputs.npy\n  " +
+                           program + " model.onnx --repeats=1000\n  " + program +
+                           R"( inference_model/lenet --input=digits.npy --labels=labels.npy
 
-Values follow '=' or a space. Without --input, the model runs one image of zeros.
-)" + command_line(unused).help() +
+The argument is the model: an .onnx, .pdmodel or .json, or the folder of a model. Without --input,
+the model runs one image of zeros.
+)";
+  if (!all) {
+    return text + "\n" +
+           line.help({"input", "labels", "output", "batch_size", "repeats", "profile", "engine",
+                      "precision", "threads", "format", "version", "help", "help_all"});
+  }
+  return text + R"(
+The options --model_file and --params_file, or --model_dir, also name the model. Values follow '='
+or a space.
+)" + line.help() +
          kExitCodes;
 }
 
-std::string classify_help() {
+std::string classify_help(bool all) {
   ClassifyOptions unused;
-  return R"(Classify image files with an exported model. The program decodes and prepares the images as
-the description beside the model says (preprocess.json, or the inference.yml of PaddleClas or
-PaddleX), runs the model and prints the classes.
+  const CommandLine line = command_line(unused);
+  const std::string text = R"(Classify image files with an exported model.
 
-  lenet_classify --model_dir=inference_model/lenet photo.jpg
-  lenet_classify --model_dir=ResNet50_vd_infer photo.jpg
-  lenet_classify --model_dir=inference_model/lenet --topk=3 --format=csv \
-                 --output=digits.csv photos/ another.png
+  lenet_classify model.onnx photo.jpg
+  lenet_classify model.onnx photos/ another.png --labels=labels.txt --topk=3
+  lenet_classify inference_model/lenet photos/ --format=csv --output=classes.csv
 
-Name files or folders of images. The formats are JPEG, PNG, WebP, BMP, PGM, PPM (binary,
-8 bits) and .npy (uint8: [H, W] or [H, W, 3], or several images of one size, [N, H, W] or
-[N, H, W, 3]). All processors decode them. Values follow '=' or a space; every argument after
-'--' is an image.
-)" + command_line(unused).help() +
+The first argument is the model: an .onnx, .pdmodel or .json, or the folder of a model. The other
+arguments are image files and folders of images.
+)";
+  if (!all) {
+    return text + "\n" +
+           line.help({"labels", "preprocess", "topk", "format", "output", "batch_size", "engine",
+                      "threads", "version", "help", "help_all"});
+  }
+  return text + R"(
+If an option names the model (--model_dir, or --model_file and --params_file), or if the program's
+own file holds one, all arguments are images. After '--' no
+argument is an option. Values follow '=' or a space.
+
+The program decodes and prepares the images as the description beside the model says
+(preprocess.json, or the inference.yml of PaddleClas or PaddleX), runs the model and prints the
+classes. The formats are JPEG, PNG, WebP, BMP, PGM, PPM (binary, 8 bits) and .npy (uint8: [H, W] or
+[H, W, 3], or several images of one size, [N, H, W] or [N, H, W, 3]). All processors decode them.
+)" + line.help() +
          kExitCodes;
 }
 

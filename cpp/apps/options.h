@@ -25,6 +25,7 @@ struct CommonOptions {
   bool use_gpu = false;  ///< --device=gpu:ID
   int gpu_id = 0;
   bool help = false;
+  bool help_all = false;
   bool version = false;
 };
 
@@ -49,12 +50,15 @@ struct ClassifyOptions : CommonOptions {
   bool skip_errors = false;
 };
 
+/// Both take the model from the first argument that is no option, unless an option names it or the
+/// program's own file holds it.
 /// \throws UsageError
 Options parse_options(int argc, char** argv);
 ClassifyOptions parse_classify_options(int argc, char** argv);
 
 /// \param program the name of the program
-std::string help_text(const std::string& program);
-std::string classify_help();
+/// \param all describe every option, and not only those that most users need
+std::string help_text(const std::string& program, bool all);
+std::string classify_help(bool all);
 
 }  // namespace lenet::apps

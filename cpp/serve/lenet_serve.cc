@@ -175,7 +175,7 @@ std::vector<std::string> trial_command(int argc, char** argv, const std::string&
 
 std::string work(int argc, char** argv) {
   ServeOptions options = parse_serve_options(argc, argv);
-  if (options.help) return serve_help();
+  if (options.help || options.help_all) return serve_help(options.help_all);
   if (options.version) return apps::version_text(kName);
   if (!options.check_model.empty()) return check_model(options);
   options.service.log = log_line;

@@ -71,6 +71,7 @@ Model::Model(std::string model_name, std::int64_t model_version, const std::stri
   try {
     described = apps::describe(*first_, "", options.changes);
     if (!options.changes.empty()) described = with_images(std::move(described));
+    if (!options.labels.empty()) described.note.clear();  // it is about labels
     if (!described.source.empty()) {
       const ImagePipeline prepares(described.description.images);
       prepares.require_layout(input.shape, described.source);
@@ -83,12 +84,17 @@ Model::Model(std::string model_name, std::int64_t model_version, const std::stri
     if (error.code() != ErrorCode::Unsupported && !is_layout) throw;
     described.note = error.what();
   }
+  if (!options.labels.empty()) {
+    give_labels(described, read_class_names(options.labels), options.labels);
+  }
   try {
     plan = plan_outputs(*first_, described);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::Unsupported) throw;
+    require_classes(false, described);
     return;  // its outputs are served as they are
   }
+  require_classes(gives_classes(*plan, described.description.outputs), described);
   takes_labels(static_cast<std::size_t>(plan->num_classes), described, config);
 }
 

@@ -193,6 +193,11 @@ void Repository::find_in(const std::string& path, const std::string& given_name,
                   "'" + path + "' is a repository of models, which has no name");
     }
     repositories_[path] = !is_model && contents.can_be_repository();
+    if (repositories_[path] && !options_.labels.empty()) {
+      throw Error(ErrorCode::BadInput,
+                  "--labels names the classes of one model, and '" + path +
+                      "' is a folder of models: put a file labels.txt beside each model");
+    }
   }
   if (!is_source || entries.empty() || !repositories_.at(path)) {
     bool has_version = false;

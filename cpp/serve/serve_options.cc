@@ -73,6 +73,11 @@ CommandLine command_line(ServeOptions& options, std::string& token_file) {
                option.set(service.changes, shown, value);
              });
   }
+  line.add(
+      "labels", "FILE",
+      "names of the classes of the only model, one in each line, as NAME or '0 NAME' (default: "
+      "those that the model's files name, such as labels.txt beside it)",
+      service.labels);
   number("versions", "number of versions of each model to serve, the newest first",
          service.versions, 1);
   number("poll_seconds",
@@ -190,7 +195,11 @@ CommandLine command_line(ServeOptions& options, std::string& token_file) {
 
   line.heading("Information");
   line.add("version", "", "print the version of lenet_serve and of the engines", options.version);
-  line.add("help", "", "print this text", options.help);
+  line.add("help", "", "print the options that most users need", options.help);
+  line.add("help_all", "", "print all options and the exit codes", options.help_all);
+  for (const char* name : {"model", "model_file", "model_dir"}) {
+    line.add_hint(name, "give the model as an argument, without an option");
+  }
   return line;
 }
 
@@ -225,10 +234,15 @@ ServeOptions parse_serve_options(int argc, char** argv) {
   if (token != nullptr) options.http.token = token;
   std::string token_file;
   const std::vector<std::string> models = command_line(options, token_file).parse(argc, argv);
-  if (options.help || options.version || !options.check_model.empty()) return options;
+  if (options.help || options.help_all || options.version || !options.check_model.empty())
+    return options;
   if (!token_file.empty()) options.http.token = read_token(token_file);
   if (models.empty()) throw UsageError("name a model: a file or a folder");
   for (const std::string& model : models) options.service.models.push_back(parse_model(model));
+  if (!options.service.labels.empty() && models.size() > 1) {
+    throw UsageError("--labels names the classes of one model, and there are " +
+                     std::to_string(models.size()) + ": put a file labels.txt beside each model");
+  }
   const std::string& secret = options.http.token;
   if (!secret.empty() && secret.size() < kMinToken) {
     throw UsageError("the token has " + std::to_string(secret.size()) + " characters; expected " +
@@ -250,25 +264,36 @@ ServeOptions parse_serve_options(int argc, char** argv) {
   return options;
 }
 
-std::string serve_help() {
+std::string serve_help(bool all) {
   ServeOptions unused;
   std::string unused_file;
-  return R"(Serve models over HTTP. Send a picture to get its classes, or use the Open Inference Protocol,
+  const CommandLine line = command_line(unused, unused_file);
+  const std::string text =
+      R"(Serve models over HTTP. Send a picture to get its classes, or use the Open Inference Protocol,
 version 2, to get the outputs.
 
 Usage: lenet_serve MODEL... [options]
 
 Examples:
-  lenet_serve inference_model/lenet
-  curl -T photo.jpg http://localhost:8000/v2/models/lenet/infer
-  curl localhost:8000/v2/models/lenet
-  curl -H 'Inference-Header-Content-Length: 0' --data-binary @digit.f32 \
-       localhost:8000/v2/models/lenet/infer
-  lenet_serve digits=model.onnx repository/ --host=0.0.0.0 --token_file=token
+  lenet_serve model.onnx --labels=labels.txt
+  curl -T photo.jpg http://localhost:8000/v2/models/model/infer
+  lenet_serve digits=lenet.onnx repository/ --host=0.0.0.0 --token_file=token
 
 MODEL is a model's program or folder, a folder with its versions (named 1, 2, ...), or a folder
 of models. NAME=MODEL serves it under that name. For TLS, put a proxy in front of the server.
-)" + command_line(unused, unused_file).help() +
+)";
+  if (!all) {
+    return text + "\n" +
+           line.help({"labels", "engine", "threads", "host", "port", "token_file", "page",
+                      "grpc_port", "poll_seconds", "version", "help", "help_all"});
+  }
+  return text + R"(
+More requests:
+  curl localhost:8000/v2/models
+  curl localhost:8000/v2/models/model
+  curl -H 'Inference-Header-Content-Length: 0' --data-binary @digit.f32 \
+       localhost:8000/v2/models/model/infer
+)" + line.help() +
          R"(
 SIGTERM and Ctrl-C stop the server after it has answered the accepted requests; a second signal
 stops it immediately. After SIGHUP it looks for new versions of the models.

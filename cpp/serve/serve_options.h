@@ -17,12 +17,14 @@ struct ServeOptions {
   bool skip_trial = false;  ///< models are not loaded in a process of their own first
   int stop_seconds = 30;    ///< for the requests that are being answered when the server is stopped
   bool help = false;
+  bool help_all = false;
   bool version = false;
 };
 
 /// \throws apps::UsageError; Error FileNotFound for the file of the token
 ServeOptions parse_serve_options(int argc, char** argv);
 
-std::string serve_help();
+/// \param all describe every option, and not only those that most users need
+std::string serve_help(bool all);
 
 }  // namespace lenet::serve

@@ -172,6 +172,13 @@ std::optional<Response> Service::Loop::answer(Request& request, Done& done) {
     const bool only_ready = parse_body(request.body).value("ready", false);
     return json_response(index(*service_.repository_.catalog(), only_ready));
   }
+  if (is("/v2/models") || is("/v2/models/")) {
+    auto names = nlohmann::json::array();
+    for (const auto& [name, entry] : service_.repository_.catalog()->models) {
+      if (!entry.versions.empty()) names.push_back(name);
+    }
+    return json_response({{"models", names}});
+  }
   if (take(path, "/v2/models/")) return answer_model(path, request, done);
   if (take(path, "/v2/repository/models/")) return answer_change(path, request, done);
   for (const Missing& missing : kMissing) {

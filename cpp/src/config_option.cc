@@ -90,8 +90,8 @@ const std::array<ConfigOption, 20> kConfigOptions = {{
      "refuse NaN and infinity in the input and the parameters (default: true)",
      set<&Config::check_finite>},
     {"engine", "NAME",
-     "inference engine (default: auto, the fastest that runs the model and supports the options "
-     "below): ",
+     "inference engine (default: auto, the fastest that runs the model and supports the other "
+     "options): ",
      choose<&Config::engine, parse_engine>},
     {"accelerator", "NAME",
      "auto, plain, onednn, openvino, or tensorrt for a GPU (default: auto: onednn for bf16 and "

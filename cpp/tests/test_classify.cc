@@ -34,6 +34,21 @@ TEST_CASE("images stand among the flags, and after --") {
                        doctest::Contains("--topk is '0'"), apps::UsageError);
 }
 
+TEST_CASE("the first argument is the model, unless an option names it") {
+  const auto options = parse({"--topk=3", "m.onnx", "a.png", "b"});
+  CHECK(options.config.model_file == "m.onnx");
+  CHECK(options.images == Names{"a.png", "b"});
+  CHECK(parse({"m.onnx", "--", "--c"}).images == Names{"--c"});
+  const auto named = parse({"m.onnx", "--model_file=other.onnx"});
+  CHECK(named.config.model_file == "other.onnx");
+  CHECK(named.images == Names{"m.onnx"});
+  CHECK_THROWS_WITH_AS(parse({}),
+                       doctest::Contains("name a model: lenet_classify model.onnx photo.jpg"),
+                       apps::UsageError);
+  CHECK_THROWS_WITH_AS(parse({"photo.jpg"}), doctest::Contains("name images to classify"),
+                       apps::UsageError);
+}
+
 TEST_CASE("the most probable classes, the lower number first when two are equal") {
   const std::vector<float> logits = {1, 3, 3, -1};
   const auto top = top_classes(logits.data(), 4, 3, OutputRole::Logits);

@@ -135,7 +135,10 @@ TEST_CASE("ways of naming a model") {  // bad_input_cases.py has more
   fs::copy_file(model / "lenet.pdmodel", model / "other.pdmodel");
   CHECK(find_model_files(by_dir(model)).program == model / "lenet.pdmodel");
   fs::copy_file(model / "lenet.pdiparams", model / "other.pdiparams");
-  CHECK_ERROR(BadModel, "several models", find_model_files(by_dir(model)));
+  const auto quoted = [&](const char* name) { return "'" + (model / name) + "'"; };
+  const std::string all = "several models: name one of " + quoted("lenet.pdmodel") + ", " +
+                          quoted("other.pdmodel") + ", " + quoted("lenet.json");
+  CHECK_ERROR(BadModel, all.c_str(), find_model_files(by_dir(model)));
 }
 
 TEST_CASE("what paddle.jit.save wrote, named as if it were in a folder of its name") {

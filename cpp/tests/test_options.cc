@@ -40,13 +40,23 @@ TEST_CASE("booleans: alone, with a value, and before another flag") {
   CHECK(parse({"--model_dir=d", "--precision", "bf16"}).config.precision == Precision::Bf16);
 }
 
+TEST_CASE("the model is the argument, unless an option names it") {
+  CHECK(parse({"m.onnx"}).config.model_file == "m.onnx");
+  CHECK(parse({"--threads=2", "m.onnx"}).config.model_file == "m.onnx");
+  const apps::Options options = parse({"m.pdmodel", "--params_file=p"});
+  CHECK(options.config.model_file == "m.pdmodel");
+  CHECK(options.config.params_file == "p");
+}
+
 TEST_CASE("wrong usage says what is wrong") {
   check_usage("name a model", {});
   check_usage("unknown option -x", {"--model_dir=d", "-x"});
   check_usage("unknown option --max",
               {"--model_dir=d", "--max=3"});  // --max_batch_size, --max_seconds
   check_usage("unknown option --thread-s; did you mean --threads?", {"--thread-s=1"});
-  check_usage("unexpected argument 'stray'", {"--model_dir=d", "stray"});
+  check_usage("there is no option --model: give the model as the first", {"--model", "m.onnx"});
+  check_usage("unexpected argument 'm.onnx'", {"--model_dir=d", "m.onnx"});
+  check_usage("unexpected argument 'photo.jpg'; --input", {"m.onnx", "photo.jpg"});
   check_usage("--input needs a value", {"--model_dir=d", "--input"});
   check_usage("cannot be combined", {"--model_dir=d", "--model_file=m"});
   check_usage("cannot be combined", {"--model_dir=d", "--params_file=p"});

@@ -62,6 +62,10 @@ def test_help_lists_the_commands(arguments, capsys):
         ),
         ("predict --bundled x.png -p b", "-p needs the program of these parameters"),
         ("explain model", "explain was replaced by the profile of benchmark; see"),
+        ("classify a x.png", "No such command 'classify'. Did you mean 'predict'?"),
+        ("predict --model a x.png", "there is no option --model: give the model as the first arg"),
+        ("bundle --model=a", "there is no option --model: give the model as the first argument"),
+        ("verify --model vit.onnx", "vit.onnx is an exported model, and the name of a network is"),
         ("verify --model-dir", "Option '--model-dir' needs a value; see lenet-cpp verify --help"),
         ("export a b", "unexpected extra argument (b)"),
         ("quantize", "lenet-cpp quantize: error: give one of --method and --analyse"),
@@ -296,6 +300,17 @@ def test_serve_has_the_bundled_model_when_none_is_named(given, served, monkeypat
     monkeypatch.setattr(serve, "become_program", lambda _, arguments: calls.append(arguments))
     serve.main(given, standalone_mode=False)
     assert calls == [(*given, *map(str, served))]
+
+
+def test_serve_has_the_help_of_the_program(built, monkeypatch, capsys):
+    monkeypatch.setattr(serve, "find_built", lambda *_: built("lenet_serve"))
+    short, whole = (help_of(["serve", flag], capsys) for flag in ("--help", "--help-all"))
+    for text in (short, whole):
+        assert "  lenet-cpp serve model.onnx" in text
+        assert "Without MODEL, the server uses the digit model" in text
+        assert "lenet_serve" not in text
+    assert "--max_tensors" in whole
+    assert "--max_tensors" not in short
 
 
 def test_serve_has_help_without_the_program(monkeypatch, capsys):

@@ -339,6 +339,23 @@ def test_bad_labels(contents, problem, fails, model, files, tmp_path):
         _core.read_class_names(tmp_path / "labels.txt")
 
 
+def test_labels_are_a_file(fails, model, files, tmp_path):
+    said = "there is no file 'cat,dog': labels are given as a file with one name in each line"
+    fails(FILE_NOT_FOUND, said, f"--model_dir={model}", "--labels=cat,dog", files[0])
+    with pytest.raises(lenet_cpp.FileNotFound, match=said):
+        _core.read_class_names(tmp_path.with_name("cat,dog").name)
+    (tmp_path / "a,b").write_text("\n".join("abcdefghij"))
+    assert _core.read_class_names(tmp_path / "a,b") == [*"abcdefghij"]
+
+
+def test_the_model_by_its_place(run_ok, fails, model, files):
+    """The folder, the program and the path without its suffix, as lenet-cpp predict has them."""
+    expected = run_ok(f"--model_dir={model}", *files[:2])
+    for given in (model, model / "lenet.pdmodel", model / "lenet"):
+        assert run_ok(given, *files[:2]).splitlines() == expected.splitlines()
+    fails(BAD_MODEL, "is a PNG picture, not a model", files[0], files[1])
+
+
 def test_output_that_fails(fails, run_program, model, files, tmp_path):
     missing = tmp_path / "missing" / "result.csv"
     fails(FILE_NOT_FOUND, str(missing), f"--model_dir={model}", f"--output={missing}", files[0])

@@ -195,11 +195,25 @@ PROGRAMS = {
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_help_names_every_option(name, run_ok, program):
-    text = run_ok("--help", program=program.with_name(name))
+    text = run_ok("--help-all", program=program.with_name(name))
     named = set(re.findall(r"^  --(\w+)", text, flags=re.MULTILINE))
     config = {name for name in vars(_core.Config) if not name.startswith("_")}
     assert config | {*PROGRAMS[name].split()} <= named
     assert max(map(len, text.splitlines())) <= 100
+
+
+@pytest.mark.parametrize("name", ["lenet_infer_native", "lenet_classify", "lenet_serve"])
+def test_help_is_short_and_begins_with_an_onnx(name, run_ok, built):
+    program = built(name)
+    short, whole = (run_ok(flag, program=program) for flag in ("--help", "--help-all"))
+    first = next(line for line in short.splitlines() if line.startswith(f"  {name} "))
+    assert first.startswith(f"  {name} model.onnx")
+    options = [set(re.findall(r"^  --(\w+)", text, flags=re.MULTILINE)) for text in (short, whole)]
+    assert options[0] < options[1]
+    assert {"threads", "engine", "labels", "help_all"} <= options[0]
+    assert len(short.splitlines()) < 50
+    assert "Exit code" in whole
+    assert "Exit code" not in short
 
 
 def test_report_has_only_our_lines(run_ok, model_dir):

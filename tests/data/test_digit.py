@@ -66,7 +66,7 @@ def test_sources_without_images(gallery):
         "*.nope": "no image that matches",
         "gone.png": r"^(?!cannot read).*gone.png does not exist",
         "empty.txt": "lists no image",
-        "wrong.txt": "line 2: .*gone.png does not exist",
+        "wrong.txt": "is read as a list of images, .*line 2: .*gone.png does not exist",
     }.items():
         with refused(lenet_cpp.FileNotFound, problem, gallery / source):
             images.find_images([gallery / source])

@@ -46,6 +46,17 @@ def test_files(page, model_dir):
     assert [path.name for path in page.parent.iterdir()] == ["page"]
 
 
+def test_labels_beside_the_model(model_dir, tmp_path):
+    names = [f"class {number}" for number in range(10)]
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name in ("lenet.pdmodel", "lenet.pdiparams", "preprocess.json"):
+        shutil.copy(model_dir / name, folder)
+    (folder / "labels.txt").write_text("\n".join(names))
+    write_page(folder, tmp_path / "page")
+    assert json.loads((tmp_path / "page" / "model.json").read_bytes())["classes"] == names
+
+
 def test_all_files_are_kept_for_offline_use(page):
     kept = set(re.findall(r"'([\w-]+\.\w+)'", (page / "sw.js").read_text()))
     assert kept == {path.name for path in page.iterdir()} - {"sw.js"}

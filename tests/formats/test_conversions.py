@@ -395,7 +395,7 @@ def test_folders_in_use(sources, tmp_path):
         assert [path.read_text() for path in folder.iterdir()] == ["mine"]
     for name in ("a", "b"):
         shutil.copy(sources / "pdparams" / "lenet.pdparams", tmp_path / f"{name}.pdparams")
-    several = r"holds several models: .*a.pdparams and .*b.pdparam"
+    several = r"holds several models: name one of .*a.pdparams, .*b.pdparams"
     with pytest.raises(errors.BadInput, match=several):
         export.convert_model(tmp_path, tmp_path / "out", "json", model="lenet")
 

@@ -520,6 +520,20 @@ def test_a_result_in_one_line_and_in_a_notebook(classifier, picture, tmp_path):
     assert (again.label, again.top(1)) == (found.label, found.top(1))
 
 
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ({"topk": 3}, r"unknown option 'topk'; did you mean 'top'\?"),
+        ({"top_k": 3}, r"unknown option 'top_k'; did you mean 'top'\?"),
+        ({"num_threads": 2}, r"unknown option 'num_threads'; did you mean 'threads'\?"),
+        ({"batch": 1}, "unknown option 'batch'; choose among labels, engine, threads, top, "),
+    ],
+)
+def test_an_unknown_option_gets_the_name_that_was_meant(option, said):
+    with pytest.raises(BadInput, match=said):
+        Classifier(**option)
+
+
 def test_each_class_says_what_it_is_in_one_line(model_dir):
     with InferenceEngine() as engine:
         assert repr(engine) == "<InferenceEngine auto of nothing yet>"

@@ -157,7 +157,7 @@ def test_the_program_in_json(model_dir, run_program, flag):
     found = json.loads(done.stdout)
     assert found["parts"][0]["total"]["multiply_adds"] == found["multiply_adds"] == MULTIPLY_ADDS
     assert (found["engine"], found["images"], found["runs"]) == ("native", 1, 3)
-    assert re.search(rf"{flag}\s", run_program("--help").stdout)
+    assert re.search(rf"{flag}\s", run_program("--help-all").stdout)
 
 
 @pytest.mark.parametrize(

@@ -307,7 +307,7 @@ def test_the_program_says_what_it_lacks(stand_alone, model_dir, tmp_path):
     assert re.fullmatch(lines + r"native bf16 is .*\n", version.stdout)
     usage = run(stand_alone, "--help", env={}).stdout
     assert usage.endswith("\nThis program has the native engine only.\n")
-    assert "  lenet_infer_native --model_dir=" in usage
+    assert "  lenet_infer_native model.onnx" in usage
     assert "lenet_infer_test" not in usage
     text = run(stand_alone, f"--model_dir={model_dir}", "--profile", "--repeats=1", env={}).stdout
     assert text.startswith(f"lenet_infer_native {lenet_cpp.__version__}: engine native")

@@ -219,7 +219,7 @@ def test_on_kubernetes(run_server, serve_program, digit, model_dir, tmp_path):
     assert service["spec"]["selector"] == labels
     assert scaler["spec"]["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
     assert container["ports"] == [{"name": "http", "containerPort": 8000}]
-    defaults = printed_by(serve_program, "--help")
+    defaults = printed_by(serve_program, "--help-all")
     port, stop = (
         re.search(rf"--{name}.*?default: (\d+)", defaults, re.S)[1]
         for name in ("port", "stop_seconds")

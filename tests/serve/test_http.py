@@ -76,6 +76,19 @@ def test_methods(server):
         assert (status, headers["Allow"]) == (405, allowed)
 
 
+def test_the_list_of_models(server, serve_program, run_server, model_dir):
+    """As KServe's own server lists them."""
+    for path in ("/v2/models", "/v2/models/"):
+        status, _, body = server.ask("GET", path)
+        assert (status, json.loads(body)) == (200, {"models": ["lenet"]})
+    assert server.ask("POST", "/v2/models")[0] == 405
+    command = (serve_program, "--port=0", "--allow_load", "--insecure_load")
+    with run_server(*command, f"b={model_dir}", f"a={model_dir}") as other:
+        assert json.loads(other.ask("GET", "/v2/models")[2]) == {"models": ["a", "b"]}
+        assert other.ask("POST", "/v2/repository/models/a/unload")[0] == 200
+        assert json.loads(other.ask("GET", "/v2/models")[2]) == {"models": ["b"]}
+
+
 def test_http_1_0(server):
     assert server.send(b"GET /v2/health/ready HTTP/1.0\r\n\r\n")[0] == [200]  # and closes
     kept = b"GET /v2/health/ready HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"

@@ -19,7 +19,7 @@ from raw_http import INFER, READY, post
 import lenet_cpp
 from pictures import png, random_pixels
 from shared_models import output_networks
-from snippets import printed_by, read_snippets
+from snippets import printed_by, read_snippets, run_command
 
 CONTENT_TYPES = (None, "application/x-www-form-urlencoded", "image/jpeg", "application/json")
 
@@ -46,6 +46,42 @@ def agrees(found, result, most):
     values = [one["probability"] for one in found]
     np.testing.assert_allclose(values, [one.probability for one in best], rtol=1e-6)
     return True
+
+
+def test_labels_that_the_user_gives(start_server, serve_program, photos, model_dir, tmp_path):
+    """By an option for the only model, or by labels.txt beside a model that nothing names."""
+    names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+    labels = tmp_path / "names"
+    labels.write_text("\n".join(names))
+
+    def labels_of(server, name="lenet"):
+        found = json.loads(server.ask("PUT", f"/v2/models/{name}/infer", photos[0].read_bytes())[2])
+        return [(one["class"], one["label"]) for one in found]
+
+    with start_server(f"--labels={labels}") as server:
+        assert all(names[number] == label for number, label in labels_of(server))
+    plain = tmp_path / "repository" / "plain"
+    plain.mkdir(parents=True)
+    for name in ("lenet.pdmodel", "lenet.pdiparams", "preprocess.json"):
+        shutil.copy(model_dir / name, plain)
+    (plain / "labels.txt").write_text("\n".join(names))
+    with start_server(f"plain={plain}") as server:
+        assert all(names[number] == label for number, label in labels_of(server, "plain"))
+    for code, words, arguments in (
+        (2, "one model, and there are 2", [model_dir, plain, f"--labels={labels}"]),
+        (5, "is a folder of models", [plain.parent, f"--labels={labels}"]),
+        (5, "names 1 classes, the model has 10", [model_dir, f"--labels={tmp_path / 'short'}"]),
+        (3, "nowhere", [model_dir, f"--labels={tmp_path / 'nowhere'}"]),
+        (
+            5,
+            "names classes; the model gives features",
+            [model_dir, f"--labels={labels}", "--output_name=features"],
+        ),
+    ):
+        (tmp_path / "short").write_text("zero")
+        done = run_command(serve_program, *arguments, "--port=0", timeout=60)
+        assert (done.returncode, done.stdout) == (code, "")
+        assert words in done.stderr.splitlines()[-1]
 
 
 def test_the_classes_are_those_of_the_classifier(server, photos, results):

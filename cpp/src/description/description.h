@@ -188,4 +188,8 @@ Described with_images(Described found);
 ///   more than kMaxYamlBytes.
 std::vector<std::string> read_class_names(const std::string& path);
 
+/// Puts the labels that the user gives in the place of the model's own.
+/// \param source the file that has them
+void give_labels(Described& described, std::vector<std::string> labels, const std::string& source);
+
 }  // namespace lenet

@@ -287,4 +287,11 @@ bool takes_labels(std::size_t classes, const Described& described, const Config&
                   " classes, the model has " + std::to_string(classes));
 }
 
+void require_classes(bool has_classes, const Described& described) {
+  if (has_classes || !described.labels_given) return;
+  throw Error(ErrorCode::BadInput, "'" + described.labels_source +
+                                       "' names classes; the model gives features, which have "
+                                       "none");
+}
+
 }  // namespace lenet

@@ -52,6 +52,10 @@ bool replaces_output(const Config& config);
 ///   naming the labels' file.
 bool takes_labels(std::size_t classes, const Described& described, const Config& config);
 
+/// Refuses labels that the user gives for a model without classes.
+/// \throws Error BadInput naming the labels' file
+void require_classes(bool has_classes, const Described& described);
+
 /// What keeps the outputs of an image from being classes and scores, which are never made of NaN:
 /// an output that is NaN, a class number that is no number of 64 bits, or logits whose softmax is
 /// NaN, as of infinity. -infinity, as of a log-softmax, is a number.

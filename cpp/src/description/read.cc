@@ -339,7 +339,22 @@ Described with_images(Described found) {
 }
 
 std::vector<std::string> read_class_names(const std::string& path) {
+  if (path.find(',') != std::string::npos && !platform::exists(path)) {
+    throw Error(
+        ErrorCode::FileNotFound,
+        "there is no file '" + path + "': labels are given as a file with one name in each line");
+  }
   return parse_class_names(read_file(path), path);
+}
+
+void give_labels(Described& described, std::vector<std::string> labels, const std::string& source) {
+  Description& description = described.description;
+  if (labels.size() == 2) {
+    std::copy(labels.begin(), labels.end(), description.outputs.pair.begin());
+  }
+  description.labels = std::move(labels);
+  described.labels_source = source;
+  described.labels_given = true;
 }
 
 ImagePipeline ImagePipeline::load(const std::string& path, bool check_hashes) {

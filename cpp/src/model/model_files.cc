@@ -79,28 +79,35 @@ std::vector<std::string> programs_in(const std::string& folder, const FormatRow&
   return programs;
 }
 
+/// The names of all programs in a folder, for an error; empty when there is none.
+/// \param most that are named, because a folder may hold thousands
+std::string list_programs(const std::string& folder, std::size_t most) {
+  std::string list;
+  std::size_t count = 0;
+  for (const FormatRow& row : kFormats) {
+    for (const std::string& program : programs_in(folder, row)) {
+      if (count++ < most) list += (list.empty() ? "'" : ", '") + program + "'";
+    }
+  }
+  return count > most ? list + ", ... (" + std::to_string(count) + " in all)" : list;
+}
+
 /// The one program of that format in a folder; empty when there is none.
 std::string find_program(const std::string& folder, const FormatRow& row) {
+  constexpr std::size_t kMost = 50;
   const std::vector<std::string> programs = programs_in(folder, row);
   if (programs.size() > 1) {
-    throw Error(ErrorCode::BadModel, "'" + folder + "' holds several models (" + programs[0] +
-                                         ", " + programs[1] + "); name one with model_file");
+    throw Error(ErrorCode::BadModel, "'" + folder + "' holds several models: name one of " +
+                                         list_programs(folder, kMost));
   }
   return programs.empty() ? "" : programs[0];
 }
 
 [[noreturn]] void refuse_missing(const std::string& path) {
-  constexpr std::size_t kShown = 4;  // a folder may hold thousands
+  constexpr std::size_t kMost = 4;
   const std::string beside = folder_of(path);
   const std::string folder = is_folder(beside) ? beside : folder_of(beside);
-  std::string found;
-  std::size_t count = 0;
-  for (const FormatRow& row : kFormats) {
-    for (const std::string& program : programs_in(folder.empty() ? "." : folder, row)) {
-      if (count++ < kShown) found += (found.empty() ? "'" : ", '") + program + "'";
-    }
-  }
-  if (count > kShown) found += ", ...";
+  const std::string found = list_programs(folder.empty() ? "." : folder, kMost);
   std::string remedy = platform::hint_of_missing(path);
   if (remedy.empty()) {
     const bool is_onnx = suffix_of(path) == std::end(kFormats)[-1].suffix;

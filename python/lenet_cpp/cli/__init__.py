@@ -50,6 +50,9 @@ _REPLACED = {
 }
 """Commands of 0.1, by name."""
 
+_MEANT = {"classify": "predict", "run": "predict"}
+"""Names that users of other tools try, and the command that does this here."""
+
 _COMPLETE = "_LENET_CPP_COMPLETE"  # the name that click gives to this variable
 
 _EPILOG = """
@@ -82,6 +85,8 @@ class _Group(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] in _REPLACED:
             ctx.fail(f"{args[0]} was replaced by {_REPLACED[args[0]]}")
+        if args[0] in _MEANT:
+            ctx.fail(f"No such command '{args[0]}'. Did you mean '{_MEANT[args[0]]}'?")
         name, _, rest = super().resolve_command(ctx, args)
         return name, load(name) if name else None, rest
 

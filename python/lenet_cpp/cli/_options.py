@@ -72,6 +72,13 @@ class Command(click.Command):
             given = args.pop(0)
             name, equals, value = _parts_of(given)
             param = params.get(name)
+            if (
+                name == "--model"
+                and param is None
+                and "model" in (each.name for each in self.params)
+            ):
+                said = "there is no option --model: give the model as the first argument"
+                raise click.UsageError(said, ctx)
             if isinstance(param, Argument):
                 if equals:
                     named = [value]
@@ -219,7 +226,14 @@ class Several(click.types.StringParamType):
 class _Network(click.Choice):  # type: ignore[type-arg]  # click 8.1 has none to give
     """A registered network, which is completed, or ``FILE.py:SPEC``: the registry resolves it."""
 
-    def convert(self, value: Any, _param: Any, _ctx: Any) -> Any:
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if Path(value).suffix in {".onnx", ".pdmodel", ".json"}:
+            self.fail(
+                f"{value} is an exported model, and the name of a network is expected; give the"
+                " model as an argument, without this option",
+                param,
+                ctx,
+            )
         return value
 
 

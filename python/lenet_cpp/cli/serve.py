@@ -1,5 +1,6 @@
 """``lenet-cpp serve``: run the C++ program lenet_serve, which parses the arguments."""
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -22,11 +23,11 @@ def _program() -> Path:
     return found
 
 
-def _print_help(ctx: click.Context, _param: click.Parameter, asked: bool) -> None:
+def _print_help(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
     if not asked or ctx.resilient_parsing:
         return
     try:
-        text = call_program(_program(), "--help").replace(_NAME, "lenet-cpp serve")
+        text = call_program(_program(), f"--{param.name}").replace(_NAME, "lenet-cpp serve")
         text = text.replace(" MODEL... ", " [MODEL...] ")
         click.echo(text.replace("\nMODEL is", f"\n{_BUNDLED}\nMODEL is"))
     except FileNotFound as error:
@@ -35,8 +36,14 @@ def _print_help(ctx: click.Context, _param: click.Parameter, asked: bool) -> Non
     ctx.exit()
 
 
+_help_option = partial(
+    click.option, is_flag=True, is_eager=True, expose_value=False, callback=_print_help
+)
+
+
 @click.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
-@click.option("-h", "--help", is_flag=True, is_eager=True, expose_value=False, callback=_print_help)
+@_help_option("-h", "--help")
+@_help_option("--help-all", "--help_all")
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED)
 def main(argv: tuple[str, ...]) -> int:
     """Run the program in place of this process, with the bundled model if no other is named."""

@@ -104,7 +104,8 @@ def find_source(path: str | Path, format_: str | None = None) -> Source:
         raise FileNotFound(f"{path} is not {wanted}{because}")
     same = [each for each in found if each.format == found[0].format]
     if len(same) > 1:
-        raise BadInput(f"{path} holds several models: {same[0].path} and {same[1].path}; name one")
+        names = ", ".join(str(each.path) for each in same)
+        raise BadInput(f"{path} holds several models: name one of {names}")
     return found[0]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Never, NoReturn, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,6 +29,7 @@ from lenet_cpp.inference.options import (
     Precision,
     Source,
     absolute_path,
+    check_names,
     named_files,
 )
 from lenet_cpp.inference.outputs import of_each
@@ -83,6 +84,7 @@ class Classifier(Closing):
         resize: int | Sequence[int] | str | None = None,
         crop: int | Sequence[int] | str | None = None,
         library: Literal["pillow", "opencv"] | None = None,
+        **unknown: Never,
     ) -> None:
         """Load a model.
 
@@ -110,11 +112,13 @@ class Classifier(Closing):
                 ``classifier.model.pipeline.save("preprocess.json")`` beside the model.
             crop: The side of the square that is cropped, or (height, width), or ``"none"``.
             library: ``pillow`` resizes and rounds as torchvision does, ``opencv`` as PaddleClas.
+            unknown: Nothing. An error names the option that was probably meant.
 
         Raises:
-            BadInput: An option is wrong, or there are more or fewer labels than classes.
+            BadInput: An option is wrong or unknown, or there are more or fewer labels than classes.
             lenet_cpp.Error: What :class:`lenet_cpp.Predictor` raises.
         """
+        check_names(unknown, Classifier.__init__.__kwdefaults__ or ())
         self._top = count(top, "top")
         changes = as_changes(mean=mean, std=std, resize=resize, crop=crop, library=library)
         options: Any = {"engine": engine, "threads": threads}

@@ -1,7 +1,7 @@
 """How to run a model: the options, the engines that there are, and C++'s configuration."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
@@ -137,9 +137,10 @@ class Options(TypedDict, total=False):
     output_name: str
 
 
-def check_names(given: Iterable[str]) -> None:
+def check_names(
+    given: Iterable[str], known: Collection[str] = tuple(Options.__annotations__)
+) -> None:
     """Raise :class:`lenet_cpp.BadInput` for a name that no option has, with the closest one."""
-    known = Options.__annotations__
     for name in given:
         if name not in known:
             from difflib import get_close_matches

@@ -42,8 +42,8 @@ def find_models(model_dir: Path, formats: Sequence[str] | None = None) -> list[S
             raise BadInput(f"unknown format {format_!r}; choose among {', '.join(PROGRAM_FORMATS)}")
         programs = [each for each in candidates if each.format == format_]
         if len(programs) > 1:
-            first, second, *_ = (each.program for each in programs)
-            raise BadModel(f"{model_dir} holds several models: {first} and {second}")
+            names = ", ".join(str(each.program) for each in programs)
+            raise BadModel(f"{model_dir} holds several models: {names}")
         if not programs and formats is not None:
             raise FileNotFound(f"{model_dir} has no {_DESCRIPTIONS[format_]}: {remedy}")
         found += programs

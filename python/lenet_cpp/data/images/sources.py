@@ -90,4 +90,7 @@ def _listed_path(source: Path, number: int, text: str, missing: bool) -> Path:
             return path
     if missing:
         return source.parent / text
-    raise FileNotFound(f"{source}, line {number}: {path} does not exist: check the path")
+    raise FileNotFound(
+        f"{source} is read as a list of images, one path in each line; line {number}: {path} does"
+        " not exist: check the path, or give names of classes as labels"
+    )
