@@ -133,7 +133,10 @@ def check_arrays(path: Path, found: Mapping[str, Any], expected: Mapping[str, Ar
     wrong = _wrong_arrays(found, expected)
     if missing or unexpected or wrong:
         classes = _other_classes([(found[name], expected[name]) for name in wrong])
-        hint = "" if classes is None else f" (it is for {classes} classes: num_classes={classes})"
+        hint = ""
+        if classes is not None:
+            hint = f" (it is for {classes} classes: --num-classes {classes}, or --class_dim in the"
+            hint += f" guides; in Python num_classes={classes})"
         raise StateMismatch(path, missing, unexpected, wrong, hint=hint)
 
 
