@@ -32,7 +32,7 @@ from snippets import printed_by, read_snippets, run_command
 ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "deploy" / "lenet_serve.service"
 PROGRAMS = ("lenet_serve", "lenet_classify", "lenet_infer_native")
-MAX_BYTES = 6_499_999  # docs/serve.md says 6 MB, in whole megabytes
+MAX_BYTES = 7_499_999  # docs/serve.md says 7 MB, in whole megabytes
 GZIP = {"Content-Encoding": "gzip"}
 USER = "65532:65532"
 
@@ -149,7 +149,11 @@ def test_container(run_server, archive, digit, tmp_path):
             return content
 
         index = json.load(outer.extractfile("index.json"))
-        manifest = json.loads(blob(index["manifests"][0]["digest"]))
+        (listed,) = index["manifests"]
+        # Without a name, podman load would give an image that podman run does not find.
+        name = listed["annotations"]["org.opencontainers.image.ref.name"]
+        assert name == "localhost/lenet_serve:latest"
+        manifest = json.loads(blob(listed["digest"]))
         settings = json.loads(blob(manifest["config"]["digest"]))["config"]
         for layer in manifest["layers"]:
             packed = archive.with_suffix(".layer")
