@@ -255,8 +255,8 @@ arguments are image files and folders of images.
 )";
   if (!all) {
     return text + "\n" +
-           line.help({"labels", "preprocess", "topk", "format", "output", "batch_size", "engine",
-                      "threads", "version", "help", "help_all"});
+           line.help({"labels", "preprocess", "mean", "std", "topk", "format", "output",
+                      "batch_size", "engine", "threads", "version", "help", "help_all"});
   }
   return text + R"(
 If an option names the model (--model_dir, or --model_file and --params_file), or if the program's

@@ -284,8 +284,8 @@ of models. NAME=MODEL serves it under that name. For TLS, put a proxy in front o
 )";
   if (!all) {
     return text + "\n" +
-           line.help({"labels", "engine", "threads", "host", "port", "token_file", "page",
-                      "grpc_port", "poll_seconds", "version", "help", "help_all"});
+           line.help({"labels", "mean", "std", "engine", "threads", "host", "port", "token_file",
+                      "page", "grpc_port", "poll_seconds", "version", "help", "help_all"});
   }
   return text + R"(
 More requests:
