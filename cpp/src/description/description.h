@@ -96,10 +96,10 @@ struct UndescribedModel {
 /// How images are prepared for a model that nothing describes, as the shape of its input tells:
 /// float32 [N, 1, 28, 28] as LeNet's digits, float32 [N, 3, S, S] as for ImageNet. Those of an
 /// .onnx that PyTorch wrote are resized as torchvision does, others as PaddleClas does. Other
-/// inputs of pictures need `changes` that have a mean, a std, and a resize or a crop. \param
-/// changes what the user says, in place of such steps \returns the description, and a note that
-/// says what was chosen and how to write it to the file \throws Error as change_steps; or with a
-/// remedy: FileNotFound, where pictures of another size or
+/// inputs of pictures need `changes` that have a mean, a std, and a resize or a crop.
+/// \param changes what the user says, in place of such steps
+/// \returns the description, and a note that says what was chosen and how to write it to the file
+/// \throws Error as change_steps; or with a remedy: FileNotFound, where pictures of another size or
 ///   type, or of open sizes, are taken; Unsupported, where no pictures of either layout are.
 ReadDescription usual_description(const UndescribedModel& model, const StepChanges& changes);
 

@@ -1,7 +1,7 @@
 #include "description/step_changes.h"
 
 #include <algorithm>
-#include <cmath>
+#include <charconv>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -46,10 +46,11 @@ StepChanges::Values parse_values(const std::string& shown, const std::string& te
   const double unit = values.of_255 ? 255 : 1;
   bool is_valid = true;
   for (const std::string& part : parts_of(list)) {
-    char* end = nullptr;
-    const double number = std::strtod(part.c_str(), &end);
+    double number = 0;
+    const char* const last = part.data() + part.size();
+    const auto [end, error] = std::from_chars(part.data(), last, number);
     is_valid =
-        is_valid && !part.empty() && *end == '\0' && number >= least * unit && number <= unit;
+        is_valid && error == std::errc() && end == last && number >= least * unit && number <= unit;
     values.numbers.push_back(number);
   }
   if (is_valid && values.numbers.size() <= kMostChannels) return values;

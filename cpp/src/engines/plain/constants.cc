@@ -1,6 +1,7 @@
 // Definitions of operators that make tensors out of a few numbers, and of sizes.
 
 #include <algorithm>
+#include <charconv>
 #include <cstdlib>
 #include <string>
 
@@ -43,9 +44,10 @@ void fill(const Call& call) {
     return give_numbers(call, [=](std::size_t) { return number; });
   }
   Array made = call.make();
-  char* end = nullptr;
-  const double number = std::strtod(text.c_str(), &end);
-  call.view().require(end == text.c_str() + text.size(), "str_value");
+  double number = 0;  // strtod would use the decimal point of the locale
+  const char* const last = text.data() + text.size();
+  const auto [end, error] = std::from_chars(text.data(), last, number);
+  call.view().require(error == std::errc() && end == last, "str_value");
   const bool whole = text.find_first_not_of("-0123456789") == std::string::npos;
   for (std::size_t i = 0; i < made.count(); ++i) {
     if (made.is_real() || !whole) {
