@@ -260,8 +260,8 @@ arguments are image files and folders of images.
   }
   return text + R"(
 If an option names the model (--model_dir, or --model_file and --params_file), or if the program's
-own file holds one, all arguments are images. After '--' no
-argument is an option. Values follow '=' or a space.
+own file holds one, all arguments are images. After '--' no argument is an option. Values follow '='
+or a space.
 
 The program decodes and prepares the images as the description beside the model says
 (preprocess.json, or the inference.yml of PaddleClas or PaddleX), runs the model and prints the

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Never, NoReturn, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -84,7 +84,7 @@ class Classifier(Closing):
         resize: int | Sequence[int] | str | None = None,
         crop: int | Sequence[int] | str | None = None,
         library: Literal["pillow", "opencv"] | None = None,
-        **unknown: Never,
+        **unknown: NoReturn,
     ) -> None:
         """Load a model.
 
