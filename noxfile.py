@@ -223,6 +223,43 @@ def complexity(session: nox.Session) -> None:
 
 
 @nox.session(python=False)
+def sanitized(session: nox.Session) -> None:
+    """Run random networks in a library with sanitizers; needs ./test.sh --sanitizers.
+
+    The Python package then uses liblenet.so of build/asan-ubsan. An error that a sanitizer reports
+    is a find with SIGABRT; the report is in build/networks/sanitizer.PID. The networks are those
+    that were ever wrong and 5,000 of whole blocks of the day's seed, or what follows ``--`` says:
+    ``nox -s sanitized -- blocks --seed=15 --count=100``.
+    """
+    build = Path("build/asan-ubsan").resolve()
+    counts = build / "liblenet_count_blocks.so"  # the library is compiled with LENET_COUNT_BLOCKS
+    if not counts.is_file():
+        session.error("./test.sh --sanitizers builds the library: run it first")
+    report = Path("build/networks/sanitizer").resolve()
+    report.parent.mkdir(exist_ok=True)
+    names = ("libasan.so", "libubsan.so")
+    found = [
+        str(session.run("g++", f"-print-file-name={name}", silent=True, external=True)).strip()
+        for name in names
+    ]
+    paddle = Path("third_party/paddle_inference/paddle").resolve()
+    ends = f"abort_on_error=1:log_path={report}"
+    environment = {
+        "LD_LIBRARY_PATH": os.pathsep.join(map(str, (build, paddle / "lib", paddle / "libs"))),
+        "LD_PRELOAD": os.pathsep.join([*found, str(counts)]),
+        # docs/sanitizers-and-fuzzing.md has the reasons; Python itself leaks.
+        "TBB_ENABLE_SANITIZERS": "1",
+        "ASAN_OPTIONS": f"{ends}:detect_leaks=0:alloc_dealloc_mismatch=0:intercept_tls_get_addr=0",
+        "UBSAN_OPTIONS": f"{ends}:print_stacktrace=1",
+    }
+    command = ("-W", "ignore", "-m", "tools.hostile")
+    cases = ("replay", "tools/hostile/cases.json")
+    blocks = ("blocks", "--seed=today", "--count=5000")
+    for arguments in [session.posargs] if session.posargs else [cases, blocks]:
+        session.run(sys.executable, *command, *arguments, env=environment, external=True)
+
+
+@nox.session(python=False)
 def fuzz(session: nox.Session) -> None:
     """Run the fuzzer of each reader for a minute, or as what follows ``--`` says."""
     if shutil.which("clang++") is None:
@@ -391,8 +428,8 @@ def nightly(session: nox.Session) -> None:
     through every engine, an hour of channel traffic, 10,000 networks of tokens and 200,000 of whole
     blocks in the native engine, 2,000 damaged models of each format with the engines paddle and
     native, as many of a network of tokens in the native engine, the corpus of tools/versions on
-    every engine, and the sessions caffe2, paddleslim, published, aarch64, complexity, fuzz and
-    coverage.
+    every engine, and the sessions caffe2, paddleslim, published, aarch64, complexity, sanitized,
+    fuzz and coverage.
 
     What follows ``--`` goes to the tester of random networks: ``nox -s nightly -- --count=500``.
     The interpreter is the one that runs nox; it needs lenet_cpp with its extras paddle, torch and
@@ -401,8 +438,8 @@ def nightly(session: nox.Session) -> None:
     build/networks; its network then belongs into tools/hostile/cases.json, from which ./test.sh
     runs it ever after.
     """
-    sessions = ("caffe2", "paddleslim", "published", "aarch64", "complexity", "fuzz", "coverage")
-    for name in sessions:
+    sessions = ("caffe2", "paddleslim", "published", "aarch64")
+    for name in (*sessions, "complexity", "sanitized", "fuzz", "coverage"):
         session.notify(name, posargs=[])
     session.run(sys.executable, "-m", "pytest", "-q", "--nightly", "-m", "nightly", external=True)
     command = (sys.executable, "-W", "ignore", "-m", "tools.hostile")
