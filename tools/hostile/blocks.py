@@ -2,8 +2,7 @@
 
 A block is what a network is made of, in the forms in which frameworks write it. On up to three of
 its edges one or two operators more are drawn. Every second network has no blocks but pairs of
-operators, of which the second reads what the first gives. Its number says which pairs, so that each
-pair is drawn as often as any other.
+operators.
 """
 
 import math
@@ -15,14 +14,13 @@ from tools.hostile.drawers.elementwise import mask
 from tools.hostile.drawers.layers import convolved, linear
 from tools.hostile.drawers.moves import factors, reshaped
 from tools.hostile.graph import Graph
-from tools.hostile.neighbours import pair
 from tools.hostile.networks import InvalidNetworkError
-from tools.hostile.operators import ITEMS, OPERATORS
+from tools.hostile.operators import ITEMS, OPERATORS, SETS, drawn
+from tools.hostile.pairs import images_first, narrowest_sets, pairs_of, side_by_side
 
 WIDTHS = (1, 2, 4, 6, 8, 12, 16, 17, 24, 32)
 TOKENS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 17)
 SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 8, 11, 14)
-PAIRS = 10  # of operators, in a network of pairs
 ACTIVATIONS = ("Relu", "Sigmoid", "Tanh", "HardSwish", "Gelu", "LeakyRelu", "Clip", "Mish", "Elu")
 INFINITE_AT_0 = ["Log", "Reciprocal", "c / x", "x ** -1"]
 FUNCTIONS = [*operators.PLAIN.split(), *ACTIVATIONS, "Pow", *INFINITE_AT_0 * 3]
@@ -43,12 +41,6 @@ def edge(g, x):
                 break
             g.drop(before)
     return x
-
-
-def drawn(g, op, name, x):
-    """Draw an operator, with a constant of a class where one is named."""
-    draw = OPERATORS[op]
-    return draw(g, x) if name is None else draw(g, x, name)
 
 
 def activated(g, x):
@@ -450,19 +442,6 @@ def block(g, x):
 # ---- whole networks
 
 
-def side_by_side(g, items):
-    """Draw two operators, of which the second reads the first."""
-    first, second = items
-    floats = g.values(g.is_float)
-    for _ in range(12):
-        before = len(g.layers)
-        x = g.d.pick(floats)
-        y = g.attempt(drawn, *first, x)
-        if y is not None and g.attempt(drawn, *second, y) is not None:
-            return
-        g.drop(before)
-
-
 def draw(d):
     """Draw a network of blocks, of pairs of operators, and of operators by chance."""
     g = grown(d)
@@ -478,23 +457,15 @@ def draw(d):
     return g.network
 
 
-def images_first(g, x):
-    """Return a value with the images on its first axis, one entry each."""
-    axis = g.axis(x)
-    if axis != 0:
-        x = g.add("Transpose", x, perm=[axis, *g.others(x)])
-    _, *sizes = g.shape(x)
-    entries = g.entries(x)
-    if entries == 1:
-        return x
-    apart = [entries, *sizes] if len(sizes) < 5 else [entries * math.prod(sizes)]
-    return reshaped(g, x, [-1, *apart])
-
-
 def grown(d):
     seed, number = d.where
     of_pairs = number % 2 == 1
-    opset = d.pick([*range(13, 23), 17, 17, 17, 20, 11, 12, 9])
+    opset = d.pick(SETS)
+    if of_pairs:
+        pairs = pairs_of(seed, number)
+        fitting = narrowest_sets(pairs)
+        if opset not in fitting:
+            opset = d.pick(sorted(fitting))
     batch = d.pick(["N", "N", "N", "N", 1, 2, 3, 7])
     pixels = [d.pick([1, 2, 3, 4, 5, 8, 16, 17, 33]), *d.two(SIZES)]
     tokens = [d.pick(TOKENS), d.pick(WIDTHS)]
@@ -512,8 +483,8 @@ def grown(d):
     g = Graph(d, shape, **how)
     g.positive = "positive" in how
     if of_pairs:
-        for place in range(PAIRS):
-            side_by_side(g, pair(seed, number // 2 * PAIRS + place))
+        for items in pairs:
+            side_by_side(g, items)
     else:
         draw_blocks(g)
     for _ in range(d.pick([0, 0, 0, 1, 3])):

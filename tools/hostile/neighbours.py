@@ -5,27 +5,25 @@ An item is an operator, or an operator with the class of its constant
 first gives.
 """
 
-import math
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 from tools.hostile import graph
 from tools.hostile.children import do_steps
-from tools.hostile.drawers.constants import class_of
+from tools.hostile.drawers.constants import CLASSES, class_of
 from tools.hostile.networks import InvalidNetworkError
-from tools.hostile.operators import ITEMS, OPERATORS, WITH_CONSTANT
+from tools.hostile.operators import (
+    GIVES_INTEGERS,
+    GIVES_TRUTH,
+    ITEMS,
+    OPERATORS,
+    READS_TRUTH,
+    WITH_CONSTANT,
+    sets_of,
+)
 
 ENOUGH = 20  # times that each cell is to be drawn
 CHUNK = 50  # networks that a child draws at once
-
-
-def pair(seed, place):
-    """Return two items; each pair comes once before one comes again, in the order of a seed."""
-    total = len(ITEMS) ** 2
-    steps = range(total * 5 // 8 + seed % 1000, 2 * total)
-    step = next(each for each in steps if math.gcd(each, total) == 1)
-    first, second = divmod((place * step + seed) % total, len(ITEMS))
-    return ITEMS[first], ITEMS[second]
 
 
 def item_of(layer, shape, axis):
@@ -89,31 +87,69 @@ def count_all(seed, numbers, jobs, done):
     return cells
 
 
+def reason(first, second):
+    """Return why no graph has an operator beside another one, of which it reads the value."""
+    if not sets_of(first) & sets_of(second):
+        return "no set of operators has both"
+    if first in GIVES_TRUTH and second not in READS_TRUTH:
+        return "the first gives truth values, which the second does not read"
+    if first in GIVES_INTEGERS and second != "Cast":
+        return "the first gives integers, which only a Cast reads"
+    if second in GIVES_TRUTH & READS_TRUTH and first not in GIVES_TRUTH:
+        return "the second reads truth values, which the first does not give"
+    return ""
+
+
 def print_table(cells):
     """Print which operators were side by side, and which never or seldom, by the first of them."""
     operator_cells = Counter()
     for (first, second), count in cells.items():
-        operator_cells[first.split()[0], second.split()[0]] += count
+        operator_cells[first.partition(" ")[0], second.partition(" ")[0]] += count
     items = [
         " ".join(filter(None, item)) for item in ITEMS if item[1] or item[0] not in WITH_CONSTANT
     ]
-    print_cells("operator beside operator", operator_cells, [*OPERATORS], details=True)
-    print_cells("operator and class of constant beside the same", cells, items, details=False)
+    print_cells("operator beside operator", operator_cells, [*OPERATORS])
+    print_cells("operator and class of constant beside the same", cells, items)
 
 
-def print_cells(title, cells, items, *, details):
-    total = len(items) ** 2
-    counts = {(a, b): cells[a, b] for a in items for b in items}
-    often = sum(count >= ENOUGH for count in counts.values())
-    empty = sum(count == 0 for count in counts.values())
-    print(f"{title}: {total} cells, {often} drawn at least {ENOUGH} times,")
-    print(f"  {total - often - empty} less often, {empty} empty")
-    if not details:
-        return
+def print_cells(title, cells, items):
+    """Print how often the cells of a table were drawn, and name those that were seldom."""
+    reasons, never, seldom = Counter(), {}, {}
     for first in items:
-        missing = [second for second in items if not counts[first, second]]
-        seldom = [f"{b} {counts[first, b]}" for b in items if 0 < counts[first, b] < ENOUGH]
-        if missing:
-            print(f"  {first}: never beside {' '.join(missing)}")
-        if seldom:
-            print(f"  {first}: seldom beside {', '.join(seldom)}")
+        for second in items:
+            why = reason(first.partition(" ")[0], second.partition(" ")[0])
+            count = cells[first, second]
+            if count == 0 and why:
+                reasons[why] += 1
+            elif count == 0:
+                never.setdefault(first, []).append(second)
+            elif count < ENOUGH:
+                seldom.setdefault(first, []).append(f"{second} ({count})")
+    total = len(items) ** 2 - sum(reasons.values())
+    few, none = (sum(map(len, rows.values())) for rows in (seldom, never))
+    print(f"{title}: {len(items) ** 2} cells. Those that cannot be:")
+    for why, count in reasons.items():
+        print(f"  {count}: {why}")
+    print(f"Of the {total} others, {total - few - none} were drawn at least {ENOUGH} times,")
+    print(f"{few} less often, {none} never.")
+    print_rows("never", {first: folded(seconds) for first, seconds in never.items()})
+    print_rows("seldom", seldom)
+
+
+def folded(items):
+    """Return items in their order; a class of constants of every operator is one entry."""
+    found = set(items)
+    for name in CLASSES:
+        every = {f"{op} {name}" for op in WITH_CONSTANT}
+        if every <= found:
+            found = found - every | {f"[any {name}]"}
+    return sorted(found)
+
+
+def print_rows(often, rows):
+    """Print the cells of each row; rows that are alike are one."""
+    alike = {}
+    for first, seconds in rows.items():
+        alike.setdefault(tuple(seconds), []).append(first)
+    for seconds, firsts in alike.items():
+        print(f"  {', '.join(firsts)}: {often} beside {', '.join(seconds)}")

@@ -1,9 +1,14 @@
 """The table of ONNX's operators, and how a graph draws a node of each."""
 
+from functools import cache
+
+import onnx
+
 from tools.hostile.drawers.constants import CLASSES
 from tools.hostile.drawers.elementwise import (
     COMPARISONS,
     among,
+    cast,
     clip,
     combined,
     gelu,
@@ -15,7 +20,6 @@ from tools.hostile.drawers.elementwise import (
     prelu,
     several,
     to_float,
-    truth,
     where,
 )
 from tools.hostile.drawers.layers import (
@@ -79,8 +83,8 @@ OPERATORS = {
     **{op: global_pool(op) for op in ("GlobalMaxPool", "GlobalAveragePool")},
     **{op: arg(op) for op in ("ArgMax", "ArgMin")},
     **{op: along(op) for op in ("Softmax", "LogSoftmax", "Hardmax")},
-    "Cast": lambda g, x: to_float(g, truth(g, x)),
-    "Pow": power, "Mod": modulo, "PRelu": prelu, "Where": where, "Clip": clip, "Gelu": gelu,
+    "Cast": cast, "Pow": power, "Mod": modulo, "PRelu": prelu, "Where": where, "Clip": clip,
+    "Gelu": gelu,
     "LeakyRelu": plain("LeakyRelu", alpha=among(None, 0.3, -0.5)),
     "Elu": plain("Elu", alpha=among(None, 0.3)),
     "Celu": plain("Celu", alpha=among(None, 0.5)),
@@ -108,6 +112,11 @@ ITEMS = [
     *((op, name) for op in WITH_CONSTANT for name in CLASSES),
 ]
 """An operator, and the class of its constant or None: what is drawn side by side."""
+SETS = (*range(13, 23), 17, 17, 17, 20, 11, 12, 9)
+"""The operator sets that a graph may have, each as often as it is drawn."""
+GIVES_TRUTH = {*COMPARISONS, "And", "Or", "Xor", "Not", "IsNaN", "IsInf"}
+READS_TRUTH = {"And", "Or", "Xor", "Not", "Where", "Cast"}
+GIVES_INTEGERS = {"ArgMax", "ArgMin"}
 STEPS = {
     *("Ceil", "Floor", "Round", "Sign", "Mod", "ArgMax", "ArgMin", "Hardmax", "TopK", "IsInf"),
     *("And", "Or", "Xor", "Not", "Where", "Shrink", "ThresholdedRelu", "Cast"),
@@ -125,3 +134,23 @@ NOT_DRAWN = {
     **dict.fromkeys(("GRU", "LSTM"), "Unsupported in the native engine"),
 }
 """Operators of the native engine that a graph does not draw by themselves, and why."""
+
+
+@cache
+def sets_of(op):
+    """Return the operator sets in which a graph draws an operator."""
+    since = 21 if op == "GroupNormalization" else 1  # before, its weights are those of a group
+
+    def has(number):
+        try:
+            return not onnx.defs.get_schema(op, number, "").deprecated
+        except onnx.defs.SchemaError:
+            return False
+
+    return {number for number in SETS if number >= since and has(number)}
+
+
+def drawn(g, op, name, x):
+    """Draw an operator, with a constant of a class where one is named."""
+    draw = OPERATORS[op]
+    return draw(g, x) if name is None else draw(g, x, name)

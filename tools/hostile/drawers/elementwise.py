@@ -45,6 +45,11 @@ def to_float(g, x):
     return g.add("Cast", x) if not g.is_float(x) else x
 
 
+def cast(g, x):
+    """Cast floats, which stay as they are, or truth values."""
+    return g.add("Cast", x if g.d.chance(0.5) else truth(g, x))
+
+
 def judged(op):
     """Return the drawer of a node that answers yes or no."""
     return lambda g, x: to_float(g, g.add(op, x))
@@ -116,7 +121,7 @@ def where(g, x, name=None):
         hidden = {"ints": mask(g, beside(g, x, name)), "bools": True}
         return g.add("Where", hidden, *g.d.sample([x, numbers(g, [])], 2))
     condition = truth(g, x)
-    other = x if g.d.chance(0.7) else other_beside(g, x)
+    other = x if g.is_float(x) and g.d.chance(0.7) else other_beside(g, x)
     return g.add("Where", condition, *g.d.sample([other, constant], 2))
 
 

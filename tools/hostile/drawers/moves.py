@@ -173,17 +173,17 @@ def gather(g, x):
 
 
 def gather_nd(g, x):
-    """Take entries of each image, which is the first axis, by the axes behind it."""
-    shape = g.shape(x)
-    if g.axis(x) != 0 or g.opset < 12:
+    """Take entries of each image by the axes before that of the images; else it is moved."""
+    if g.opset < 12:
         raise ValueError("indices of images")
-    depth = g.d.randint(1, len(shape) - 1)
-    places = [
-        [g.d.randrange(size) for size in shape[1 : 1 + depth]] for _ in range(g.d.pick([1, 2, 4]))
-    ]
-    moved = [*range(1, 1 + depth), 0, *range(1 + depth, len(shape))]
-    turned = g.add("Transpose", x, perm=moved)
-    return g.add("GatherND", turned, {"ints": places})
+    axis = g.axis(x)
+    if axis == 0:
+        axis = g.d.randint(1, len(g.shape(x)) - 1)
+        behind = range(axis + 1, len(g.shape(x)))
+        x = g.add("Transpose", x, perm=[*range(1, axis + 1), 0, *behind])
+    sizes = g.shape(x)[: g.d.randint(1, axis)]
+    places = [[g.d.randrange(size) for size in sizes] for _ in range(g.d.pick([1, 2, 4]))]
+    return g.add("GatherND", x, {"ints": places})
 
 
 def gather_elements(g, x):

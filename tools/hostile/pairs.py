@@ -1,0 +1,97 @@
+"""Pairs of operators, of which the second reads what the first gives.
+
+The number of a network says which pairs it has, so that each comes as often as any other.
+"""
+
+import math
+
+from tools.hostile.drawers.layers import linear
+from tools.hostile.drawers.moves import reshaped
+from tools.hostile.graph import COUNTS
+from tools.hostile.operators import GIVES_TRUTH, ITEMS, READS_TRUTH, drawn, sets_of
+
+PAIRS = 10  # of operators, in a network of pairs
+TRIES = 24  # to draw a pair
+DEFINED_FROM = {
+    **dict.fromkeys(("Acos", "Asin", "Atanh", "Tan"), 0.0),
+    **dict.fromkeys(("Log", "Sqrt", "Pow", "Reciprocal", "Div"), 0.5),
+    "Acosh": 1.5,
+}
+"""Operators that are not finite everywhere, and where an interval of length 1 begins for each."""
+
+
+def pair(seed, place):
+    """Return two items; each pair comes once before one comes again, in the order of a seed."""
+    total = len(ITEMS) ** 2
+    steps = range(total * 5 // 8 + seed % 1000, 2 * total)
+    step = next(each for each in steps if math.gcd(each, total) == 1)
+    first, second = divmod((place * step + seed) % total, len(ITEMS))
+    return ITEMS[first], ITEMS[second]
+
+
+def pairs_of(seed, number):
+    """Return the pairs of a network."""
+    return [pair(seed, number // 2 * PAIRS + place) for place in range(PAIRS)]
+
+
+def narrowest_sets(pairs):
+    """Return the operator sets of the pair that the fewest sets have."""
+    found = [sets_of(first) & sets_of(second) for (first, _), (second, _) in pairs]
+    return min(filter(None, found), key=len)
+
+
+def images_first(g, x):
+    """Return a value with the images on its first axis, one entry each."""
+    axis = g.axis(x)
+    if axis != 0:
+        x = g.add("Transpose", x, perm=[axis, *g.others(x)])
+    _, *sizes = g.shape(x)
+    entries = g.entries(x)
+    if entries == 1:
+        return x
+    apart = [entries, *sizes] if len(sizes) < 5 else [entries * math.prod(sizes)]
+    return reshaped(g, x, [-1, *apart])
+
+
+def of_another_shape(g, x):
+    """Return a value of another rank, mostly of larger sizes, with the images on any axis."""
+    rank = g.d.pick([1, 2, 3, 3, 3, 4])
+    sizes = [g.d.pick([1, 2, 2, 3, 4, 6]) for _ in range(rank)]
+    flat = reshaped(g, images_first(g, x), [-1, math.prod(g.shape(x)) // COUNTS[0]])
+    y = reshaped(g, linear(g, flat, math.prod(sizes)), [-1, *sizes])
+    if g.d.chance(0.7):
+        return y
+    axis = g.d.randint(1, rank)
+    return g.add("Transpose", y, perm=[*range(1, axis + 1), 0, *range(axis + 1, rank + 1)])
+
+
+def within(g, x, least):
+    """Return values from ``least`` to one more, or their negatives."""
+    y = g.add("Sigmoid", x)
+    if least:
+        y = g.add("Add", y, {"floats": least})
+    return g.add("Neg", y) if g.d.chance(0.2) else y
+
+
+def side_by_side(g, items):
+    """Draw two operators, of which the second reads the first."""
+    (op, _), (reader, _) = items
+    floats = g.values(g.is_float)
+    for attempt in range(TRIES):
+        before = len(g.layers)
+        x = g.d.pick(floats)
+        if attempt >= TRIES // 2:  # the values that there are seem not to fit
+            x = g.attempt(of_another_shape, x) or x
+        least = max(DEFINED_FROM.get(each, -1) for each in (op, reader))
+        if least >= 0 and g.d.chance(0.8):
+            x = g.attempt(within, x, least) or x
+        y = g.attempt(drawn, *items[0], x)
+        if y is not None:
+            if op in GIVES_TRUTH and reader in READS_TRUTH and g.layers[y - 1].op == "Cast":
+                (y,) = g.layers[y - 1].inputs
+            made = g.attempt(drawn, *items[1], y) is not None
+            reads = any(layer.op == reader and y in layer.inputs for layer in g.layers[y:])
+            # Some operators read a value only behind another one, such as a comparison.
+            if made and (reads or attempt >= TRIES // 4):
+                return
+        g.drop(before)
