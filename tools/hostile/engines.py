@@ -154,7 +154,8 @@ def settled(network):
     batch = network.options["batch"]
     one = 1 if batch == "N" else batch
     some = dict(zip(every, run(images[:one]), strict=True))
-    first = [found[i].ndim and len(found[i]) == len(images) for i in outputs]
+    shapes = [shape for shape, _ in graph.known(network, graph.COUNTS[0])]
+    first = [shapes[i][:1] == [graph.COUNTS[0]] for i in outputs]  # another size may be that of few
     pairs = [(found[i][:one], some[i]) for i in outputs]
     if not all(first) or not all(a.shape == b.shape and share(a, b) < 1 for a, b in pairs):
         network.options["mixes"] = True

@@ -580,11 +580,11 @@ def judge(network, images, unit=0.0, draw=0):
     """Return the outputs by ONNX's own definitions in NumPy, float64.
 
     With a ``unit``, the images and each value that an operator gives are moved at random by up to
-    that share of them, as rounding does. So are the weights of products where the unit is larger
-    than that of float32, in which they are stored. Within an operator the arithmetic stays float64,
-    but for reductions, whose sums are rounded at each term. The outputs are then about as good as
-    those of an engine with that rounding can be, whoever computes them. Each ``draw`` moves the
-    values in another way.
+    that share of them, as rounding does. So are the weights of products: float32 rounds each term
+    of a sum of products, unless the processor fuses the two, and bf16 rounds the weights. Within an
+    operator the arithmetic stays float64, but for reductions, whose sums are rounded at each term.
+    The outputs are then about as good as those of an engine with that rounding can be, whoever
+    computes them. Each ``draw`` moves the values in another way.
     """
     from onnx.reference import ReferenceEvaluator
 
@@ -600,7 +600,7 @@ def judge(network, images, unit=0.0, draw=0):
             names = [*node.onnx_node.input]
             sums = node.onnx_node.op_type.startswith("Reduce")
             weights = []
-            if unit > FLOAT32_UNIT and node.onnx_node.op_type in PRODUCTS:
+            if node.onnx_node.op_type in PRODUCTS:
                 weights = [i for i, name in enumerate(names[:2]) if name in constants]
             if constants.issuperset(names):  # such as a Constant, or a Cast of weights
                 constants.update(node.onnx_node.output)
