@@ -106,13 +106,28 @@ def test_each_pair_of_operators_comes_once_in_a_round():
     assert len({pairs.pair(3, place) for place in range(total)}) == total
 
 
-@pytest.mark.parametrize("perm", [[0, 1], [1, 0]])
-def test_images_on_another_axis_of_their_number_are_mixed(perm):
-    """Else the engine that says so would be told wrong: two images have two features each."""
+COPIES = [
+    Layer("Unsqueeze", [0], {"constants": {"1": {"ints": [0]}}}),
+    Layer("Expand", [1], {"constants": {"1": {"ints": [3, 1, 1]}}}),
+    Layer("Reshape", [2], {"constants": {"1": {"ints": [{"images": 1}, 6]}}}),
+]
+
+
+@pytest.mark.parametrize(
+    ("layers", "mixes"),
+    [
+        ([Layer("Transpose", [0], {"perm": [0, 1]})], False),
+        # Two images have two features each.
+        ([Layer("Transpose", [0], {"perm": [1, 0]})], True),
+        # All images come three times, and then three of them are one.
+        (COPIES, True),
+    ],
+)
+def test_where_images_of_a_fixed_number_are_mixed_the_network_says_so(layers, mixes):
+    """Else an engine that takes no more than that number would be called wrong."""
     options = {"nodes": True, "opset": 17, "images": 6, "batch": 2}
-    layers = [Layer("Relu", [0], {}), Layer("Transpose", [1], {"perm": perm})]
-    network, _ = settled(Network("onnx", [2], layers, [2], 1, options))
-    assert ("mixes" in network.options) == (perm == [1, 0])
+    network, _ = settled(Network("onnx", [2], layers, [len(layers)], 1, options))
+    assert ("mixes" in network.options) == mixes
 
 
 def test_mixing_images_is_drawn_only_where_the_network_says_so():
@@ -239,6 +254,11 @@ JUDGED = {
     "axes behind of a logarithm": (11, [5, 4], [("LogSoftmax", {"axis": 1})]),
     "the largest of axes behind": (11, [5, 4], [("Hardmax", {"axis": 1})]),
     "one axis": (17, [5, 4], [("GlobalMaxPool", {})]),
+    "groups of channels": (
+        21,
+        [6, 4, 3],
+        [("GroupNormalization", {"num_groups": 2, "constants": drawn_constants(_1=[6], _2=[6])})],
+    ),
     "a larger second": (17, [5], [("Mean", {"constants": drawn_constants(_1=[2, 1, 5])})]),
     "windows that end outside": (17, [5, 7, 6], [("MaxPool", CEILED)]),
     "a mean of these": (17, [5, 7, 6], [("AveragePool", {**CEILED, "count_include_pad": 1})]),
@@ -265,6 +285,19 @@ def test_the_judge_computes_what_onnxruntime_does(name):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     images = network.images()
     assert expected.shape != images.shape or np.abs(expected - images).max() > 0.1
+
+
+def test_the_judge_normalizes_groups_of_large_numbers_as_those_of_small_ones():
+    """onnxruntime does not, and cannot say: it computes the variance from squares in float32."""
+    weights = drawn_constants(_1=[6], _2=[6])
+    norm = Layer("GroupNormalization", [1], {"num_groups": 2, "constants": weights, "drawn": 9})
+    found = []
+    for number in (0.0, 64.0):
+        layers = [Layer("Add", [0], {"constants": {"1": {"floats": number}}}), norm]
+        options = {"opset": 21, "images": 3, "batch": "N", "nodes": True}
+        network = Network("onnx", [6, 4], layers, [2], 1, options)
+        found += onnx_networks.judge(network, network.images())
+    np.testing.assert_allclose(*found, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("unit", [2**-24, 2**-9])

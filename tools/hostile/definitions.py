@@ -22,6 +22,17 @@ class BatchNormalization(OpRun):
         return (scale * (x - mean) / np.sqrt(var + epsilon) + bias,)
 
 
+class GroupNormalization(OpRun):
+    """Normalize groups of channels; the package computes the variance from squares in float32."""
+
+    def _run(self, x, scale, bias, epsilon=1e-5, num_groups=1, **_):
+        groups = x.reshape(len(x), num_groups, -1)
+        below = groups - groups.mean(axis=2, keepdims=True)
+        normal = below / np.sqrt((below * below).mean(axis=2, keepdims=True) + epsilon)
+        scale, bias = (each.reshape(-1, *[1] * (x.ndim - 2)) for each in (scale, bias))
+        return (normal.reshape(x.shape) * scale + bias,)
+
+
 class LogSoftmax(OpRun):
     """Log-softmax along an axis; the package takes the logarithm of zero."""
 
@@ -214,6 +225,7 @@ ALWAYS = [
         BatchNormalization,
         DequantizeLinear,
         GlobalMaxPool,
+        GroupNormalization,
         LRN,
         LogSoftmax,
         LpNormalization,

@@ -152,11 +152,15 @@ def settled(network):
     if not outputs:
         raise InvalidNetworkError("every value is infinite, or decided by rounding")
     batch = network.options["batch"]
-    one = 1 if batch == "N" else batch
-    some = dict(zip(every, run(images[:one]), strict=True))
+    if batch == "N":
+        kept_images, others = slice(1), images[:1]
+    else:  # the first of each piece, among others
+        kept_images, others = slice(None, None, batch), np.roll(images, 1, axis=0)
+        others[kept_images] = images[kept_images]
+    again = dict(zip(every, run(others), strict=True))
     shapes = [shape for shape, _ in graph.known(network, graph.COUNTS[0])]
     first = [shapes[i][:1] == [graph.COUNTS[0]] for i in outputs]  # another size may be that of few
-    pairs = [(found[i][:one], some[i]) for i in outputs]
+    pairs = [(found[i][kept_images], again[i][kept_images]) for i in outputs]
     if not all(first) or not all(a.shape == b.shape and share(a, b) < 1 for a, b in pairs):
         network.options["mixes"] = True
         if batch != "N":

@@ -12,15 +12,8 @@ from tools.hostile import graph
 from tools.hostile.children import do_steps
 from tools.hostile.drawers.constants import CLASSES, class_of
 from tools.hostile.networks import InvalidNetworkError
-from tools.hostile.operators import (
-    GIVES_INTEGERS,
-    GIVES_TRUTH,
-    ITEMS,
-    OPERATORS,
-    READS_TRUTH,
-    WITH_CONSTANT,
-    sets_of,
-)
+from tools.hostile.operators import ITEMS, OPERATORS, WITH_CONSTANT
+from tools.hostile.pairs import reason
 
 ENOUGH = 20  # times that each cell is to be drawn
 CHUNK = 50  # networks that a child draws at once
@@ -85,19 +78,6 @@ def count_all(seed, numbers, jobs, done):
         name = "tools.hostile.neighbours:count_cells"
         list(executor.map(lambda part: do_steps(name, part, heard, seconds=600), parts))
     return cells
-
-
-def reason(first, second):
-    """Return why no graph has an operator beside another one, of which it reads the value."""
-    if not sets_of(first) & sets_of(second):
-        return "no set of operators has both"
-    if first in GIVES_TRUTH and second not in READS_TRUTH:
-        return "the first gives truth values, which the second does not read"
-    if first in GIVES_INTEGERS and second != "Cast":
-        return "the first gives integers, which only a Cast reads"
-    if second in GIVES_TRUTH & READS_TRUTH and first not in GIVES_TRUTH:
-        return "the second reads truth values, which the first does not give"
-    return ""
 
 
 def print_table(cells):

@@ -8,14 +8,21 @@ import math
 from tools.hostile.drawers.layers import linear
 from tools.hostile.drawers.moves import reshaped
 from tools.hostile.graph import COUNTS
-from tools.hostile.operators import GIVES_TRUTH, ITEMS, READS_TRUTH, drawn, sets_of
+from tools.hostile.operators import (
+    GIVES_INTEGERS,
+    GIVES_TRUTH,
+    ITEMS,
+    READS_TRUTH,
+    drawn,
+    sets_of,
+)
 
-PAIRS = 10  # of operators, in a network of pairs
+PAIRS = 12  # of operators, in a network of pairs
 TRIES = 24  # to draw a pair
 DEFINED_FROM = {
     **dict.fromkeys(("Acos", "Asin", "Atanh", "Tan"), 0.0),
-    **dict.fromkeys(("Log", "Sqrt", "Pow", "Reciprocal", "Div"), 0.5),
-    "Acosh": 1.5,
+    **dict.fromkeys(("Log", "Sqrt", "Pow", "Reciprocal", "Div", "ReduceLogSum"), 0.5),
+    "Acosh": 3.0,
 }
 """Operators that are not finite everywhere, and where an interval of length 1 begins for each."""
 
@@ -32,6 +39,19 @@ def pair(seed, place):
 def pairs_of(seed, number):
     """Return the pairs of a network."""
     return [pair(seed, number // 2 * PAIRS + place) for place in range(PAIRS)]
+
+
+def reason(first, second):
+    """Return why no graph has an operator beside another one, of which it reads the value."""
+    if not sets_of(first) & sets_of(second):
+        return "no set of operators has both"
+    if first in GIVES_TRUTH and second not in READS_TRUTH:
+        return "the first gives truth values, which the second does not read"
+    if first in GIVES_INTEGERS and second != "Cast":
+        return "the first gives integers, which only a Cast reads"
+    if second in GIVES_TRUTH & READS_TRUTH and first not in GIVES_TRUTH:
+        return "the second reads truth values, which the first does not give"
+    return ""
 
 
 def narrowest_sets(pairs):
@@ -55,7 +75,7 @@ def images_first(g, x):
 
 def of_another_shape(g, x):
     """Return a value of another rank, mostly of larger sizes, with the images on any axis."""
-    rank = g.d.pick([1, 2, 3, 3, 3, 4])
+    rank = g.d.pick([1, 1, 2, 3, 3, 3, 4])
     sizes = [g.d.pick([1, 2, 2, 3, 4, 6]) for _ in range(rank)]
     flat = reshaped(g, images_first(g, x), [-1, math.prod(g.shape(x)) // COUNTS[0]])
     y = reshaped(g, linear(g, flat, math.prod(sizes)), [-1, *sizes])
@@ -70,28 +90,39 @@ def within(g, x, least):
     y = g.add("Sigmoid", x)
     if least:
         y = g.add("Add", y, {"floats": least})
-    return g.add("Neg", y) if g.d.chance(0.2) else y
+    return g.add("Neg", y) if g.d.chance(0.1) else y
 
 
 def side_by_side(g, items):
     """Draw two operators, of which the second reads the first."""
-    (op, _), (reader, _) = items
+    operators = [op for op, _ in items]
+    positive = g.positive
+    least = max(DEFINED_FROM.get(op, -1) for op in operators)
+    if least >= 0 and g.d.chance(0.9):
+        g.positive = True
     floats = g.values(g.is_float)
     for attempt in range(TRIES):
         before = len(g.layers)
         x = g.d.pick(floats)
-        if attempt >= TRIES // 2:  # the values that there are seem not to fit
+        if attempt >= TRIES // 6:  # the values that there are seem not to fit
             x = g.attempt(of_another_shape, x) or x
-        least = max(DEFINED_FROM.get(each, -1) for each in (op, reader))
-        if least >= 0 and g.d.chance(0.8):
+        if least >= 0 and g.d.chance(0.9):
             x = g.attempt(within, x, least) or x
-        y = g.attempt(drawn, *items[0], x)
-        if y is not None:
-            if op in GIVES_TRUTH and reader in READS_TRUTH and g.layers[y - 1].op == "Cast":
-                (y,) = g.layers[y - 1].inputs
-            made = g.attempt(drawn, *items[1], y) is not None
-            reads = any(layer.op == reader and y in layer.inputs for layer in g.layers[y:])
-            # Some operators read a value only behind another one, such as a comparison.
-            if made and (reads or attempt >= TRIES // 4):
-                return
+        read = g.attempt(two_of, items, x)
+        if read or (read is not None and (reason(*operators) or attempt >= TRIES // 2)):
+            break
         g.drop(before)
+    g.positive = positive
+
+
+def two_of(g, items, x):
+    """Draw two operators one after the other; return whether the second reads the first itself.
+
+    Some read a value only behind another operator, such as a comparison.
+    """
+    (op, _), (reader, _) = items
+    y = drawn(g, *items[0], x)
+    if op in GIVES_TRUTH and reader in READS_TRUTH and g.layers[y - 1].op == "Cast":
+        (y,) = g.layers[y - 1].inputs
+    drawn(g, *items[1], y)
+    return any(layer.op == reader and y in layer.inputs for layer in g.layers[y:])
