@@ -22,6 +22,16 @@ class BatchNormalization(OpRun):
         return (scale * (x - mean) / np.sqrt(var + epsilon) + bias,)
 
 
+class GatherElements(OpRun):
+    """Take elements by a table of places; the package mistakes the axis of some tables."""
+
+    def _run(self, x, places, axis=0):
+        axis %= x.ndim
+        sizes = enumerate(places.shape)
+        part = x[tuple(slice(None if i == axis else size) for i, size in sizes)]
+        return (np.take_along_axis(part, places % x.shape[axis], axis),)
+
+
 class GroupNormalization(OpRun):
     """Normalize groups of channels; the package computes the variance from squares in float32."""
 
@@ -224,6 +234,7 @@ ALWAYS = [
         AveragePool,
         BatchNormalization,
         DequantizeLinear,
+        GatherElements,
         GlobalMaxPool,
         GroupNormalization,
         LRN,

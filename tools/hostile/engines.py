@@ -159,7 +159,10 @@ def settled(network):
         others[kept_images] = images[kept_images]
     again = dict(zip(every, run(others), strict=True))
     shapes = [shape for shape, _ in graph.known(network, graph.COUNTS[0])]
-    first = [shapes[i][:1] == [graph.COUNTS[0]] for i in outputs]  # another size may be that of few
+    # Another axis may have the size of a few images, and a -1 of Reshape may be more of them.
+    first = [
+        shapes[i][:1] == [graph.COUNTS[0]] and found[i].shape[:1] == (len(images),) for i in outputs
+    ]
     pairs = [(found[i][kept_images], again[i][kept_images]) for i in outputs]
     if not all(first) or not all(a.shape == b.shape and share(a, b) < 1 for a, b in pairs):
         network.options["mixes"] = True
@@ -322,7 +325,7 @@ def compare_all(network, folder, answers, model):
         if "mixes" in network.options:  # what is right depends on the batch
             some = images[first:last]
             truth = framework(network.kind).answers(network, some, some)[0]
-            compared.append(check(truth, outputs))
+            compared.append(check(truth, outputs, part=slice(first, last)))
         elif first == 0:
             compared.append(check(expected, outputs))
     last = len(answers.every) - 1
@@ -400,16 +403,21 @@ def run_predictor(network, images, options):
     return answers
 
 
-def compare(network, folder, expected, outputs, tolerance=agreement.TOLERANCE, first=0):
-    """Compare outputs, from the first of these on, by the rule."""
+def compare(network, folder, expected, outputs, tolerance=agreement.TOLERANCE, first=0, part=None):
+    """Compare outputs, from the first of these on, by the rule.
+
+    ``part`` is the slice of the images that they are of, where it is not as many as they are long.
+    """
+    if part is None and "mixes" in network.options:
+        part = slice(None)
     compared = [
-        compare_one(network, folder, i, found, one[: len(found)], tolerance)
+        compare_one(network, folder, i, found, one[: len(found)], tolerance, part)
         for i, (found, one) in enumerate(zip(outputs, expected[first:], strict=False), first)
     ]
     return worst(compared)
 
 
-def compare_one(network, folder, number, found, expected, tolerance):
+def compare_one(network, folder, number, found, expected, tolerance, part=None):
     """Compare an output; where two disagree, float64 says who is wrong.
 
     Some networks enlarge the rounding of a value in their middle, such as a norm of values that are
@@ -425,7 +433,7 @@ def compare_one(network, folder, number, found, expected, tolerance):
     if comparison.agrees:
         return "equal", f"{comparison.share:.3g}"
     judge = partial(framework(network.kind).judge, network)
-    images = np.load(folder / "images.npy")[: len(found)]
+    images = np.load(folder / "images.npy")[part or slice(len(found))]
     truth = judge(images)[number]
     engine_error = share(truth, found, tolerance)
     reference_error = share(truth, expected, tolerance)

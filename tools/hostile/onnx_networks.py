@@ -582,7 +582,7 @@ def judge(network, images, unit=0.0, draw=0):
     With a ``unit``, the images and each value that an operator gives are moved at random by up to
     that share of them, as rounding does. So are the weights of products: float32 rounds each term
     of a sum of products, unless the processor fuses the two, and bf16 rounds the weights. Within an
-    operator the arithmetic stays float64, but for reductions, whose sums are rounded at each term.
+    operator the arithmetic stays float64, but for sums, which are rounded at each term.
     The outputs are then about as good as those of an engine with that rounding can be, whoever
     computes them. Each ``draw`` moves the values in another way.
     """
@@ -598,13 +598,12 @@ def judge(network, images, unit=0.0, draw=0):
         constants = set(evaluator.rt_inits_)
         for node in evaluator.rt_nodes_:
             names = [*node.onnx_node.input]
-            sums = node.onnx_node.op_type.startswith("Reduce")
-            weights = []
-            if node.onnx_node.op_type in PRODUCTS:
+            op, weights = node.onnx_node.op_type, []
+            if op in PRODUCTS:
                 weights = [i for i, name in enumerate(names[:2]) if name in constants]
             if constants.issuperset(names):  # such as a Constant, or a Cast of weights
                 constants.update(node.onnx_node.output)
-            node.run = partial(_run_rounded, node.run, numbers, unit, sums, weights)
+            node.run = partial(_run_rounded, op, node.run, numbers, unit, weights)
         images = moved(images, numbers, unit)
     batch = network.options.get("batch", "N")
     fixed = "nodes" in network.options and batch != "N"
@@ -614,12 +613,23 @@ def judge(network, images, unit=0.0, draw=0):
     return [np.concatenate(each) for each in zip(*found, strict=True)]
 
 
-def _run_rounded(run, numbers, unit, sums, weights, *inputs, **options):
+def _run_rounded(op, run, numbers, unit, weights, *inputs, **options):
     """Run an operator; move its ``weights``, by their places, and the numbers that it gives."""
     if weights:
         rounded = [moved(x, numbers, unit) if i in weights else x for i, x in enumerate(inputs)]
         outputs = run(*rounded, **options)
     else:
         outputs = run(*inputs, **options)
-    terms = inputs[0].size / max(1, outputs[0].size) if sums else 1
+    terms = terms_of(op, inputs, outputs[0])
     return tuple(moved(values, numbers, unit, terms) for values in outputs)
+
+
+def terms_of(op, inputs, output):
+    """Return how many numbers an operator adds up for each that it gives."""
+    if op.startswith("Reduce"):
+        return inputs[0].size / max(1, output.size)
+    if op == "MatMul":
+        return inputs[0].shape[-1]
+    if op in {"Gemm", "Conv"}:
+        return inputs[1].size / max(1, output.shape[1])
+    return 1
