@@ -51,6 +51,9 @@ def accepted(network, target, outcome, detail):
     if network.options.get("open_sizes") and outcome == "BadInput":
         # The engine does not know the size before an image comes.
         return "does not take images of" in detail
+    if network.options.get("batch", "N") != "N" and outcome == "BadInput":
+        # More images than the model takes run in pieces, unless an output may be of all of them.
+        return "has no batch axis" in detail
     if outcome != "Unsupported":
         return False
     _form, engine, *others = target.split("/")
@@ -106,7 +109,7 @@ def add_outcome(report, name, target, answer, network_file):
     """Add the outcome of a run to a report, and a find if the outcome is not right."""
     outcome, detail = answer["outcome"], answer["detail"]
     report.outcomes.append((target, outcome))
-    if outcome == "Unsupported":
+    if outcome in {"Unsupported", "BadInput"}:
         report.refusals.append(sentence(detail))
     if outcome in {"equal", "own", "not judged"}:
         return

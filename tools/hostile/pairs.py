@@ -17,7 +17,7 @@ from tools.hostile.operators import (
     sets_of,
 )
 
-PAIRS = 12  # of operators, in a network of pairs
+OF_A_NETWORK = 12  # pairs
 TRIES = 24  # to draw a pair
 DEFINED_FROM = {
     **dict.fromkeys(("Acos", "Asin", "Atanh", "Tan"), 0.0),
@@ -25,20 +25,6 @@ DEFINED_FROM = {
     "Acosh": 3.0,
 }
 """Operators that are not finite everywhere, and where an interval of length 1 begins for each."""
-
-
-def pair(seed, place):
-    """Return two items; each pair comes once before one comes again, in the order of a seed."""
-    total = len(ITEMS) ** 2
-    steps = range(total * 5 // 8 + seed % 1000, 2 * total)
-    step = next(each for each in steps if math.gcd(each, total) == 1)
-    first, second = divmod((place * step + seed) % total, len(ITEMS))
-    return ITEMS[first], ITEMS[second]
-
-
-def pairs_of(seed, number):
-    """Return the pairs of a network."""
-    return [pair(seed, number // 2 * PAIRS + place) for place in range(PAIRS)]
 
 
 def reason(first, second):
@@ -54,10 +40,27 @@ def reason(first, second):
     return ""
 
 
+PAIRS = [(one, other) for one in ITEMS for other in ITEMS if not reason(one[0], other[0])]
+"""All pairs that can be side by side."""
+
+
+def pair(seed, place):
+    """Return a pair; each comes once before one comes again, in the order of a seed."""
+    total = len(PAIRS)
+    steps = range(total * 5 // 8 + seed % 1000, 2 * total)
+    step = next(each for each in steps if math.gcd(each, total) == 1)
+    return PAIRS[(place * step + seed) % total]
+
+
+def pairs_of(seed, number):
+    """Return the pairs of a network."""
+    return [pair(seed, number // 2 * OF_A_NETWORK + place) for place in range(OF_A_NETWORK)]
+
+
 def narrowest_sets(pairs):
     """Return the operator sets of the pair that the fewest sets have."""
     found = [sets_of(first) & sets_of(second) for (first, _), (second, _) in pairs]
-    return min(filter(None, found), key=len)
+    return min(found, key=len)
 
 
 def images_first(g, x):
@@ -109,7 +112,7 @@ def side_by_side(g, items):
         if least >= 0 and g.d.chance(0.9):
             x = g.attempt(within, x, least) or x
         read = g.attempt(two_of, items, x)
-        if read or (read is not None and (reason(*operators) or attempt >= TRIES // 2)):
+        if read or (read is not None and attempt >= TRIES // 2):
             break
         g.drop(before)
     g.positive = positive
