@@ -226,9 +226,10 @@ def complexity(session: nox.Session) -> None:
 def sanitized(session: nox.Session) -> None:
     """Run random networks in a library with sanitizers; needs ./test.sh --sanitizers.
 
-    The Python package then uses liblenet.so of build/asan-ubsan. An error that a sanitizer reports
-    is a find with SIGABRT; the report is in build/networks/sanitizer.PID. The networks are those
-    that were ever wrong and 5,000 of whole blocks of the day's seed, or what follows ``--`` says:
+    The Python package then uses liblenet.so of build/asan-ubsan. What a sanitizer reports is a find
+    with SIGABRT. It has the line of undefined behaviour; the report of a wrong access is in
+    build/networks/sanitizer.PID. The networks are those that were ever wrong and 5,000 of whole
+    blocks of the day's seed, or what follows ``--`` says:
     ``nox -s sanitized -- blocks --seed=15 --count=100``.
     """
     build = Path("build/asan-ubsan").resolve()
@@ -243,14 +244,14 @@ def sanitized(session: nox.Session) -> None:
         for name in names
     ]
     paddle = Path("third_party/paddle_inference/paddle").resolve()
-    ends = f"abort_on_error=1:log_path={report}"
     environment = {
         "LD_LIBRARY_PATH": os.pathsep.join(map(str, (build, paddle / "lib", paddle / "libs"))),
         "LD_PRELOAD": os.pathsep.join([*found, str(counts)]),
         # docs/sanitizers-and-fuzzing.md has the reasons; Python itself leaks.
         "TBB_ENABLE_SANITIZERS": "1",
-        "ASAN_OPTIONS": f"{ends}:detect_leaks=0:alloc_dealloc_mismatch=0:intercept_tls_get_addr=0",
-        "UBSAN_OPTIONS": f"{ends}:print_stacktrace=1",
+        "ASAN_OPTIONS": f"abort_on_error=1:log_path={report}:detect_leaks=0"
+        ":alloc_dealloc_mismatch=0:intercept_tls_get_addr=0",
+        "UBSAN_OPTIONS": "abort_on_error=1",
     }
     command = ("-W", "ignore", "-m", "tools.hostile")
     cases = ("replay", "tools/hostile/cases.json")
