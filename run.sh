@@ -248,7 +248,7 @@ else
     step 2 engine "compiling the native engine (one or two minutes)"
     quietly engine "see the log" cmake --preset run-without-paddle
     quietly engine "see the log" cmake --build build --target lenet_classify
-    set -- --model_dir=python/lenet_cpp/bundled/lenet --topk=1 examples/photos/3-paper.jpg
+    set -- python/lenet_cpp/bundled/lenet examples/photos/3-paper.jpg --topk=1
     echo "./build/lenet_classify $*"
     ./build/lenet_classify "$@" || echo "the photo was not classified; the other steps do not need it"
 fi
@@ -371,7 +371,7 @@ Done, without Paddle.
   left out  the engine of Paddle; scripts that train, export, convert, quantize or verify. ./run.sh adds them
 
 Next:
-  ./build/lenet_classify --model_dir=python/lenet_cpp/bundled/lenet --topk=1 examples/photos
+  ./build/lenet_classify python/lenet_cpp/bundled/lenet --topk=1 examples/photos
   .venv/bin/python -c "import lenet_cpp; print(lenet_cpp.classify('examples/photos/3-paper.jpg'))"
   ./test.sh --without-paddle
 END
@@ -446,7 +446,7 @@ Done.
   latency   median {latency["median_ms"]:.4f} ms, p99 {latency["p99_ms"]:.4f} ms a digit (engine {predict["engine"]}, {predict["threads"]} thread)
 
 Next:
-  ./build/lenet_classify --model_dir=inference_model/lenet --topk=1 examples/photos
+  ./build/lenet_classify inference_model/lenet --topk=1 examples/photos
   .venv/bin/lenet-cpp predict inference_model/lenet examples/photos --topk 1
   ./build/lenet_infer_test --model_file=inference_model/lenet/lenet.pdmodel --params_file=inference_model/lenet/lenet.pdiparams
   ./test.sh""")

@@ -374,7 +374,7 @@ TEST_CASE("requests that are wrong are refused with their status and a reason") 
   server.refuses(request_of("GET", "/v2/systemsharedmemory/status"), 501, "sharedmemory");
   server.refuses(request_of("GET", "/v2/models/lenet/trace/setting"), 501, "trace");
   for (const char* path :
-       {"/", "/v1", "/v2/x", "/v2/models", "/v2/models/other", "/v2/models/lenet/versions/2",
+       {"/", "/v1", "/v2/x", "/v2/models/other", "/v2/models/lenet/versions/2",
         "/v2/models/lenet/x", "/v2/models/lenet/ready/x", "/v2/models/lenet/versions/1/x/y/z/1/2/3",
         "/v2/health", "/v2/health/x", "/V2", "/v2/repository", "/metrics/x", "//v2"}) {
     CAPTURE(path);
