@@ -382,7 +382,6 @@ TEST_CASE("requests that are wrong are refused with their status and a reason") 
   }
   for (const char* path : {"",
                            "v2",
-                           "/v2/models/",
                            "/v2/models//infer",
                            "/v2/models/%20/ready",
                            "/v2/models/../ready",
