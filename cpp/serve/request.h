@@ -91,8 +91,8 @@ struct Options {
   /// Engine, precision, threads of one run; names no files, no limit of time.
   Config config;
   StepChanges changes;  ///< of how images are prepared; of a server of one model
-  std::string labels;  ///< file with the labels of the only model; empty: the model's own
-  int workers = 0;     ///< threads that run what the loop does not; 0: one a core
+  std::string labels;   ///< file with the labels of the only model; empty: the model's own
+  int workers = 0;      ///< threads that run what the loop does not; 0: one a core
   /// Images of different requests that run at once. With 16, of 32 connections, a request for LeNet
   /// takes 1 % less processor time (with 4, 5 % more), but each thread keeps 0.3 MB more memory,
   /// and clients of a large network wait longer.
