@@ -9,6 +9,8 @@ import numpy as np
 from onnx.reference.op_run import OpRun
 from onnx.reference.ops import op_average_pool, op_max_pool, op_resize
 
+from tools.hostile.networks import InvalidNetworkError
+
 
 class BatchNormalization(OpRun):
     """A scale and a bias for each channel; the package takes the statistics of the images.
@@ -98,6 +100,8 @@ class Windows:
             if ceil_mode and (count - 1) * stride >= size + before:  # it begins behind the image
                 count -= 1
             end = (count - 1) * stride + window
+            if count < 1:
+                raise InvalidNetworkError("no definition of a window larger than the image")
             self.counts.append(count)
             self.more.append((0, max(0, end - size - before - behind)))
 

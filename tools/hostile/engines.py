@@ -434,7 +434,10 @@ def compare_one(network, folder, number, found, expected, tolerance, part=None):
         return "equal", f"{comparison.share:.3g}"
     judge = partial(framework(network.kind).judge, network)
     images = np.load(folder / "images.npy")[part or slice(len(found))]
-    truth = judge(images)[number]
+    try:
+        truth = judge(images)[number]
+    except InvalidNetworkError as error:
+        return "not judged", str(error)
     engine_error = share(truth, found, tolerance)
     reference_error = share(truth, expected, tolerance)
     rounding = 0.0

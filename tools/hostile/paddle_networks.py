@@ -282,6 +282,8 @@ def answers(network, images, nudged):
         evaluate(network, images, "float64"),
         evaluate(network, nudged, "float64", nudge=3e-7),
     )
+    if any(np.isnan(value.numpy()).any() for value in every[0]):
+        raise InvalidNetworkError("a value that is no number, of which a ReLU may make 0 or NaN")
     return [[values[network.outputs[0]].numpy()] for values in every]
 
 
