@@ -136,6 +136,9 @@ struct Loaded {
   TensorSpec input;
   std::vector<TensorSpec> outputs;
   std::vector<OutputMeaning> meanings;  // of each output
+  /// Whether the shapes of outputs are those for sizes of images that were tried, so that other
+  /// images may have others.
+  bool open_sizes = false;
   /// The index of the chosen output, where the engine runs the whole program; else kNoOutput.
   std::size_t chosen = kNoOutput;
 };
@@ -217,17 +220,13 @@ struct Predictor::State final : Loaded, Outputs {
     const std::size_t index = chosen == kNoOutput ? given : 0;
     const TensorSpec& spec = outputs[index];
     const bool whole = at_once == all_images;
-    // What onnxruntime runs may be declared wrong, and all that comes of one image is its own.
+    // What onnxruntime runs may be declared wrong, and nobody knows the shape for each size that is
+    // open. All that comes of one image is its own.
     const bool own = whole && (all_images == 1 || !spec.by_image || spec.shape.empty());
     const bool by_image = !shape.empty() && shape[0] == at_once;
-    const bool any = row->takes_any_shape;
-    if (any && !whole && spec.shape.empty() && !by_image) {
-      throw Error(ErrorCode::Unsupported,
-                  "the output '" + spec.name + "' has no row for each image, but the shape " +
-                      to_string(shape) + " for " + std::to_string(at_once) +
-                      " images, which the model does not declare; run no more than " +
-                      std::to_string(at_once) + " at once");
-    }
+    const bool any = row->takes_any_shape || open_sizes;
+    const bool declared = !spec.shape.empty() && !open_sizes;
+    if (any && !declared && !own && !by_image) refuse_rows(spec, shape);
     if (!any || !(own || by_image)) require_output(shape, spec, at_once);
     Destination& to = destinations[index];
     const std::size_t count = element_count(shape);
@@ -239,6 +238,17 @@ struct Predictor::State final : Loaded, Outputs {
     to.resize(row_size * static_cast<std::size_t>(all_images), shape, spec, all_images);
     if (to.tensor != nullptr) to.tensor->shape[0] = all_images;
     return to.data + row_size * static_cast<std::size_t>(done);
+  }
+
+  /// Refuses an output that the predictor expected to have a row for each image.
+  [[noreturn]] void refuse_rows(const TensorSpec& spec, const Shape& shape) const {
+    std::string text = "the output '" + spec.name + "' has no row for each image, but the shape " +
+                       to_string(shape) + " for " + std::to_string(at_once) +
+                       " images, which the model does not declare";
+    const bool is_fixed = !input.shape.empty() && input.shape[0] > 1;
+    const std::int64_t most = at_once == all_images ? 1 : at_once;
+    if (!is_fixed) text += "; run no more than " + std::to_string(most) + " at once";
+    throw Error(ErrorCode::Unsupported, text);
   }
 
   /// Leaves but the chosen output.
@@ -357,6 +367,7 @@ Predictor::Predictor(const Config& given, const ModelBytes* bytes) try
                                        : "auto: no faster one runs this model" + said;
   state.input = engine.input_spec();
   state.outputs = engine.output_specs();
+  state.open_sizes = state.model->graph.with_sizes != nullptr;
   state.find_by_image();
   state.meanings = meanings_of(state.outputs, state.model->output_meanings);
   state.take_chosen();

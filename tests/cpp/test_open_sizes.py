@@ -360,6 +360,76 @@ def test_what_outputs_are_said_to_be(tmp_path):
             assert predictor.output_spec.shape == shape, path
 
 
+# Each is followed by two sizes of images.
+DEPENDING = {
+    # It cuts off nothing of small images.
+    "slice": ("a = Relu(x) y = Slice(a, zero, twenty, two)", (40, 20), (10, 30)),
+    # Of the sizes that are tried, 299 x 299 alone fits.
+    "rows": (
+        "m = MaxPool<kernel_shape=[1,1], strides=[2,2]>(x) y = Reshape(m, by_5)",
+        (9, 1),
+        (9, 3),
+    ),
+    # It has one row for the first size that is tried, and two for another one.
+    "parts": ("a = Relu(x) y = Reshape(a, whole)", (224, 224), (448, 224)),
+}
+
+
+def write_depending(folder, name, batch):
+    nodes, *sizes = DEPENDING[name]
+    values = {"zero": [0], "twenty": [20], "two": [2], "by_5": [-1, 5], "whole": [-1, 1, 224, 224]}
+    used = {key: np.array(value) for key, value in values.items() if f" {key}" in nodes}
+    path = folder / f"{name}.onnx"
+    path.write_bytes(model(nodes, f"float[{batch}, 1, H, W] x", "float y", used))
+    return path, sizes
+
+
+@pytest.mark.parametrize("engine", ["native", "plain", "auto"])
+@pytest.mark.parametrize("batch", ["1", "N"])
+@pytest.mark.parametrize("name", DEPENDING)
+def test_an_output_whose_shape_is_another_for_other_images(tmp_path, name, batch, engine):
+    """The sizes that were tried do not tell its shape for all others."""
+    path, sizes = write_depending(tmp_path, name, batch)
+    with lenet_cpp.Predictor(path, engine=engine) as predictor, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "the output 'y' has the shape")  # of other sizes
+        for size in sizes:
+            one = images(1, *size)[:, :1]
+            assert compare(reference(path, one), predictor.run(one)).agrees, size
+
+
+def test_several_images_that_do_not_have_a_row_each(tmp_path):
+    path, (size, other) = write_depending(tmp_path, "parts", "N")
+    with lenet_cpp.Predictor(path, engine="native") as predictor:
+        three = images(3, *size)[:, :1]
+        assert compare(reference(path, three), predictor.run(three)).agrees
+        expected = (
+            r"^the output 'y' has no row for each image, but the shape \[6, 1, 224, 224\] for"
+        )
+        with pytest.raises(lenet_cpp.Unsupported, match=expected):
+            predictor.run(images(3, *other)[:, :1])
+
+
+@pytest.mark.parametrize("engine", ["native", "onnxruntime"])
+def test_an_image_with_several_rows_has_no_class(tmp_path, run_program, program, engine):
+    """The first of the rows is not the answer for the image."""
+    nodes = "v = Reshape(x, by) y = MatMul(v, k)"
+    values = {"by": np.array([-1, 3 * 32 * 32]), "k": np.ones((3 * 32 * 32, 5), "float32")}
+    path = tmp_path / "rows.onnx"
+    path.write_bytes(model(nodes, "float[1, 3, H, W] x", "float[R, 5] y", values))
+    steps = [{"type": "Normalize", "scale": 1, "mean": [0] * 3, "std": [255] * 3}]
+    described = {"format_version": 1, "mode": "RGB", "steps": [*steps, {"type": "ToCHW"}]}
+    (tmp_path / "preprocess.json").write_text(json.dumps(described))
+    for size, status, said in (
+        ((32, 32), 0, ""),
+        ((64, 32), 6, "is no classifier: its output is [2, 5]"),
+    ):
+        Image.new("RGB", size).save(tmp_path / "a.png")
+        given = (f"--model_file={path}", f"--engine={engine}", str(tmp_path / "a.png"))
+        done = run_program(*given, program=program.with_name("lenet_classify"))
+        assert done.returncode == status, done.stderr
+        assert said in done.stderr
+
+
 def test_a_profile_is_of_the_size_that_ran(tmp_path):
     with lenet_cpp.Predictor(write(tmp_path, "pooled"), engine="native") as predictor:
         for height, width in ((20, 40), (24, 80)):

@@ -365,13 +365,18 @@ void run_plan(Predictor& predictor, const TensorView& input, const OutputPlan& p
   if (plan.wanted.size() == 1 && plan.wanted[0] == 0) {
     outputs.resize(1);
     predictor.run(input, outputs[0]);
-    return;
+  } else {
+    std::vector<std::string> names;
+    for (const std::size_t wanted : plan.wanted) {
+      names.push_back(predictor.output_specs()[wanted].name);
+    }
+    outputs = predictor.run_outputs(input, names);
   }
-  std::vector<std::string> names;
-  for (const std::size_t wanted : plan.wanted) {
-    names.push_back(predictor.output_specs()[wanted].name);
+  // The shape may depend on the size of the image, so that it is known only now.
+  for (const Tensor& output : outputs) {
+    const Shape& shape = output.shape;
+    if (shape.empty() || shape[0] != input.shape[0]) refuse_outputs(plan, shape);
   }
-  outputs = predictor.run_outputs(input, names);
 }
 
 std::string problem_of(const OutputPlan& plan, const ResultRule& rule,

@@ -34,7 +34,8 @@ class Outputs {
   /// \param shape of the output of this batch, as computed or known beforehand
   /// \returns room for its values, which the engine writes
   /// \throws Error BackendFailure: the model declares another shape, or there is no memory;
-  ///   BadInput: the caller's buffer has another size.
+  ///   BadInput: the caller's buffer has another size; Unsupported: for open sizes, the output has
+  ///   no row for each of several images.
   virtual float* place(std::size_t index, const Shape& shape) = 0;
   /// Of the whole run, of which this may be one batch.
   virtual std::int64_t images() const = 0;

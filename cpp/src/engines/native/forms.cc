@@ -41,6 +41,36 @@ void open_what_differs(std::vector<TensorSpec>& outputs, const std::vector<Tenso
   }
 }
 
+/// Inputs besides the one that was tried, of the same channels. Small images come first: what is
+/// cut off at some size has that size for all larger images.
+std::vector<Shape> other_sizes(const Shape& declared, const Shape& tried) {
+  std::vector<Shape> others;
+  for (const std::int64_t pixels : {2, 3, 5, 7, 11, 13, 17, 19, 23}) {
+    Shape sizes = tried;
+    for (std::size_t i = sizes.size() == 4 ? 2 : 1; i < sizes.size(); ++i) {
+      if (declared[i] < 0) sizes[i] = pixels;
+    }
+    if (sizes == tried) return {};
+    others.push_back(std::move(sizes));
+  }
+  const std::vector<Shape> usual = sizes_to_try(declared);
+  for (auto next = std::find(usual.begin(), usual.end(), tried) + 1; next < usual.end(); ++next) {
+    if (tried.size() == 4 && (*next)[1] != tried[1]) break;  // other channels
+    others.push_back(*next);
+  }
+  return others;
+}
+
+/// A model for one image may give one row for some sizes and several for others. Each run shows
+/// whether an output has a row for each image.
+void leave_rows_open(Compiled& compiled) {
+  for (std::size_t i = 0; i < compiled.outputs.size(); ++i) {
+    TensorSpec& output = compiled.outputs[i];
+    const bool of_one_image = compiled.output_images[i].axis == kNone;
+    if (of_one_image && !output.shape.empty() && output.shape[0] < 0) output.by_image = true;
+  }
+}
+
 }  // namespace
 
 struct Forms::Form {
@@ -123,7 +153,6 @@ std::shared_ptr<Compiled> try_sizes(
   std::shared_ptr<Compiled> found;
   std::string why;
   for (const Shape& sizes : sizes_to_try(declared)) {
-    if (found != nullptr && sizes.size() == 4 && sizes[1] != tried[1]) break;  // other channels
     std::unique_ptr<const Graph> graph;
     try {
       graph = model.graph.with_sizes(sizes);
@@ -131,29 +160,35 @@ std::shared_ptr<Compiled> try_sizes(
       if (why.empty()) why = error.what();
       continue;
     }
-    const std::shared_ptr<Compiled> compiled = compile_graph(*graph);
-    compiled->pack = nullptr;
-    compiled->input.shape = declared;
-    if (found == nullptr) {
-      found = compiled;
-      tried = sizes;
-      continue;
-    }
-    open_what_differs(found->outputs, compiled->outputs);
-    return found;
+    found = compile_graph(*graph);
+    found->pack = nullptr;
+    found->input.shape = declared;
+    tried = sizes;
+    break;
   }
   if (found == nullptr) {
     why +=
         "; other usual sizes do not fit either: fix the size with lenet-cpp convert --image-size";
     throw add_remedy(Error(ErrorCode::Unsupported, why), other, model.path);
   }
+  for (const Shape& sizes : other_sizes(declared, tried)) {
+    try {
+      open_what_differs(found->outputs, compile_graph(*model.graph.with_sizes(sizes))->outputs);
+    } catch (const Error&) {  // it does not take this one
+      continue;
+    }
+    leave_rows_open(*found);
+    return found;
+  }
   // With a single input nobody can tell which sizes of the outputs depend on it.
   const bool is_open = std::find(declared.begin() + (declared.size() == 4 ? 2 : 1), declared.end(),
                                  -1) != declared.end();
   if (!is_open) return found;
   for (TensorSpec& output : found->outputs) {
-    for (std::size_t axis = 1; axis < output.shape.size(); ++axis) output.shape[axis] = -1;
+    const auto first_of_image = output.shape.begin() + (output.by_image ? 1 : 0);
+    std::fill(first_of_image, output.shape.end(), -1);
   }
+  leave_rows_open(*found);
   return found;
 }
 
