@@ -1,3 +1,5 @@
+#include <chrono>
+
 #include "measure.h"
 #include "options.h"
 #include "support.h"
@@ -111,9 +113,15 @@ TEST_CASE("a measurement ends by the count or by the time") {
   const auto run = [&] { ++runs; };
   CHECK(apps::measure(run, 3, 5, 1e9, 1).runs == 5);
   CHECK(runs == 8);
-  // By the time: after one run each, to warm up and to measure.
+  // By the time: after one run each, to warm up and to measure. Each run lasts until the clock
+  // advances: on Windows it has steps of 100 ns, and a shorter run would take no time.
   runs = 0;
-  CHECK(apps::measure(run, 1'000'000'000, 1'000'000'000, 1e-12, 1).runs == 1);
+  const auto advance = [&] {
+    ++runs;
+    const auto start = std::chrono::steady_clock::now();
+    while (std::chrono::steady_clock::now() == start) continue;
+  };
+  CHECK(apps::measure(advance, 1'000'000'000, 1'000'000'000, 1e-12, 1).runs == 1);
   CHECK(runs == 2);
 }
 
