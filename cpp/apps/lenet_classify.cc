@@ -37,14 +37,27 @@ bool is_same_size(const Shape& shape, const Shape& other) {
   return std::equal(shape.begin() + 1, shape.end(), other.begin() + 1, other.end());
 }
 
-void check_shape(const Shape& shape, const std::string& file, const TensorSpec& spec) {
+/// \param changes the steps that the user gave
+void check_shape(const Shape& shape, const std::string& file, const TensorSpec& spec,
+                 const StepChanges& changes) {
   const auto fits = [](auto size, auto declared) { return declared < 0 || declared == size; };
   if (spec.shape.size() != shape.size() ||
       !std::equal(shape.begin() + 1, shape.end(), spec.shape.begin() + 1, fits)) {
+    const char* const remedy = changes.crop ? "; change --crop"
+                               : changes.resize
+                                   ? "; change --resize, or give --crop"
+                                   : "; name the preprocessing made for it: --preprocess";
     throw Error(ErrorCode::BadInput, "'" + file + "': the preprocessing gives " + to_string(shape) +
-                                         ", the model takes " + to_string(spec.shape) +
-                                         "; name the preprocessing made for it: --preprocess");
+                                         ", the model takes " + to_string(spec.shape) + remedy);
   }
+}
+
+/// What to do when so many images are not what a model with a fixed batch takes; or nothing.
+std::string batch_remedy(const TensorSpec& spec, std::size_t images) {
+  const std::int64_t batch = spec.shape.empty() ? -1 : spec.shape[0];
+  if (batch < 1 || static_cast<std::int64_t>(images) % batch == 0) return "";
+  const std::string count = std::to_string(batch);
+  return "; --batch_size=" + count + " gives it " + count + " images at once";
 }
 
 /// Images of one size, to be run together.
@@ -218,8 +231,9 @@ Classified classify(const ClassifyOptions& options) {
       run_plan(predictor, images.view(), plan, outputs);
     } catch (const Error& error) {  // such as a size that the model does not take
       if (error.code() == ErrorCode::BackendFailure) throw;
+      const std::string remedy = batch_remedy(predictor.input_spec(), places.size());
       for (const std::size_t place : places) {
-        skip(place, Error(error.code(), "'" + files[place].text() + "': " + error.what()));
+        skip(place, Error(error.code(), "'" + files[place].text() + "': " + error.what() + remedy));
       }
       return;
     }
@@ -272,7 +286,7 @@ Classified classify(const ClassifyOptions& options) {
       try {
         if (image.failure) std::rethrow_exception(image.failure);
         const Shape& shape = image.tensor.shape;
-        check_shape(shape, name, predictor.input_spec());
+        check_shape(shape, name, predictor.input_spec(), options.changes);
         const Shape& before =
             written.shape.empty() && !open.empty() ? open[0].images.shape : written.shape;
         if (!options.output_tensor.empty() && !before.empty() && !is_same_size(shape, before)) {

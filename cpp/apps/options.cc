@@ -108,8 +108,8 @@ CommandLine command_line(ClassifyOptions& options) {
              });
   }
   line.add("labels", "FILE",
-           "names of the classes, one in each line, as NAME or '0 NAME' (default: the names in "
-           "the model's description, or in manifest.json beside it)",
+           "names of the classes, one in each line, as NAME or '0 NAME' (default: those that the "
+           "model's files name, such as labels.txt beside it)",
            options.labels);
   line.add("topk", "N",
            "print the N most probable classes of each image (default: the number in the "

@@ -17,6 +17,14 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t kMaxChanges = 64;  // that wait
 
+/// That a model takes a fixed number of images, or nothing.
+std::string batch_note(const TensorSpec& input) {
+  if (input.shape.empty() || input.shape[0] < 2) return "";
+  const std::string count = std::to_string(input.shape[0]);
+  return "it takes " + count + " images at once, and refuses a single one: send " + count +
+         ", or a multiple of " + count + ", in each request, or export it with an open batch";
+}
+
 void require_state(const std::string& path, const std::string& state) {
   if (state_of(path) == state) return;
   throw Error(ErrorCode::BadModel, "its files changed while they were read");
@@ -281,11 +289,12 @@ std::shared_ptr<Model> Repository::load(const std::string& name, const Found& fo
     options_.log(what + " is loaded from " + found.path);
     const Described& described = model->described;
     std::vector<std::string> notes = described.image_notes;
-    notes.insert(notes.end(), {described.note, model->precision_reason()});
+    notes.insert(notes.end(),
+                 {described.note, model->precision_reason(), batch_note(model->input)});
     for (const std::string& each : notes) {
       if (!each.empty()) options_.log(what + ": note: " + each);
     }
-    warn_of_lost_labels(*model, what);
+    warn_of_losses(*model, what);
     seen.served = found.state;
     seen.failed.clear();
     seen.failure.clear();
@@ -300,16 +309,28 @@ std::shared_ptr<Model> Repository::load(const std::string& name, const Found& fo
   }
 }
 
-void Repository::warn_of_lost_labels(const Model& model, const std::string& what) const {
+void Repository::warn_of_losses(const Model& model, const std::string& what) const {
   const auto served = catalog();
   auto before = served->find(model.name, model.version);
   if (!before) before = served->find(model.name, "");
-  if (!before || !model.described.description.labels.empty()) return;
-  const std::size_t labels = before->described.description.labels.size();
-  if (labels == 0) return;
-  options_.log(what + ": warning: it has no labels, but version " + before->version +
-               ", which was served before, has " + std::to_string(labels) +
-               "; copy labels.txt, or the other file that has them, to the new version");
+  if (!before) return;
+  const Described& now = model.described;
+  const Described& then = before->described;
+  const auto warn = [&](const std::string& lost, const std::string& had,
+                        const std::string& remedy) {
+    options_.log(what + ": warning: " + lost + ", but version " + before->version +
+                 ", which was served before, has " + had + "; " + remedy + " to the new version");
+  };
+  const std::size_t labels = then.description.labels.size();
+  if (now.description.labels.empty() && labels > 0) {
+    warn("it has no labels", std::to_string(labels),
+         "copy labels.txt, or the other file that has them,");
+  }
+  const bool is_described = !now.assumed && !now.missing;
+  if (!is_described && !then.assumed && !then.source.empty()) {
+    warn("nothing describes how its images are prepared", "such a description",
+         "copy preprocess.json, or the other file that has it,");
+  }
 }
 
 Catalog::Entry Repository::update(const std::string& name, const std::vector<Found>& versions,

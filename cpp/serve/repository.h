@@ -98,9 +98,10 @@ class Repository {
   /// \returns the model as it is to be served, without versions where none can be
   Catalog::Entry update(const std::string& name, const std::vector<Found>& versions, bool now);
   std::shared_ptr<Model> load(const std::string& name, const Found& found, Seen& seen);
-  /// Logs that a model which takes the place of another one has no labels, where that one has some.
+  /// Logs that a model which takes the place of another one has no labels, or no description of how
+  /// images are prepared, where that one has it.
   /// \param what begins the line
-  void warn_of_lost_labels(const Model& model, const std::string& what) const;
+  void warn_of_losses(const Model& model, const std::string& what) const;
   /// Loads a model in a process of its own, where the options say so.
   /// \throws Error as that does, and BackendFailure where it died, now or before
   void try_first(const Found& found);

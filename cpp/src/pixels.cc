@@ -46,15 +46,22 @@ void require_shape(const TensorView& input, const TensorSpec& spec) {
   // A fixed number of images a run is met by several runs.
   const std::int64_t fixed = spec.shape.empty() ? -1 : spec.shape[0];
   if (fits && (fixed <= 0 || given[0] % fixed == 0)) return;
-  throw Error(
-      ErrorCode::BadInput,
-      "input '" + spec.name + "' has shape " + to_string(given) + "; the model expects " +
-          to_string(spec.shape) +
-          (fixed > 1 && fits ? ", or a multiple of " + std::to_string(fixed) + " images" : "") +
-          (by_table
-               ? ", and its pixels come as [N, height, width, channels], with the " +
-                     std::to_string(input.table->channels.size()) + " channels of the preprocessing"
-               : ""));
+  if (fits) {
+    Shape shape;
+    take_values_shape(input, shape);
+    const std::string count = std::to_string(fixed);
+    throw Error(ErrorCode::BadInput, "input '" + spec.name + "' has shape " + to_string(shape) +
+                                         "; the model expects " + to_string(spec.shape) +
+                                         ", or a multiple of " + count + " images: give it " +
+                                         count + " at once, or export it with an open batch");
+  }
+  throw Error(ErrorCode::BadInput,
+              "input '" + spec.name + "' has shape " + to_string(given) + "; the model expects " +
+                  to_string(spec.shape) +
+                  (by_table ? ", and its pixels come as [N, height, width, channels], with the " +
+                                  std::to_string(input.table->channels.size()) +
+                                  " channels of the preprocessing"
+                            : ""));
 }
 
 void require_layout(const PixelTable& table, const Shape& input, const std::string& source) {

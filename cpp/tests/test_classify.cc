@@ -146,6 +146,10 @@ TEST_CASE("names of classes") {
   CHECK(read("\xef\xbb\xbf"
              "0 cat\n1\thot dog\n") == Names{"cat", "hot dog"});
   CHECK(read("0 cat\n2 dog\n") == Names{"0 cat", "2 dog"});
+  CHECK(read("1 cat\n2\thot dog\n") == Names{"cat", "hot dog"});
+  CHECK(read("1 cat\n3 dog\n") == Names{"1 cat", "3 dog"});
+  CHECK(read("1 cat\ndog\n") == Names{"1 cat", "dog"});
+  CHECK(read("1 star\n2 stars\n3 stars\n") == Names{"1 star", "2 stars", "3 stars"});
   CHECK(read("0\n1\n2\n") == Names{"0", "1", "2"});
   CHECK_ERROR(BadInput, "lists no label", read(" \n"));
   CHECK_ERROR(BadInput, "UTF-8", read("\xff\n"));

@@ -50,6 +50,40 @@ TEST_CASE("a version without the labels of the one before says so") {
   CHECK(warnings_of_load() == lost("3", "3"));
 }
 
+TEST_CASE("a version without the description of the one before says so") {
+  const TemporaryFolder folder;
+  const auto put = [&](const std::string& version, bool is_described) {
+    fs::create_directories(folder / ("m/" + version));
+    for (const char* name : {"lenet.pdmodel", "lenet.pdiparams", "preprocess.json"}) {
+      if (!is_described && name == std::string("preprocess.json")) continue;
+      fs::copy(kModelDir + "/" + name, folder / ("m/" + version + "/" + name));
+    }
+  };
+  put("1", true);
+  Options options = options_of(folder.path(), "");
+  options.allow_load = true;
+  std::mutex mutex;
+  Names warnings;
+  options.log = [&](const std::string& line) {
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (line.find("warning: ") != kNone) warnings.push_back(line);
+  };
+  Server server(options);
+  const auto warnings_of_load = [&] {
+    CHECK(server.post("/v2/repository/models/m/load").status == 200);
+    const std::lock_guard<std::mutex> lock(mutex);
+    return std::exchange(warnings, {});
+  };
+  CHECK(warnings_of_load().empty());
+  put("2", false);
+  CHECK(warnings_of_load() ==
+        Names{"model 'm' version 2: warning: nothing describes how its images are prepared, but "
+              "version 1, which was served before, has such a description; copy preprocess.json, "
+              "or the other file that has it, to the new version"});
+  put("3", false);  // as the one before
+  CHECK(warnings_of_load().empty());
+}
+
 TEST_CASE("a new version is served once it is whole, and a broken one never") {
   const TemporaryFolder folder;
   const auto put = [&](const std::string& version) {

@@ -431,7 +431,8 @@ for _words, _content in (
     ("is a NumPy array, not a model; ", npy(np.zeros(3))),
     ("is compressed by gzip, not a model; unpack it first", gzip.compress(b"a program")),
     ("is a ZIP archive, not a model; unpack it first", zipped("lenet.pdmodel")),
-    ("is a file of PyTorch: lenet-cpp import makes a model of it, or torch.onnx.export",
+    ('is a file of PyTorch: export the model in Python with torch.onnx.export(model, images, '
+     '"model.onnx"), or make one of the parameters of a known network with lenet-cpp import',
      zipped("net/data.pkl")),
     ("is a file of pickle, not a model; lenet-cpp export", pickle.dumps({"conv1.weight": 1}, 4)),
     ("is a PDF document, not a model; ", b"%PDF-1.7\n%\xe2\xe3"),

@@ -233,7 +233,7 @@ def test_features_have_no_classes(run_ok, fails, model, files, tmp_path):
 @pytest.mark.parametrize(
     ("code", "words", "arguments"),
     [
-        (USAGE, "name a model", "DIGIT"),
+        (USAGE, "name images to classify", "DIGIT"),
         (USAGE, "name images", "--model_dir=MODEL"),
         (USAGE, "--format is 'xml'", "--model_dir=MODEL --format=xml DIGIT"),
         (FILE_NOT_FOUND, "missing.png", "--model_dir=MODEL DIGIT missing.png"),
@@ -276,6 +276,61 @@ def test_preprocessing_that_does_not_fit(fails, run_program, model, files, tmp_p
     fails(BAD_MODEL, "SHA-256", f"--model_dir={folder}", files[0])
     for accepted in ("--check_hashes=false", f"--preprocess={folder}/preprocess.json"):
         assert run_program(f"--model_dir={folder}", accepted, files[0]).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["preprocess.json", "manifest.json", "labels.txt"])
+def test_a_listed_file_that_is_missing(name, fails, run_program, model, files, tmp_path):
+    folder = shutil.copytree(model, tmp_path / "model")
+    (folder / "preprocess.json").unlink(missing_ok=True)
+    (folder / "manifest.json").unlink(missing_ok=True)
+    (folder / "SHA256SUMS").write_text("0" * 64 + f"  {name}\n")
+    said = f"{name}' is listed in SHA256SUMS beside it, but missing"
+    fails(BAD_MODEL, said, f"--model_dir={folder}", files[0])
+    assert run_program(f"--model_dir={folder}", "--check_hashes=false", files[0]).returncode == 0
+    named = run_program(f"--model_dir={folder}", f"--preprocess={model}/preprocess.json", files[0])
+    assert (named.returncode == 0) == (name == "preprocess.json")
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """An .onnx that takes two pictures at once."""
+    text = "g (float[2,3,2,2] x) => (float[2,12] y) { y = Flatten(x) }"
+    opsets = [helper.make_opsetid("", 17)]
+    made = helper.make_model(parser.parse_graph(text), ir_version=8, opset_imports=opsets)
+    (tmp_path / "pairs.onnx").write_bytes(made.SerializeToString())
+    Image.new("RGB", (6, 4), "red").save(tmp_path / "red.png")
+    return tmp_path / "pairs.onnx"
+
+
+def test_a_fixed_batch(pairs, run_program):
+    red = pairs.with_name("red.png")
+    said = (
+        "the model expects [2, 3, 2, 2], or a multiple of 2 images: give it 2 at once, or export"
+        " it with an open batch; --batch_size=2 gives it 2 images at once"
+    )
+    done = run_program(pairs, red)
+    assert done.returncode == BAD_INPUT
+    assert f"has shape [1, 3, 2, 2]; {said}" in done.stderr
+    assert run_program(pairs, red, red, "--batch_size=2").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--crop=1", "the model takes [2, 3, 2, 2]; change --crop"),
+        ("--resize=3 --crop=none", "the model takes [2, 3, 2, 2]; change --crop"),
+        ("--resize=3,3 --crop=3", "the model takes [2, 3, 2, 2]; change --crop"),
+        (
+            "--resize=32 --crop=64",
+            "the given crop 64,64 takes more pixels than the given resize 32",
+        ),
+        ("--resize=32,64 --crop=64", "than the given resize 32,64 leaves: give a larger resize"),
+    ],
+)
+def test_given_steps_that_do_not_fit_are_named(options, said, pairs, run_program):
+    done = run_program(pairs, pairs.with_name("red.png"), *options.split())
+    assert done.returncode == BAD_INPUT
+    assert said in done.stderr
 
 
 @pytest.fixture

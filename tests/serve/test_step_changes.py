@@ -314,6 +314,7 @@ def test_a_server_of_several_models_refuses_them(run_program, serve_program, tmp
 
 
 ONE_THIRD = (0.485, 0.229)  # of ImageNet's red
+SHARE_OF_255 = r"scale 0\.00392156862745098 \(1/255\)"  # as a file can have it
 
 
 @pytest.mark.parametrize(
@@ -321,13 +322,13 @@ ONE_THIRD = (0.485, 0.229)  # of ImageNet's red
     [
         (1 / 255, 104.5, 1, "white pixel becomes -103.5 and a black one -104.5.* mean 0.4098 was"),
         (1 / 255, 104.5, 58.0, "white pixel becomes -1.784 and .* scale 1 was probably meant"),
-        (1, *ONE_THIRD, "a white pixel becomes 1111 and a black one -2.118.* scale 1/255 was"),
-        (1, 0.485, 1, "a white pixel becomes 254.5 .* scale 1/255 was probably meant"),
-        (1, 0, 0.229, "a white pixel becomes 1114 and a black one -?0.* scale 1/255 was"),
+        (1, *ONE_THIRD, f"a white pixel becomes 1111 and a black one -2.118.* {SHARE_OF_255} was"),
+        (1, 0.485, 1, f"a white pixel becomes 254.5 .* {SHARE_OF_255} was probably meant"),
+        (1, 0, 0.229, f"a white pixel becomes 1114 and a black one -?0.* {SHARE_OF_255} was"),
         (1 / 255, 0.485, 58.395, "a white pixel becomes 0.008819 .* std 0.229 was"),
         (1 / 255, 123.675, 0.229, "a black one -540.1.* mean 0.485 was probably meant"),
-        (1, 123.675, 0.229, "a black one -540.1.* scale 1/255 and mean 0.485 was probably"),
-        (1 / 65025, 0, 1, "a white pixel becomes 0.003922 .* scale 1/255 was probably meant"),
+        (1, 123.675, 0.229, f"a black one -540.1.* {SHARE_OF_255} and mean 0.485 was probably"),
+        (1 / 65025, 0, 1, f"a white pixel becomes 0.003922 .* {SHARE_OF_255} was probably meant"),
     ],
 )
 def test_units_that_contradict_each_other_are_named(scale, mean, std, said):

@@ -4,6 +4,7 @@ Scores are compared with NumPy, OpenCV and Pillow, which prepare the pictures an
 weights.
 """
 
+import base64
 import json
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import paddle
 import pytest
 from linear_models import CLASSES, of_classify, of_server, save_onnx, weights_of
@@ -164,6 +166,32 @@ def test_the_note_pasted_writes_what_was_used(
     text, _ = _core.usual_description(Path("m"), "", (-1, *shape), "float32", producer, {})
     assert Pipeline.from_dict(json.loads(text)) == used
     assert classify() == (scores, "")
+
+
+def test_a_server_says_that_a_model_takes_two_pictures(run_server, serve_program, tmp_path):
+    text = "g (float[2,3,2,2] x) => (float[2,12] y) { y = Flatten(x) }"
+    opsets = [onnx.helper.make_opsetid("", 17)]
+    made = onnx.helper.make_model(onnx.parser.parse_graph(text), ir_version=8, opset_imports=opsets)
+    onnx.save(made, tmp_path / "m.onnx")
+    Image.new("RGB", (6, 4), "red").save(tmp_path / "red.png")
+    red = base64.b64encode((tmp_path / "red.png").read_bytes()).decode()
+    log = tmp_path / "log.txt"
+    with (
+        log.open("w") as out,
+        run_server(serve_program, tmp_path / "m.onnx", "--port=0", stderr=out) as server,
+    ):
+        answers = []
+        for count in (1, 2):
+            tensor = {"name": "x", "datatype": "BYTES", "shape": [count], "data": [red] * count}
+            body = json.dumps({"inputs": [tensor]})
+            answers.append(server.ask("POST", "/v2/models/m/infer", body))
+    assert "note: it takes 2 images at once" in log.read_text()
+    assert answers[0][0] == 400
+    assert json.loads(answers[0][2])["error"] == (
+        "input 'x' has shape [1, 3, 2, 2]; the model expects [2, 3, 2, 2], or a multiple of 2"
+        " images: give it 2 at once, or export it with an open batch"
+    )
+    assert answers[1][0] == 200
 
 
 def test_a_model_in_memory_is_prepared_as_its_file(pictures, tmp_path):

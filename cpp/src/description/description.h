@@ -151,6 +151,7 @@ struct Described {
   /// For the user: that images are prepared by usual_description or by changed_description, and
   /// unit_note; mostly none.
   std::vector<std::string> image_notes;
+  bool assumed = false;          ///< whether images are prepared by usual_description
   std::optional<Error> missing;  ///< why images cannot be prepared, where `source` is nothing
   std::string labels_source;     ///< the file of the labels, or nothing
   bool labels_given = false;     ///< by the user, in place of the model's own
@@ -164,7 +165,7 @@ struct Described {
 /// \param own_names as Predictor::class_names, taken where no file names the classes
 /// \param changes of the user, in place of steps of the description
 /// \returns a `source` of nothing, when it is not known how images are prepared
-/// \throws Error as read_description; BadModel naming the manifest when it is damaged
+/// \throws Error as read_description; BadModel for a damaged manifest, or a listed file not there
 Described describe_model(const std::string& program, const std::string& preprocess,
                          bool check_hashes, const TensorSpec& input,
                          const std::vector<std::string>& own_names,

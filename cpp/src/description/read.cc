@@ -93,23 +93,30 @@ std::string_view after_number(std::string_view line, std::size_t number) {
   return fits && found == number ? stripped(line.substr(end)) : "";
 }
 
+/// Names without the numbers before them, from 0 or from 1 on, where each line has its number.
+/// Those from 1 on stay where names would become the same, as of "1 star", "2 stars" and "3 stars".
 /// \param path for messages
 /// \throws Error as read_class_names
 Names parse_class_names(std::string_view bytes, const std::string& path) {
   Names names;
   Names numbered;
+  std::size_t first = 0;  // number
   const std::string text = text_of_names(bytes, path);
   each_line(text, [&](std::string_view line) {
     line = stripped(line);
     if (line.empty()) return;
-    const std::string_view name = after_number(line, names.size());
+    if (names.empty() && !after_number(line, 1).empty()) first = 1;
+    const std::string_view name = after_number(line, first + names.size());
     if (!name.empty()) numbered.emplace_back(name);
     names.emplace_back(line);
   });
   if (names.empty()) {
     throw Error(ErrorCode::BadInput, "'" + path + "' lists no label: write one name in each line");
   }
-  return numbered.size() == names.size() ? numbered : names;
+  if (numbered.size() != names.size()) return names;
+  const bool differ =
+      std::set<std::string>(numbered.begin(), numbered.end()).size() == names.size();
+  return first == 0 || differ ? numbered : names;
 }
 
 /// \param program its name alone
@@ -167,6 +174,16 @@ ReadDescription translate(const std::string& text, const std::string& path) {
   return result;
 }
 
+/// Without a file that was written with the model, it would give other results in silence.
+/// \param named whether the user names a description in place of the model's own
+/// \throws Error BadModel when a file that SHA256SUMS beside the program lists is missing
+void require_listed(const std::string& program, bool check_hashes, bool named) {
+  HashCheck check(check_hashes);
+  for (const char* name : {kManifest, kLabels}) check.require_listed(beside(program, name));
+  if (named) return;
+  for (const char* name : kNames) check.require_listed(beside(program, name));
+}
+
 /// Puts together what the files and the program say.
 /// \param file, input as UndescribedModel has them
 /// \param inside what an .onnx, which is `program`, says of itself
@@ -186,6 +203,7 @@ Described described(ReadDescription read, std::string source, Manifest manifest,
       read = usual_description({program, file, input, inside.producer}, changes);
       found.image_notes.push_back(std::move(read.note));
       source = program;
+      found.assumed = true;
     } catch (const Error& error) {
       if (error.code() == ErrorCode::BadInput) throw;  // of the changes
       found.missing = error;
@@ -272,6 +290,7 @@ Described describe_model(const std::string& program, const std::string& preproce
                          const StepChanges& changes) {
   // Named outright it is used as it is; beside the model it is one of the model's files.
   const bool named = !preprocess.empty();
+  require_listed(program, check_hashes, named);
   std::string source = named ? preprocess : find_description(program);
   ReadDescription read;
   if (!source.empty()) read = read_description(source, check_hashes && !named);
@@ -318,6 +337,7 @@ Described describe_model(const std::string& program, const std::string& preproce
 }
 
 FileContents read_files_beside(const std::string& program, bool check_hashes) {
+  require_listed(program, check_hashes, false);
   FileContents files;
   const std::string description = find_description(program);
   if (!description.empty()) {

@@ -216,7 +216,8 @@ const std::array<StepOption, 5> kStepOptions = {{
     {"mean", "V,...",
      "mean of the channels that is subtracted, for pixels from 0 to 1, such as 0.485,0.456,0.406; "
      "for pixels from 0 to 255 end it with /255: 123.675,116.28,103.53/255. A single number is for "
-     "all channels (default: that of the description)",
+     "all channels (default: that of the description). --resize, --crop and --library change the "
+     "other steps",
      set_mean},
     {"std", "V,...",
      "standard deviation of the channels, by which the result is divided, in the same form as "
@@ -257,7 +258,24 @@ std::string list_of(const StepChanges& changes) {
   return list;
 }
 
+/// \throws Error BadInput when the given resize leaves fewer pixels than the given crop takes
+static void require_enough(const StepChanges& changes) {
+  if (!changes.resize || !changes.crop) return;
+  const auto [height, width] = *changes.resize;
+  const StepChanges::Size& crop = *changes.crop;
+  const bool is_enough = width == 0 ? std::min(crop.height, crop.width) <= height
+                                    : crop.height <= height && crop.width <= width;
+  if (height == 0 || is_enough) return;
+  const std::string resized =
+      std::to_string(height) + (width == 0 ? "" : "," + std::to_string(width));
+  throw Error(ErrorCode::BadInput, "the given crop " + std::to_string(crop.height) + "," +
+                                       std::to_string(crop.width) +
+                                       " takes more pixels than the given resize " + resized +
+                                       " leaves: give a larger resize or a smaller crop");
+}
+
 std::string change_steps(const std::string& text, const StepChanges& changes) {
+  require_enough(changes);
   json document = parse_json(text);
   json& steps = document["steps"];
   if (changes.resize) change_resize(steps, *changes.resize);

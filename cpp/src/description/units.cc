@@ -10,6 +10,8 @@ namespace lenet {
 namespace {
 
 constexpr double kWhite = 255;
+/// 1 / kWhite as a file can have it.
+constexpr const char* kShare = "0.00392156862745098 (1/255)";
 
 struct Channel {
   double scale;
@@ -59,7 +61,7 @@ std::string remedy_of(const Channel& channel) {
     std::string text;
     const auto add = [&](const char* name, double now, double then) {
       if (now == then) return;
-      const std::string value = then == 1 / kWhite ? "1/255" : shown(then);
+      const std::string value = then == 1 / kWhite ? kShare : shown(then);
       text += std::string(text.empty() ? "" : " and ") + name + " " + value;
     };
     add("scale", scale, each.scale);
@@ -67,8 +69,8 @@ std::string remedy_of(const Channel& channel) {
     add("std", std, each.std);
     return "; " + text + " was probably meant";
   }
-  return "; give all three for pixels from 0 to 1, with scale 1/255, or for pixels from 0 to 255, "
-         "with scale 1";
+  return std::string("; give all three for pixels from 0 to 1, with scale ") + kShare +
+         ", or for pixels from 0 to 255, with scale 1";
 }
 
 }  // namespace

@@ -41,13 +41,26 @@ std::map<std::string, std::string> read_hashes(const std::string& path) {
 
 }  // namespace
 
-void HashCheck::operator()(const std::string& path, std::string_view contents) {
-  if (!enabled_) return;
+const std::map<std::string, std::string>& HashCheck::list_beside(const std::string& path) {
   const std::string list = platform::beside(path, kHashFile);
   const auto [known, is_new] = lists_.try_emplace(list);
   if (is_new && platform::exists(list)) known->second = read_hashes(list);
-  const auto found = known->second.find(platform::name_of(path));
-  if (found == known->second.end()) return;
+  return known->second;
+}
+
+void HashCheck::require_listed(const std::string& path) {
+  if (!enabled_ || list_beside(path).count(platform::name_of(path)) == 0) return;
+  if (platform::exists(path)) return;
+  throw Error(ErrorCode::BadModel, "'" + path + "' is listed in " + kHashFile +
+                                       " beside it, but missing; copy it there, or export the "
+                                       "model again");
+}
+
+void HashCheck::operator()(const std::string& path, std::string_view contents) {
+  if (!enabled_) return;
+  const auto& list = list_beside(path);
+  const auto found = list.find(platform::name_of(path));
+  if (found == list.end()) return;
   const std::string actual = sha256_hex(contents);
   if (actual == found->second) return;
   throw Error(ErrorCode::BadModel, "'" + path + "' has SHA-256 " + actual + ", but " + kHashFile +

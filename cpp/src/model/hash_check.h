@@ -23,8 +23,13 @@ class HashCheck {
   /// A file that no list names is accepted.
   /// \throws Error BadModel when `contents` are not what the list says, or it is no list.
   void operator()(const std::string& path, std::string_view contents);
+  /// \throws Error BadModel when the list names a file that does not exist, or it is no list.
+  void require_listed(const std::string& path);
 
  private:
+  /// The list beside `path`; empty where there is none.
+  const std::map<std::string, std::string>& list_beside(const std::string& path);
+
   bool enabled_;
   std::map<std::string, std::map<std::string, std::string>> lists_;  ///< hashes by name, by list
 };

@@ -8,7 +8,8 @@ namespace lenet {
 
 /// What a message says of a file that PyTorch wrote.
 inline constexpr const char* kTorchFile =
-    "is a file of PyTorch: lenet-cpp import makes a model of it, or torch.onnx.export";
+    "is a file of PyTorch: export the model in Python with torch.onnx.export(model, images, "
+    "\"model.onnx\"), or make one of the parameters of a known network with lenet-cpp import";
 
 /// Refuses contents that are certainly of another kind: nothing, a picture, an archive, another
 /// framework's model, or text where the format is binary. A reader would only call them damaged.
