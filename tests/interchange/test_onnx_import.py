@@ -2,6 +2,7 @@
 
 import copy
 import re
+import subprocess
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,7 @@ from support import assert_same, run_onnx, save
 import lenet_cpp
 from lenet_cpp import models
 from lenet_cpp.cli import import_model
-from lenet_cpp.data.images import Pipeline
+from lenet_cpp.data.images import Normalize, Pipeline, Resize, ToCHW
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, FileNotFound, Unsupported
 from lenet_cpp.formats import StateMismatch
 from lenet_cpp.formats.manifest import read_manifest
@@ -188,6 +189,13 @@ def test_what_was_left_open_can_be_said():
         to_steps(TWO_OUTPUTS, output="z")
 
 
+def entries_of(path):
+    """What the metadata says, without the program that wrote the file."""
+    found = read_onnx_metadata(path)
+    del found["producer_name"]
+    return found
+
+
 def test_damaged_metadata_is_left_out(tmp_path):
     model = copy.deepcopy(RELU)
     # Of some lengths the first byte is 128: those of a number's seven lowest bits, all zero.
@@ -197,7 +205,7 @@ def test_damaged_metadata_is_left_out(tmp_path):
     for key, value in {"lenet_cpp.data": "{", "lenet_cpp.top1": "NaN", "other": "1"}.items():
         model.metadata_props.add(key=key, value=value)
     path = save(model, tmp_path / "a.onnx")
-    assert read_onnx_metadata(path) == wanted
+    assert entries_of(path) == wanted
     with lenet_cpp.InferenceEngine("native").load_predictor(path) as engine:
         assert engine.topk(np.arange(4))[0][0].label == "d"
         with pytest.raises(BadModel, match=r"a\.onnx: the preprocessing in its metadata"):
@@ -209,12 +217,12 @@ def test_damaged_metadata_is_left_out(tmp_path):
     large = onnx.ModelProto()
     large.metadata_props.add(key="lenet_cpp.large", value=f'"{"x" * (1 << 20)}"')
     path.write_bytes(whole + other + large.SerializeToString())
-    assert read_onnx_metadata(path) == wanted
+    assert entries_of(path) == wanted
     for end in range(0, len(whole), 37):  # cut anywhere, or with a length that is too large
         path.write_bytes(whole[:end])
-        read_onnx_metadata(path)
+        entries_of(path)
         path.write_bytes(whole[:end] + b"\xff" * 20)
-        assert read_onnx_metadata(path).items() <= wanted.items()
+        assert entries_of(path).items() <= wanted.items()
 
 
 def test_damaged_files(tmp_path, capsys):
@@ -324,3 +332,77 @@ def test_images_are_prepared_as_the_named_network_has_them(tmp_path):
             with pytest.raises(BadInput, match=f"which are not those of {name}"):
                 import_onnx(path, out, model=name)
             assert not out.exists()
+
+
+def colours(folder, producer="test"):
+    """Write an .onnx of three classes for images of 3 x 32 x 32; return its path."""
+    nodes = [onnx.helper.make_node("GlobalAveragePool", ["input"], ["p"])]
+    nodes.append(onnx.helper.make_node("Flatten", ["p"], ["f"]))
+    nodes.append(onnx.helper.make_node("Mul", ["f", "w"], ["y"]))
+    folder.mkdir()
+    model = made.model(nodes, {"w": made.values(1)}, 13, shape=(3, 32, 32))
+    model.producer_name = producer
+    return save(model, folder / "colours.onnx")
+
+
+PREPARED = Pipeline(
+    "RGB", (Resize(size=(32, 32)), Normalize(1 / 255, (0.5,) * 3, (0.3,) * 3), ToCHW())
+)
+
+
+def test_what_lies_beside_the_file_comes_along(tmp_path):
+    """As a classifier of the .onnx uses it, which the imported one then gives the same answers."""
+    path, photo = colours(tmp_path / "model"), np.full((40, 40, 3), (10, 200, 120), np.uint8)
+    PREPARED.save(path.with_name("preprocess.json"))
+    path.with_name("labels.txt").write_text("red\ngreen\nblue\n")
+    done = import_onnx(path, tmp_path / "out")
+    assert done.notes == ()
+    assert Pipeline.load(tmp_path / "out" / "preprocess.json") == PREPARED
+    assert read_manifest(tmp_path / "out").classes == ("red", "green", "blue")
+    with lenet_cpp.Classifier(path) as source, lenet_cpp.Classifier(tmp_path / "out") as imported:
+        expected, found = source(photo), imported(photo)
+    assert [one.label for one in found.predictions] == [one.label for one in expected.predictions]
+    # A description that the user names comes first, and the labels stay.
+    given = Pipeline(
+        "RGB", (*PREPARED.steps[:1], Normalize(1 / 255, (0.0,) * 3, (1.0,) * 3), ToCHW())
+    )
+    given.save(tmp_path / "given.json")
+    import_onnx(path, tmp_path / "out", preprocess=tmp_path / "given.json")
+    assert Pipeline.load(tmp_path / "out" / "preprocess.json") == given
+    assert read_manifest(tmp_path / "out").classes == ("red", "green", "blue")
+    path.with_name("labels.txt").write_text("red\ngreen\n")
+    with pytest.raises(BadModel, match=r"model/labels\.txt' names 2 classes, the model has 3"):
+        import_onnx(path, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_toolkits_description_comes_along(tmp_path):
+    path = colours(tmp_path / "model")
+    path.with_name("inference.yml").write_text(
+        "PreProcess:\n  transform_ops:\n"
+        "    - NormalizeImage: {scale: 1.0/255.0, mean: [0, 0, 0], std: [1, 1, 1], order: ''}\n"
+        "    - ToCHWImage: null\n"
+        "PostProcess:\n  Topk: {topk: 2, label_list: [red, green, blue]}\n"
+    )
+    import_onnx(path, tmp_path / "out")
+    found = Pipeline.load(tmp_path / "out" / "preprocess.json")
+    assert found == Pipeline.load(path.with_name("inference.yml"))
+    assert found.labels == ("red", "green", "blue")
+
+
+def test_a_folder_with_an_undescribed_file_of_pytorch(tmp_path, capsys):
+    """The command takes the one .onnx of a folder; what it notes can be run, and is kept."""
+    path = colours(tmp_path / "model", "pytorch")
+    out = tmp_path / "out"
+    assert import_model.main([str(path.parent), f"--output={out}"]) == 0
+    note = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("note: nothing"))
+    assert f"'{path}'" in note
+    assert "torchvision" in note
+    subprocess.run(["sh", "-c", note[note.index("printf") :]], check=True)
+    with lenet_cpp.Classifier(out) as imported, lenet_cpp.Classifier(path) as source:
+        with pytest.warns(UserWarning, match="nothing describes"):
+            expected = source.model.pipeline
+        assert imported.model.pipeline == expected
+    save(onnx.load(path), path.with_name("second.onnx"))
+    assert import_model.main([str(path.parent), f"--output={out}"]) == BadInput.exit_code
+    assert f"name one of {path}, {path.with_name('second.onnx')}" in capsys.readouterr().err

@@ -76,16 +76,20 @@ def main(
       .prm, .pt, .pth, .safetensors
           PyTorch parameters (state_dict) of the network -n
       .onnx             any ONNX classifier with one float32 input
-      a folder          Caffe2: init_net.pb and predict_net.pb; or name init_net.pb
+      a folder          with one .onnx; or Caffe2: init_net.pb and predict_net.pb, or name
+                        init_net.pb
 
     The output folder has the files of any exported model, and a preprocess.json if it is known how
-    images are prepared. Before it is written, the outputs of paddle.inference and lenet_cpp are
-    compared with those of the source (in PyTorch, or as ONNX in onnxruntime).
+    images are prepared. The description and the labels are those that lenet-cpp predict uses for
+    the .onnx: of the files beside it, or of its metadata. Before the folder is written, the outputs
+    of paddle.inference and lenet_cpp are compared with those of the source (in PyTorch, or as ONNX
+    in onnxruntime).
 
     The command needs the packages of the extra torch for PyTorch parameters, and those of the extra
     onnx for the other sources: in a clone pip install '.[onnx,torch]'.
     """
     notes: tuple[str, ...] = ()
+    source = _only_onnx(source) or source
     torch = source.suffix in TORCH_SUFFIXES
     other = "an ONNX file" if source.suffix == ".onnx" else "Caffe2 nets"
     if torch:
@@ -147,3 +151,18 @@ def main(
         print(f"classes: {result.manifest.num_classes}")
     print(f"checked: outputs differ from the source's by at most {result.max_difference:.3g}")
     return 0
+
+
+def _only_onnx(folder: Path) -> Path | None:
+    """Return the .onnx in a folder that has no nets of Caffe2; None where there is none.
+
+    Raises:
+        BadInput: There are several.
+    """
+    if not folder.is_dir() or any((folder / name).is_file() for name in _NETS):
+        return None
+    found = sorted(folder.glob("*.onnx"))
+    if len(found) > 1:
+        names = ", ".join(map(str, found))
+        raise BadInput(f"{folder} holds several models: name one of {names}")
+    return found[0] if found else None

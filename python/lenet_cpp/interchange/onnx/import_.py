@@ -9,25 +9,28 @@ onnxruntime is anything written.
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
 
-from lenet_cpp import models
+from lenet_cpp import _core, models
 from lenet_cpp._base.frameworks import paddle
 from lenet_cpp._base.optional import require, require_paddle
 from lenet_cpp._base.worker import Report, call
 from lenet_cpp.data.images import PREPROCESS_NAME, Pipeline
-from lenet_cpp.errors import BackendFailure, BadInput, BadModel, Error, Unsupported
+from lenet_cpp.errors import BackendFailure, BadInput, BadModel, Error, FileNotFound, Unsupported
 from lenet_cpp.export.checks import check_agreement
 from lenet_cpp.export.inference_model import EXPORT_FORMATS, export_model
 from lenet_cpp.formats.installation import ExportResult, checked_name, install, staging_folder
 from lenet_cpp.formats.manifest import (
     FIELDS,
+    MANIFEST_NAME,
     KeptBy,
     describe_files,
+    find_manifest,
     has_manifest,
     kept_fields,
     read_manifest,
@@ -91,9 +94,9 @@ def import_onnx(
 ) -> Imported:
     """Convert an ONNX classifier, and check that it computes the same.
 
-    An export of the same name in the folder is replaced as a whole. The class names, the
-    preprocessing, and the record of the training are taken from the file's metadata when it has
-    them, as those that :mod:`lenet_cpp.interchange.onnx.export` wrote do.
+    An export of the same name in the folder is replaced as a whole. The class names and the
+    preprocessing are those of the files beside the ``.onnx`` or of its metadata, as
+    :class:`lenet_cpp.Classifier` uses them. The record of the training is taken from the metadata.
 
     Args:
         path: The ``.onnx`` file.
@@ -101,7 +104,8 @@ def import_onnx(
         name: Common stem of the files; that of the file when None.
         model: A registered model whose preprocessing and class names hold for this one; or
             ``FILE.py:NAME``, a specification of your own.
-        preprocess: A ``preprocess.json`` for this model.
+        preprocess: A description of the images for this model, in place of the one beside the
+            file; labels in other files are used all the same.
         input_shape: Channels, height and width of one image, where the model leaves them open.
         output_name: The output to keep, of several.
         origin: What the manifest says of where the model comes from, with its ``framework`` when
@@ -110,7 +114,8 @@ def import_onnx(
 
     Raises:
         FileNotFound: There is no such file, or weights beside it are missing.
-        BadModel: It is damaged or not valid ONNX.
+        BadModel: It is damaged or not valid ONNX, or a file beside it is damaged or names another
+            number of classes.
         BadInput: The name, the shape or the output cannot be used or has to be named, or the
             folder holds another model's export.
         Unsupported: An operator cannot be converted, which is named; or a package is missing,
@@ -124,7 +129,7 @@ def import_onnx(
     path, output = Path(path), Path(output_dir)
     stem = checked_name(name or path.stem)
     spec = None if model is None else models.resolve(model)
-    given = None if preprocess is None else Pipeline.load(preprocess)
+    given = _described(path, preprocess, spec)
     with tempfile.TemporaryDirectory(prefix="lenet_cpp-") as folder:
         found: _Converted = call(
             f"{__name__}:convert",
@@ -145,15 +150,70 @@ def import_onnx(
             image, count = signature.inputs[0].shape[1:], signature.outputs[0].shape[-1]
             if given is None and spec is not None:
                 given = _pipeline_like(spec, image, path)
-            pipeline = given or Pipeline.of_metadata(found["metadata"].get("preprocess"), path)
+            metadata = found["metadata"]
+            pipeline = given or Pipeline.of_metadata(metadata.get("preprocess"), path)
+            notes = list(found["notes"])
+            if pipeline is None and origin is None:
+                shape, producer = signature.inputs[0].shape, metadata.get("producer_name", "")
+                notes += _usual_note(path, output, shape, producer)
             files = _copy(exported, staging, manifest.files, pipeline)
             source = origin or {"file": path.name, "sha256": sha256_file(path)}
-            facts = _facts(found, source, None if spec is None else spec.class_names(count))
+            classes = spec.class_names(count) if spec else ()
+            if not classes:
+                classes = _names_beside(path, metadata, None if output_name else count)
+            facts = _facts(found, source, classes)
             if len(facts["classes"]) != count:
                 facts["classes"] = ()
             manifest = replace(manifest, files=describe_files(staging, files), **facts)
             result = install(staging, output, manifest, found["max_difference"])
-    return Imported(result, tuple(found["notes"]))
+    return Imported(result, tuple(notes))
+
+
+def _described(
+    path: Path, preprocess: str | Path | None, spec: models.ModelSpec | None
+) -> Pipeline | None:
+    """Return the description that the user names, or else that of a file beside the model.
+
+    None where there is neither, or a registered model has the preprocessing.
+    """
+    if preprocess is not None:
+        return Pipeline.load(preprocess)
+    beside = None if spec is not None else _core.find_description(path)
+    return None if beside is None else Pipeline.load(beside, check_hashes=True)
+
+
+def _names_beside(path: Path, metadata: Mapping[str, Any], count: int | None) -> tuple[str, ...]:
+    """Return the class names in the files beside a model; empty where its metadata comes first.
+
+    Raises:
+        BadModel: There are not ``count`` names, where it is not None.
+    """
+    manifest = find_manifest(path.parent)
+    if manifest is not None and path.name in manifest.models and manifest.classes:
+        names, source = manifest.classes, str(path.with_name(MANIFEST_NAME))
+    elif class_names(metadata.get("classes")):
+        return ()
+    else:
+        found, source = _core.find_labels(path, True)
+        names = tuple(found)
+    if names and count is not None and len(names) != count:
+        raise BadModel(f"{source!r} names {len(names)} classes, the model has {count}")
+    return names
+
+
+def _usual_note(path: Path, output: Path, shape: tuple[int, ...], producer: str) -> list[str]:
+    """Return what is said of a model that nothing describes; nothing where it takes no pictures.
+
+    Args:
+        path: The ``.onnx``.
+        output: The folder of the import, in which a description can be written.
+        shape: That of the input.
+        producer: The program that wrote the ``.onnx``, which tells the kind of resize.
+    """
+    file = str(output / PREPROCESS_NAME)
+    with suppress(FileNotFound, Unsupported):
+        return [_core.usual_description(path, file, shape, "float32", producer, {})[1]]
+    return []
 
 
 def _copy(
@@ -179,12 +239,13 @@ def _pipeline_like(spec: models.ModelSpec, image: tuple[int, ...], path: Path) -
 
 
 def _facts(
-    found: _Converted, source: Mapping[str, Any], classes: tuple[str, ...] | None
+    found: _Converted, source: Mapping[str, Any], classes: tuple[str, ...]
 ) -> dict[str, Any]:
     """Return the fields of the manifest that describe the model and not its files.
 
     They are those of the file's metadata, as far as a manifest can hold them. ``source`` is the
-    ``origin`` of :func:`import_onnx`, and ``classes`` are the names of a registered model.
+    ``origin`` of :func:`import_onnx`, and ``classes`` are names that come before those of the
+    metadata.
     """
     metadata = found["metadata"]
     kept = {name: _parsed(name, metadata.get(name)) for name in kept_fields(KeptBy.EXPORT)}
@@ -195,7 +256,7 @@ def _facts(
         **kept,
         "topology": None,
         "softmax": found["softmax"],
-        "classes": class_names(metadata.get("classes")) if classes is None else classes,
+        "classes": classes or class_names(metadata.get("classes")),
         "training": {**(kept["training"] or {}), "framework": framework, "source": described},
     }
 
