@@ -225,6 +225,11 @@ def test_what_is_known_of_a_model(colours, model_dir, tmp_path, picture):
         assert (result.class_id, result.label) == (0, None)
     bare = Classifier(colours.bare, preprocess=colours.pipeline, labels=["r", "g", "b"])
     assert one(bare, red).label == "r"
+    names = tmp_path / "names.txt"
+    names.write_text("0 rot\n1 grün\n2 blau\n", encoding="utf-8")
+    for path in (names, str(names)):
+        named = Classifier(colours.bare, preprocess=colours.pipeline, labels=path)
+        assert named.labels == ("rot", "grün", "blau")
     files = [(model_dir / name).read_bytes() for name in ("lenet.pdmodel", "lenet.pdiparams")]
     for model in (
         model_dir,
@@ -346,7 +351,9 @@ def test_a_folder_without_images_and_a_bad_file_in_one(classifier, folder):
         ({"top": 0}, BadInput, "top is 0"),
         ({"top": 2.5}, BadInput, "top is 2.5"),
         ({"labels": ["a", "b"]}, BadInput, "2 labels for 10 classes"),
-        ({"labels": "0123456789"}, BadInput, "list of names"),
+        ({"labels": "0123456789"}, FileNotFound, "0123456789"),
+        ({"labels": "names\0.txt"}, BadInput, "is no path"),
+        ({"labels": "\ud800"}, BadInput, "is no path"),
         ({"labels": range(10)}, BadInput, "list of names"),
         ({"labels": dict.fromkeys("0123456789")}, BadInput, "list of names"),
         ({"labels": set("0123456789")}, BadInput, "list of names"),

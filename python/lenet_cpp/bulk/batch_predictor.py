@@ -25,7 +25,7 @@ from lenet_cpp.bulk.output_columns import OUTPUTS, OutputColumns
 from lenet_cpp.data.arrays import fits, stack_alike
 from lenet_cpp.data.images import Pipeline
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, Error, FileNotFound, Unsupported
-from lenet_cpp.inference.model import Model, Opened, Overrides, as_labels
+from lenet_cpp.inference.model import Labels, Model, Opened, Overrides, as_labels
 from lenet_cpp.inference.options import (
     BUNDLED,
     Options,
@@ -80,7 +80,7 @@ class BatchPredictor(Closing):
         name: str | None = None,
         keep: Sequence[str] | None = None,
         preprocess: Pipeline | _Path = None,
-        labels: Sequence[str] | None = None,
+        labels: Labels | None = None,
         threshold: float | None = None,
         model_name: str | None = None,
         checksum: str | None = None,
@@ -116,8 +116,8 @@ class BatchPredictor(Closing):
             keep: The columns of a batch to hand on; by default all but the images.
             preprocess: How pictures are prepared, or a file that describes it; by default what
                 lies beside the model.
-            labels: The label of each class; by default those of the model's manifest or
-                description.
+            labels: The label of each class, or the path of a file of them; by default those of the
+                model's manifest or description.
             threshold: In place of every threshold of the description.
             model_name: The registered model, when no manifest beside the files names it.
             checksum: The model's :attr:`checksum`: a process that finds another model refuses it.

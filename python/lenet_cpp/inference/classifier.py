@@ -21,7 +21,15 @@ from lenet_cpp.data.images import Digit, Pipeline, find_images, is_image_source
 from lenet_cpp.data.images.reading import ImageSource, describe_source, is_array
 from lenet_cpp.errors import BadInput, Error
 from lenet_cpp.inference.bundled import predict
-from lenet_cpp.inference.model import Model, Opened, Overrides, as_changes, as_labels, count
+from lenet_cpp.inference.model import (
+    Labels,
+    Model,
+    Opened,
+    Overrides,
+    as_changes,
+    as_labels,
+    count,
+)
 from lenet_cpp.inference.options import (
     BUNDLED,
     Bundled,
@@ -71,7 +79,7 @@ class Classifier(Closing):
         self,
         model: Source | bytes | tuple[bytes, bytes] = BUNDLED,
         *,
-        labels: Sequence[str] | None = None,
+        labels: Labels | None = None,
         engine: EngineName = "auto",
         threads: int = 1,
         top: int = 5,
@@ -92,7 +100,8 @@ class Classifier(Closing):
             model: The folder of an exported model, its ``.onnx``, ``.pdmodel`` or ``.json``, also
                 without the suffix, or what these files hold: the bytes of a program and of its
                 parameters (``b""`` of an .onnx); by default the bundled LeNet.
-            labels: The label of each class; by default what the model's files say.
+            labels: The label of each class, or the path of a file with one in each line, as
+                ``--labels`` of ``lenet-cpp predict``; by default what the model's files say.
             engine: As in :class:`lenet_cpp.Options`.
             output_name: The output that tells the classes, where the model has several, or
                 ``"features"``; as in :class:`lenet_cpp.Options`.

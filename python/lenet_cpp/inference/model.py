@@ -40,6 +40,9 @@ from lenet_cpp.inference.results import Finding, Prediction
 if TYPE_CHECKING:
     from lenet_cpp.models.specs import ModelSpec
 
+Labels = Sequence[str] | str | os.PathLike[str]
+"""The name of each class, or the path of a file with them, as ``--labels`` of the commands."""
+
 Outputs = ArrayLike | tuple[NDArray[Any], ...]
 """What a run returns: an array, or the outputs that tell the classes together."""
 
@@ -55,16 +58,24 @@ def count(value: Any, name: str) -> int:
     return found
 
 
-def as_labels(labels: Sequence[str] | None) -> tuple[str, ...] | None:
-    """Return a user's labels, if there are any; refuse what are no names."""
+def as_labels(labels: Labels | None) -> tuple[str, ...] | None:
+    """Return a user's labels, if there are any; refuse what are no names.
+
+    Raises:
+        BadInput: They are no names, or the file does not contain names.
+        FileNotFound: There is no such file.
+    """
     if labels is None:
         return None
-    named = isinstance(labels, Iterable) and not isinstance(
-        labels, (str, bytes, Mapping, AbstractSet)
-    )
+    if isinstance(labels, (str, os.PathLike)):
+        path = os.fsdecode(labels)
+        if "\0" in path or any("\ud800" <= letter <= "\udbff" for letter in path):
+            raise BadInput(f"labels: {path!r} is no path")
+        return tuple(_core.read_class_names(Path(path)))
+    named = isinstance(labels, Iterable) and not isinstance(labels, (bytes, Mapping, AbstractSet))
     found = tuple(labels) if named else (None,)
     if not all(isinstance(a, str) and a.encode(errors="replace").decode() == a for a in found):
-        raise BadInput(f"labels: expected a list of names, got {labels!r}")
+        raise BadInput(f"labels: expected a list of names, or the path of a file, got {labels!r}")
     if any("\0" in str(name) for name in found):
         raise BadInput("labels: a name has a NUL character")
     return tuple(map(str, found))

@@ -18,7 +18,7 @@ from lenet_cpp.data.arrays import as_own
 from lenet_cpp.data.images import Pipeline
 from lenet_cpp.data.images.reading import ImageSource
 from lenet_cpp.errors import BadInput
-from lenet_cpp.inference.model import Model, Outputs, Overrides, as_changes, as_labels
+from lenet_cpp.inference.model import Labels, Model, Outputs, Overrides, as_changes, as_labels
 from lenet_cpp.inference.options import BUNDLED, AnyEngine, Source, check_names
 from lenet_cpp.inference.outputs import of_each, require_rows
 from lenet_cpp.inference.results import Finding, Prediction
@@ -45,7 +45,7 @@ class InferenceEngine(Closing):
         *,
         preprocess: Pipeline | str | os.PathLike[str] | None = None,
         model_name: str | None = None,
-        labels: Sequence[str] | None = None,
+        labels: Labels | None = None,
         apply_softmax: bool | None = None,
         num_classes: int | None = None,
         image_size: int | None = None,
@@ -63,8 +63,8 @@ class InferenceEngine(Closing):
                 model, or else the preprocessing of ``model_name`` in the registry, or what the
                 shape of the input tells (``docs/preprocessing.md``).
             model_name: The registered model, where nothing beside the files describes it.
-            labels: The label of each class; by default those of the manifest, of that file, or of
-                the registry.
+            labels: The label of each class, or the path of a file of them; by default those of the
+                manifest, of that description, or of the registry.
             apply_softmax: Whether the model's outputs are logits, which become probabilities; by
                 default the program itself tells, or else the manifest.
             num_classes: Number of classes; only for ``dygraph``, by default the registry's.
