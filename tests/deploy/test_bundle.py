@@ -43,13 +43,13 @@ def static(built, tmp_path_factory):
     known = {"jpeg": ["jpeg"], "png": ["png"], "webp": ["webpdemux", "webp"]}
     formats = [f"-l{each}" for name in known if f"{name}.cc.o" in found for each in known[name]]
     yaml = re.search("^LENET_YAML_LIBRARY:.*=(.*)", built("CMakeCache.txt").read_text(), re.M)[1]
-    classify = [*photos, *libraries, *formats, *("-lz" for _ in formats), *filter(None, [yaml])]
-    for name, source, more in (
-        ("lenet_infer_native", "lenet_infer_test", libraries),
-        ("lenet_classify", "lenet_classify", classify),
+    linked = [*photos, *libraries, *formats, *("-lz" for _ in formats), *filter(None, [yaml])]
+    for name, source in (
+        ("lenet_infer_native", "lenet_infer_test"),
+        ("lenet_classify", "lenet_classify"),
     ):
         main_object = BUILD / f"cpp/apps/CMakeFiles/{name}.dir/{source}.cc.o"
-        command = ("c++", "-static", "-s", "-pthread", "-o", folder / name, main_object, *more)
+        command = ("c++", "-static", "-s", "-pthread", "-o", folder / name, main_object, *linked)
         printed_by(*command)
     return folder
 
@@ -416,6 +416,46 @@ def test_errors_name_no_temporary_path(monkeypatch, tmp_path):
     assert f"'{made}/model/colours.onnx'" in str(caught.value)
     assert "/.made." not in str(caught.value)
     assert not made.exists()
+
+
+def test_errors_of_the_system_name_the_output(model_dir):
+    """No folder can be made in /proc, by nobody."""
+    with pytest.raises(OSError, match="'/proc/self/made'") as caught:
+        write_bundle(model_dir, "/proc/self/made", BUILD / "lenet_infer_native")
+    assert "/.made." not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["lenet_classify", "lenet_serve"])
+def test_a_model_that_nothing_describes_is_said(name, built, tmp_path):
+    """To the user of a program that prepares pictures; the other program takes arrays."""
+    file = colour_model(tmp_path / "model")
+    note = write_bundle(file, tmp_path / name, built(name))[2]
+    assert note.startswith(f"note: nothing describes how images are prepared for '{file}'")
+    assert len(write_bundle(file, tmp_path / "arrays", BUILD / "lenet_infer_native")) == 2
+
+
+@pytest.mark.parametrize("name", ["lenet_classify", "lenet_serve"])
+def test_a_wrong_number_of_labels_is_refused(name, built, tmp_path, capsys):
+    file = colour_model(tmp_path / "model")
+    by_labels_file(file)
+    (file.parent / "labels.txt").write_text("\n".join("abcde"))
+    assert call(file, "-o", tmp_path / "made", "--program", built(name)) == BAD_MODEL
+    said = f"'{file.parent}/labels.txt' names 5 classes, the model has 3"
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_program_is_found_by_its_name(model_dir, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(BUILD), prepend=":")
+    assert call(model_dir, "-o", "made", "--program", "lenet_classify") == 0
+    assert (tmp_path / "made" / "lenet_classify").is_file()
+    capsys.readouterr()
+    assert call(model_dir, "-o", "one", "--single-file", "--program", "nowhere") == 3
+    said = capsys.readouterr().err
+    assert "nowhere is not in build/static, build/, in this package or in PATH" in said
+    assert call(model_dir, "-o", "one", "--single-file", "--program", "lenet_classify") == 6
+    assert "cmake --preset static && cmake --build --preset static" in capsys.readouterr().err
 
 
 def test_a_program_that_cannot_take_a_picture_is_said(built, elsewhere, tmp_path):

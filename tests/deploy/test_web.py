@@ -143,6 +143,14 @@ def test_refuses_a_model(change, error, message, model_dir, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
+def test_an_onnx_in_a_folder_is_told_how_to_become_a_model(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "net.onnx").write_bytes(b"\x08\x08")
+    with pytest.raises(Unsupported, match=r"model/net\.onnx -o FOLDER") as caught:
+        write_page(tmp_path / "model", tmp_path / "page")
+    assert "convert" not in str(caught.value)
+
+
 def test_without_the_module(tmp_path, monkeypatch):
     monkeypatch.setattr(web, "PAGE", tmp_path)
     with pytest.raises(Unsupported, match=r"install Emscripten .*apt-get install\s+emscripten"):

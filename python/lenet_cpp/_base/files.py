@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,6 +59,23 @@ def atomic_path(target: Path) -> Iterator[Path]:
             temporary.replace(final)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_beside(target: Path) -> Iterator[Path]:
+    """Yield an empty folder on the file system of the target, for making it; remove it afterwards.
+
+    The folder of the target is created if necessary. Errors of the operating system name the
+    target and not what is in the yielded folder.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    prefix = f".{target.name}."
+    with (
+        naming(target, target.with_name(prefix)),
+        tempfile.TemporaryDirectory(dir=target.parent, prefix=prefix) as folder,
+        naming(target, Path(folder)),
+    ):
+        yield Path(folder)
 
 
 @contextmanager

@@ -35,8 +35,9 @@ _OTHER_ARCHIVES = {".7z", ".bz2", ".tar", ".tgz", ".xz", ".zip", ".zst"}
 @option("--single-file", is_flag=True, help="write one file: a static program with the model in it")
 @cli.program(
     help="the program that runs the model: lenet_infer_native, lenet_classify, lenet_serve, or your"
-    " own, which gets the model's folder as its first argument (default: lenet_infer_native in"
-    " build/, in this package or in PATH; with --single-file in build/static)"
+    " own, which gets the model's folder as its first argument (default: lenet_infer_native); a"
+    " bare name is looked for in build/, in this package and in PATH, with --single-file in"
+    " build/static first"
 )
 def main(model: Path | None, output: Path, single_file: bool, program: Path | None) -> int:
     """Write a C++ program with a model and its libraries, to run on another computer.
@@ -48,14 +49,23 @@ def main(model: Path | None, output: Path, single_file: bool, program: Path | No
     """
     if not single_file and output.suffix in _OTHER_ARCHIVES:
         raise click.UsageError(f"--output: archives are called NAME.tar.gz, not {output.name}")
-    names = [_NAME] if not single_file else [f"static/{_NAME}", _NAME]
-    found = (find_built(name, Path()) for name in names)
-    program = program or next(filter(None, found), None)
     if program is None:
-        raise FileNotFound(
-            f"{_NAME} is not in build/, in this package or in PATH: build it with ./run.sh, or"
-            " name another program with --program"
-        )
+        program = _found(_NAME, single_file)
+    elif len(program.parts) == 1 and not program.is_file():
+        program = _found(program.name, single_file)
     said = write_bundle(model, output, program, single_file=single_file)
     print(f"wrote {output}\n  " + "\n  ".join(said))
     return 0
+
+
+def _found(name: str, single_file: bool) -> Path:
+    """Return the program of a name; FileNotFound if there is none."""
+    names = [f"static/{name}", name] if single_file else [name]
+    program = next(filter(None, (find_built(each, Path()) for each in names)), None)
+    if program is None:
+        folders = "build/static, build/" if single_file else "build/"
+        raise FileNotFound(
+            f"{name} is not in {folders}, in this package or in PATH: build it with ./run.sh, or"
+            " name the file of another program with --program"
+        )
+    return program

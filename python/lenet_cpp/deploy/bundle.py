@@ -4,18 +4,20 @@ import hashlib
 import re
 import struct
 import tarfile
-import tempfile
+import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from gzip import GzipFile
 from pathlib import Path
 
 from lenet_cpp import _core
-from lenet_cpp._base.files import naming, reading
+from lenet_cpp._base.files import folder_beside, reading
 from lenet_cpp._base.worker import run_program
 from lenet_cpp.deploy.bundle_check import CLASSIFY, INFER, Source, compare
-from lenet_cpp.errors import BadInput, FileNotFound, Unsupported
+from lenet_cpp.errors import BadInput, BadModel, FileNotFound, Unsupported
 from lenet_cpp.formats.installation import checked_name
 from lenet_cpp.formats.manifest import CHECKSUMS_NAME
+from lenet_cpp.inference.model import Model
 from lenet_cpp.inference.options import BUNDLED_DIR
 from lenet_cpp.inference.predictor import Predictor
 
@@ -70,13 +72,10 @@ def write_bundle(
     if output.exists() and not _is_bundle(output):
         raise BadInput(f"{output} is not a bundle that was written before: choose another name")
     bundled = _read_program(program)
-    opened = _open_model(Path(BUNDLED_DIR if model is None else model))
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder,
-        naming(output, Path(folder)),
-    ):
-        made = Path(folder, "made")
+    takes_pictures = program.name not in INFER
+    opened = _open_model(Path(BUNDLED_DIR if model is None else model), takes_pictures)
+    with folder_beside(output) as folder:
+        made = folder / "made"
         if single_file:
             _write(made, {program.name: _with_model(bundled, opened.files)})
         else:
@@ -86,13 +85,13 @@ def write_bundle(
             return text.replace(str(made), str(output)).replace(f"{folder}/", "")
 
         start = made / program.name
-        finding = compare(start, program, opened.source, Path(folder), shown)
+        finding = compare(start, program, opened.source, folder, shown)
         if single_file:
             made = made / program.name
         elif output.name.endswith(".tar.gz"):
-            made = _archive(made, Path(folder, "archive"), output.name[:-7])
+            made = _archive(made, folder / "archive", output.name[:-7])
         elif output.is_dir():
-            output.rename(Path(folder, "previous"))
+            output.rename(folder / "previous")
         made.rename(output)
     return [_needs(bundled), finding, *opened.notes]
 
@@ -122,7 +121,8 @@ class _Model:
         source: What the bundle is compared with.
         files: The content of each file, by its path in the model's folder. The program comes first,
             and then the parameters, if they have a file.
-        notes: What the description of the model names, but is not there.
+        notes: That nothing describes how pictures are prepared, and what the description of the
+            model names, but is not there.
     """
 
     source: Source
@@ -235,7 +235,7 @@ def _libraries_of(program: Path, loader: str) -> list[Path]:
     return [Path(path) for name, path in found if not _OF_THE_SYSTEM.match(name)]
 
 
-def _open_model(path: Path) -> _Model:
+def _open_model(path: Path, takes_pictures: bool) -> _Model:
     if path.is_dir():
         predictor = Predictor(model_dir=path, engine="native")
     else:
@@ -245,13 +245,35 @@ def _open_model(path: Path) -> _Model:
         if params is None and program.suffix != ".onnx":
             raise Unsupported(f"{path} has many files: convert it, lenet-cpp convert --to pdmodel")
         source = Source.of(predictor)
+        notes = _notes_of(Model.of(predictor), takes_pictures)
     files = _core.read_model_files(program, params or "")
     for name in files:
         for part in name.split("/"):
             checked_name(part)
-    description = _core.find_description(program)
-    note = "" if description is None else _core.read_description(description, True)[1]
-    return _Model(source, files, [f"note: {note}"] if note else [])
+    return _Model(source, files, notes)
+
+
+def _notes_of(model: Model, takes_pictures: bool) -> list[str]:
+    """Return what a user of the bundle should know of the model's description.
+
+    Args:
+        model: The model.
+        takes_pictures: Whether the program prepares pictures.
+
+    Raises:
+        lenet_cpp.Error: The file of the description is damaged or not supported.
+    """
+    description = _core.find_description(model.program)
+    if description is not None:
+        note = _core.read_description(description, True)[1]
+        return [f"note: {note}"] if note else []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if takes_pictures:
+            # What the program refuses is said where it is run with a picture.
+            with suppress(BadModel, FileNotFound, Unsupported):
+                model.load_pipeline()
+    return [f"note: {each.message}" for each in caught]
 
 
 def _with_model(program: _Program, files: dict[str, bytes]) -> bytes:
@@ -261,7 +283,9 @@ def _with_model(program: _Program, files: dict[str, bytes]) -> bytes:
         problem = "needs shared libraries" if program.loader else "cannot hold a model"
         raise Unsupported(
             f"a single file cannot be made of {program.path}, which {problem}; name a static"
-            f" {' or '.join(_HOLDERS)}, which the CMake preset 'static' builds"
+            f" {' or '.join(_HOLDERS)}. In a clone, the commands cmake --preset static && cmake"
+            " --build --preset static write lenet_infer_native and lenet_classify to build/static,"
+            " where --program looks for a bare name first"
         )
     # The program may end with a model that an earlier bundle added; the new one replaces it.
     content = program.content[: int(place[2]) or None]

@@ -16,7 +16,7 @@ from PIL import Image
 
 from lenet_cpp.errors import BackendFailure, BadInput, BadModel, Error, Unsupported
 from lenet_cpp.inference.predictor import Predictor
-from lenet_cpp.inference.program import call_program
+from lenet_cpp.inference.program import call_program, error_of
 
 INFER = ("lenet_infer_native", "lenet_infer_test")
 CLASSIFY = "lenet_classify"
@@ -178,8 +178,11 @@ def _serve(program: Path, model: Path | None, picture: Path) -> str:
             first = server.stdout.readline() if server.stdout else ""
             listens = _LISTENS.fullmatch(first)
             if listens is None:
-                lines = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
-                raise BackendFailure(f"{program} does not start: {lines[-1]}")
+                if first:
+                    raise BackendFailure(f"{program} does not start: it printed {first!r}")
+                # Its output has ended, so it ends.
+                code = server.wait(_SECONDS)
+                raise error_of(program, code, log.read_text(errors="replace"))
             with closing(HTTPConnection("127.0.0.1", int(listens[1]), timeout=_SECONDS)) as client:
                 client.request("PUT", "/v2/models/model/infer", picture.read_bytes())
                 response = client.getresponse()
@@ -187,7 +190,7 @@ def _serve(program: Path, model: Path | None, picture: Path) -> str:
                 if response.status != HTTPStatus.OK:
                     raise BadInput(f"{program} responds with {response.status}: {said}")
                 return said
-        except (OSError, HTTPException) as error:
+        except (OSError, HTTPException, subprocess.TimeoutExpired) as error:
             raise BackendFailure(f"{program} does not respond: {error}") from error
         finally:
             server.kill()

@@ -2,11 +2,10 @@
 
 import json
 import shutil
-import tempfile
 from importlib.resources import files
 from pathlib import Path
 
-from lenet_cpp._base.files import PREPROCESS_NAME, naming, other_content
+from lenet_cpp._base.files import PREPROCESS_NAME, folder_beside, other_content
 from lenet_cpp.data.images import Pipeline
 from lenet_cpp.errors import BadInput, Unsupported
 from lenet_cpp.formats import Source, find_source
@@ -46,16 +45,12 @@ def write_page(model: str | Path | None, output: str | Path) -> list[Path]:
         )
     files = _checked_model(Path(BUNDLED_DIR if model is None else model))
     _require_page(output, {*(path.name for path in PAGE.iterdir()), *files})
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as staging,
-        naming(output, Path(staging)),
-    ):
-        page = Path(shutil.copytree(PAGE, Path(staging, "page")))
+    with folder_beside(output) as staging:
+        page = Path(shutil.copytree(PAGE, staging / "page"))
         for name, content in files.items():
             (page / name).write_bytes(content)
         if output.exists():
-            output.rename(Path(staging, "previous"))
+            output.rename(staging / "previous")
         page.rename(output)
     return sorted(output.iterdir())
 
@@ -112,6 +107,12 @@ def _find_pdmodel(path: Path) -> tuple[Source, Path]:
     if path.is_file() and path.suffix == ".onnx":
         raise Unsupported(f"{path}: {other_content(path, 'model') or 'not a .pdmodel'}")
     source = find_source(path)
+    exports = sorted(path.glob("*.onnx")) if path.is_dir() else []
+    if exports and not source.has_program:
+        raise Unsupported(
+            f"{exports[0]} is an ONNX model, and the page reads a .pdmodel: make one with"
+            f" lenet-cpp import {exports[0]} -o FOLDER, and name that folder"
+        )
     if source.format != "pdmodel" or source.params is None:
         raise Unsupported(
             f"{source.path} is in the format {source.format}, and the page reads a .pdmodel:"

@@ -52,12 +52,24 @@ def call_program(program: Path, *arguments: str) -> str:
         raise _not_started(program, error) from error
     if child.returncode == 0:
         return child.stdout
-    said = child.stderr.strip().splitlines() or ["it printed nothing"]
-    if child.returncode < 0:
-        raise BackendFailure(f"{program} was ended by signal {-child.returncode}: {said[-1]}")
+    raise error_of(program, child.returncode, child.stderr)
+
+
+def error_of(program: Path, code: int, printed: str) -> errors.Error:
+    """Return the error that a program has reported.
+
+    Args:
+        program: The program.
+        code: Its exit code, or the negative number of the signal that ended it.
+        printed: What it printed to standard error.
+    """
+    said = printed.strip().splitlines() or ["it printed nothing"]
+    if code < 0:
+        return BackendFailure(f"{program} was ended by signal {-code}: {said[-1]}")
     kinds = (getattr(errors, name) for name in errors.__all__)
     by_exit_code = {kind.exit_code: kind for kind in kinds}
-    raise by_exit_code.get(child.returncode, BackendFailure)(said[-1])
+    kind: type[errors.Error] = by_exit_code.get(code, BackendFailure)
+    return kind(said[-1])
 
 
 def _not_started(program: Path, error: OSError) -> FileNotFound:
