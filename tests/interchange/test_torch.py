@@ -169,6 +169,7 @@ def made(program, tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     shutil.copytree(ROOT / "scripts", folder / "scripts")
     (folder / "data").symlink_to(ROOT / "data")
+    (folder / "examples").symlink_to(ROOT / "examples")
     (folder / "build").symlink_to(program.parent)
     printed = ""
     for snippet in read_snippets(PAGE):
@@ -180,6 +181,22 @@ def made(program, tmp_path_factory):
         printed += done.stdout
     (folder / "printed.txt").write_text(printed, encoding="utf-8")
     return folder
+
+
+def test_a_network_of_your_own(tmp_path):
+    """The first commands of the page, with both exporters: a picture gets a label of labels.txt."""
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    export, predict = [one for one in read_snippets(PAGE) if one.language in {"python", "sh"}][:2]
+    older = export._replace(text=export.text.replace("dynamo=True", "dynamo=False"))
+    assert older != export
+    for snippet in (export, older):
+        done = run_snippet(snippet, tmp_path, Path(sys.prefix), HOME=str(tmp_path), **QUIET)
+        assert done.returncode == 0, done.stderr
+        done = run_snippet(predict, tmp_path, Path(sys.prefix), HOME=str(tmp_path), **QUIET)
+        assert done.returncode == 0, done.stderr
+        labels = re.findall(r"\b(cat|dog|bird|fish)\b", done.stdout)
+        assert sorted(labels) == ["bird", "cat", "dog", "fish"]
+        assert "nothing describes how images are prepared for 'model.onnx'" in done.stderr
 
 
 @pytest.mark.nightly
