@@ -307,6 +307,7 @@ def test_a_wrong_network_fits_none(pictures, tmp_path, capsys, monkeypatch):
     assert main([*command, "--top", "2"]) == 1
     printed = capsys.readouterr().out
     assert "none of 1032 preparations fits" in printed
+    assert "give --mean and --std if you know them; a photo may have an EXIF orientation" in printed
     assert sum(ran) <= 1032 / 2  # a network takes longer than all else
     assert len(printed.splitlines()) == 2 + 2 + 1
     assert not (tmp_path / "preprocess.json").exists()

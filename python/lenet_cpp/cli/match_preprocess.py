@@ -425,9 +425,13 @@ def main(
         print(f"compared with the softmax of {search.expected.softmax}")
     best, way, values = matches[0]
     if best.share > _FITS:
+        hint = "a photo may have an EXIF orientation"
+        if not known:
+            hint = f"give --mean and --std if you know them; {hint}"
         print(
             f"none of {len(search.ways) * len(search.values)} preparations fits: the images were"
-            " prepared in another way, or the outputs belong to another model or to other images"
+            " prepared in another way, or the outputs belong to another model or to other images;"
+            f" {hint}"
         )
         return 1
     limit = min(max(4 * best.share, _SAME), _FITS)
