@@ -283,9 +283,8 @@ def _with_model(program: _Program, files: dict[str, bytes]) -> bytes:
         problem = "needs shared libraries" if program.loader else "cannot hold a model"
         raise Unsupported(
             f"a single file cannot be made of {program.path}, which {problem}; name a static"
-            f" {' or '.join(_HOLDERS)}. In a clone, the commands cmake --preset static && cmake"
-            " --build --preset static write lenet_infer_native and lenet_classify to build/static,"
-            " where --program looks for a bare name first"
+            f" {' or '.join(_HOLDERS)}, which the CMake preset 'static' builds in build/static of a"
+            " clone (both commands are in docs/without-paddle.md); a bare name is looked for there"
         )
     # The program may end with a model that an earlier bundle added; the new one replaces it.
     content = program.content[: int(place[2]) or None]
