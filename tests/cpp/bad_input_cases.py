@@ -591,7 +591,7 @@ options("load_seconds is -1", "BadInput", "load_seconds", {"load_seconds": -1}, 
 options("an unknown option", "BadInput", "unknown", {"unknown": "1"}, why=NO_FLAGS, **NO_CPP)
 row("OpenVINO on a .json", "Unsupported", "OpenVINO",
     lambda folder: by_file(folder, "lenet.json", options={"accelerator": "openvino"}))
-row("no model named", "BadInput", "model_file", lambda _: Request(), ("cpp", "program"),
+row("no model named", "BadInput", "model", lambda _: Request(), ("cpp", "program"),
     "Python takes the bundled model", **USAGE)
 row("a pool of 0", "BadInput", "at least one", lambda folder: by_dir(folder, pool=0),
     ("cpp", "python"), NO_POOL)
