@@ -426,7 +426,7 @@ def nightly(session: nox.Session) -> None:
     """Run what takes too long for ./test.sh and rarely finds anything, before an issue is closed.
 
     That is the tests marked ``nightly``, 3,000 random networks of the day's seed, which is printed,
-    through every engine, an hour of channel traffic, 10,000 networks of tokens and 200,000 of whole
+    through every engine, an hour of channel traffic, 10,000 networks of tokens and 20,000 of whole
     blocks in the native engine, 2,000 damaged models of each format with the engines paddle and
     native, as many of a network of tokens in the native engine, the corpus of tools/versions on
     every engine, and the sessions caffe2, paddleslim, published, aarch64, complexity, sanitized,
@@ -448,7 +448,7 @@ def nightly(session: nox.Session) -> None:
     session.run(*networks, external=True)
     session.run(*command, "traffic", "--seed=today", "--count=150000", external=True)
     session.run(*command, "tokens", "--seed=today", "--count=10000", external=True)
-    session.run(*command, "blocks", "--seed=today", "--count=200000", external=True)
+    session.run(*command, "blocks", "--seed=today", "--count=20000", external=True)
     for engine in ("paddle", "native"):
         session.run(*command, "mutants", f"--engine={engine}", external=True)
     session.run(*command, "mutants", "--engine=native", "--tokens=3", external=True)
