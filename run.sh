@@ -233,11 +233,11 @@ fi
 : >"$logs/engine.log"
 : >"$logs/environment.log"
 downloading=
-# It goes on beside the compiler, and ends with this process.
+# It goes on beside the compiler, and ends with this process. TERM has no trap: the signal that ends a watch could
+# reach it before it has left this shell's traps, and would be lost.
 trap '[ -z "$downloading" ] || kill "$downloading" 2>/dev/null || true' EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT
-trap 'exit 143' TERM
 if [ $paddle = ON ] && [ "$installed" != "$wanted" ]; then
     "$python" -m pip install --group run >>"$logs/environment.log" 2>&1 9>&- &
     downloading=$!
