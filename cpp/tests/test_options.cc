@@ -113,8 +113,8 @@ TEST_CASE("a measurement ends by the count or by the time") {
   const auto run = [&] { ++runs; };
   CHECK(apps::measure(run, 3, 5, 1e9, 1).runs == 5);
   CHECK(runs == 8);
-  // By the time: after one run each, to warm up and to measure. Each run lasts until the clock
-  // advances: on Windows it has steps of 100 ns, and a shorter run would take no time.
+  // The time ends it after two runs, one to warm up and one to measure. Each run lasts until the
+  // clock advances: on Windows it has steps of 100 ns, and a shorter run would take no time.
   runs = 0;
   const auto advance = [&] {
     ++runs;

@@ -9,6 +9,37 @@ namespace lenet::tests {
 
 constexpr std::size_t kNone = std::string::npos;
 
+/// A server of a folder with the model m, and what its log says.
+class LoggedServer {
+ public:
+  /// \param text what the lines contain that are kept
+  LoggedServer(const std::string& folder, std::string text)
+      : text_(std::move(text)), server_(options_with_log(folder)) {}
+
+  /// Loads the newest version of m. \returns the lines that were logged since the last call
+  Names lines_of_load() {
+    CHECK(server_.post("/v2/repository/models/m/load").status == 200);
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return std::exchange(lines_, {});
+  }
+
+ private:
+  Options options_with_log(const std::string& folder) {
+    Options options = options_of(folder, "");
+    options.allow_load = true;
+    options.log = [this](const std::string& line) {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (line.find(text_) != kNone) lines_.push_back(line);
+    };
+    return options;
+  }
+
+  std::string text_;
+  std::mutex mutex_;
+  Names lines_;
+  Server server_;
+};
+
 TEST_CASE("a version without the labels of the one before says so") {
   const TemporaryFolder folder;
   const auto put = [&](const std::string& version, bool labels) {
@@ -21,33 +52,20 @@ TEST_CASE("a version without the labels of the one before says so") {
     if (labels) write_file(folder / ("m/" + version + "/labels.txt"), text);
   };
   put("1", true);
-  Options options = options_of(folder.path(), "");
-  options.allow_load = true;
-  std::mutex mutex;
-  Names warnings;
-  options.log = [&](const std::string& line) {
-    const std::lock_guard<std::mutex> lock(mutex);
-    if (line.find("labels") != kNone) warnings.push_back(line);
-  };
-  Server server(options);
-  const auto warnings_of_load = [&] {
-    CHECK(server.post("/v2/repository/models/m/load").status == 200);
-    const std::lock_guard<std::mutex> lock(mutex);
-    return std::exchange(warnings, {});
-  };
+  LoggedServer server(folder.path(), "labels");
   const auto lost = [](const std::string& version, const std::string& before) {
     return Names{"model 'm' version " + version + ": warning: it has no labels, but version " +
                  before + ", which was served before, has 10; copy labels.txt, or the other file " +
                  "that has them, to the new version"};
   };
-  CHECK(warnings_of_load().empty());
+  CHECK(server.lines_of_load().empty());
   put("2", false);
-  CHECK(warnings_of_load() == lost("2", "1"));
-  CHECK(warnings_of_load().empty());  // it is said once
+  CHECK(server.lines_of_load() == lost("2", "1"));
+  CHECK(server.lines_of_load().empty());  // it is said once
   put("3", true);
-  CHECK(warnings_of_load().empty());
+  CHECK(server.lines_of_load().empty());
   fs::remove(folder / "m/3/labels.txt");  // the same version, written anew
-  CHECK(warnings_of_load() == lost("3", "3"));
+  CHECK(server.lines_of_load() == lost("3", "3"));
 }
 
 TEST_CASE("a version without the description of the one before says so") {
@@ -60,28 +78,15 @@ TEST_CASE("a version without the description of the one before says so") {
     }
   };
   put("1", true);
-  Options options = options_of(folder.path(), "");
-  options.allow_load = true;
-  std::mutex mutex;
-  Names warnings;
-  options.log = [&](const std::string& line) {
-    const std::lock_guard<std::mutex> lock(mutex);
-    if (line.find("warning: ") != kNone) warnings.push_back(line);
-  };
-  Server server(options);
-  const auto warnings_of_load = [&] {
-    CHECK(server.post("/v2/repository/models/m/load").status == 200);
-    const std::lock_guard<std::mutex> lock(mutex);
-    return std::exchange(warnings, {});
-  };
-  CHECK(warnings_of_load().empty());
+  LoggedServer server(folder.path(), "warning: ");
+  CHECK(server.lines_of_load().empty());
   put("2", false);
-  CHECK(warnings_of_load() ==
+  CHECK(server.lines_of_load() ==
         Names{"model 'm' version 2: warning: nothing describes how its images are prepared, but "
               "version 1, which was served before, has such a description; copy preprocess.json, "
               "or the other file that has it, to the new version"});
   put("3", false);  // as the one before
-  CHECK(warnings_of_load().empty());
+  CHECK(server.lines_of_load().empty());
 }
 
 TEST_CASE("a new version is served once it is whole, and a broken one never") {

@@ -364,7 +364,7 @@ def test_what_outputs_are_said_to_be(tmp_path):
 DEPENDING = {
     # It cuts off nothing of small images.
     "slice": ("a = Relu(x) y = Slice(a, zero, twenty, two)", (40, 20), (10, 30)),
-    # Of the sizes that are tried, 299 x 299 alone fits.
+    # The network takes only 299 x 299 of the sizes that are tried.
     "rows": (
         "m = MaxPool<kernel_shape=[1,1], strides=[2,2]>(x) y = Reshape(m, by_5)",
         (9, 1),

@@ -232,7 +232,7 @@ def hardmax(x):
 
 
 BEFORE_13 = {"Softmax": softmax, "LogSoftmax": log_softmax, "Hardmax": hardmax}
-"""Of these the package has the definition since the set 13 alone."""
+"""The package has definitions of these operators only since operator set 13."""
 ALWAYS = [
     *(
         AveragePool,

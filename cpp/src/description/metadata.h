@@ -25,7 +25,7 @@ struct MetadataDescription {
 /// \returns nothing of another file than an .onnx, or one that cannot be read
 Metadata read_metadata(const std::string& program);
 
-/// The same of the contents of an .onnx.
+/// Reads the entries of the contents of an .onnx, by the rules of read_metadata.
 Metadata metadata_of(std::string_view onnx);
 
 /// Reads the entries of this project (docs/onnx.md), and those of a classifier that ultralytics

@@ -94,7 +94,7 @@ std::string_view after_number(std::string_view line, std::size_t number) {
 }
 
 /// Names without the numbers before them, from 0 or from 1 on, where each line has its number.
-/// Those from 1 on stay where names would become the same, as of "1 star", "2 stars" and "3 stars".
+/// Numbers from 1 on stay where two names would become the same: "1 star", "2 stars", "3 stars".
 /// \param path for messages
 /// \throws Error as read_class_names
 Names parse_class_names(std::string_view bytes, const std::string& path) {

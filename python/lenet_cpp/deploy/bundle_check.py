@@ -72,9 +72,12 @@ def _picture(shape: tuple[int, ...]) -> NDArray[np.uint8]:
     It is a dark bar, which is a digit too, on bright paper with noise. ``shape`` is that of the
     model's input.
     """
-    is_channels_last = len(shape) == 4 and shape[3] in {1, 3, 4}
-    sides = (shape[1:3] if is_channels_last else shape[2:4]) if len(shape) == 4 else ()
-    height, width = sides if sides and min(sides) > 0 else (256, 256)
+    height, width = 256, 256
+    if len(shape) == 4:
+        is_channels_last = shape[3] in {1, 3, 4}
+        sides = shape[1:3] if is_channels_last else shape[2:4]
+        if min(sides) > 0:
+            height, width = sides
     pixels = np.random.default_rng(0).integers(200, 240, (height, width, 3), np.uint8)
     pixels[height // 5 : -(height // 5) or None, width * 3 // 7 : width * 4 // 7] -= 170
     pixels[..., 2] -= 20
@@ -170,7 +173,9 @@ def _serve(program: Path, model: Path | None, picture: Path) -> str:
     log = picture.with_name("log")
     with (
         log.open("w") as written,
-        subprocess.Popen(  # noqa: S603 - the caller names the program, no shell reads it
+        # The user names the program to bundle, and no shell reads the command: a bundle's server
+        # has to run, so that its response can be compared.
+        subprocess.Popen(  # noqa: S603 - see above
             command, stdout=subprocess.PIPE, stderr=written, env=variables, text=True
         ) as server,
     ):
